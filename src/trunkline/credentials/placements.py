@@ -1,0 +1,119 @@
+"""The ordered table of places where a credential may sit. There is no second list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+from urllib.parse import parse_qsl
+
+from trunkline.wire.head import Head, Transport
+
+
+class Carrier(Enum):
+    """The part of a request head that holds a credential."""
+
+    HEADER = "header"
+    SUBPROTOCOL = "subprotocol"
+    QUERY = "query"
+
+
+class Role(Enum):
+    """What a place is for. A gateway key is recognised in either; a provider key only in a provider place."""
+
+    GATEWAY = "gateway"
+    PROVIDER = "provider"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One place: ``name`` is a header name, the prefix of a sub-protocol, or a query parameter."""
+
+    carrier: Carrier
+    name: str
+    role: Role
+
+    def __str__(self) -> str:
+        return {
+            Carrier.HEADER: f"header {self.name}",
+            Carrier.SUBPROTOCOL: f"sub-protocol {self.name}*",
+            Carrier.QUERY: f"query parameter {self.name}",
+        }[self.carrier]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A value found in a place. ``scheme`` is the word before it ("Bearer", "Token", ...), as sent, or empty."""
+
+    placement: Placement
+    scheme: str
+    value: str
+
+    def __repr__(self) -> str:
+        return f"Candidate({self.placement}, {len(self.value)} characters)"
+
+
+PLACEMENTS: Final = (
+    Placement(Carrier.HEADER, "cf-aig-authorization", Role.GATEWAY),
+    Placement(Carrier.SUBPROTOCOL, "cf-aig-authorization.", Role.GATEWAY),
+    Placement(Carrier.HEADER, "authorization", Role.PROVIDER),
+    Placement(Carrier.HEADER, "x-api-key", Role.PROVIDER),
+    Placement(Carrier.HEADER, "api-key", Role.PROVIDER),
+    Placement(Carrier.HEADER, "x-goog-api-key", Role.PROVIDER),
+    Placement(Carrier.HEADER, "xi-api-key", Role.PROVIDER),
+    Placement(Carrier.SUBPROTOCOL, "openai-insecure-api-key.", Role.PROVIDER),
+    Placement(Carrier.SUBPROTOCOL, "xi-api-key.", Role.PROVIDER),
+    Placement(Carrier.SUBPROTOCOL, "fal-api-key.", Role.PROVIDER),
+    Placement(Carrier.SUBPROTOCOL, "xai-client-secret.", Role.PROVIDER),
+    Placement(Carrier.QUERY, "api_key", Role.PROVIDER),
+    Placement(Carrier.QUERY, "key", Role.PROVIDER),
+)
+
+CREDENTIAL_HEADERS: Final = frozenset(
+    placement.name.encode() for placement in PLACEMENTS if placement.carrier is Carrier.HEADER
+)
+
+# What clients send when they were given no key: Cloudflare's own SDK sends ``Bearer undefined``.
+_ABSENT: Final = frozenset({"", "undefined", "null", "none"})
+# A scheme that stands alone is a blank key, not a key of that name.
+_SCHEMES: Final = frozenset({"bearer", "token", "key", "basic", "api-key"})
+
+
+def candidates(head: Head, query_names: frozenset[str] = frozenset()) -> Iterator[Candidate]:
+    """Yield every credential of a head, in the order of the table.
+
+    ``query_names`` are the query parameters in which the addressed provider's own API takes a key; ``key`` means
+    something else to many others. A value that stands for "no key" is left out.
+    """
+    for placement in PLACEMENTS:
+        if placement.carrier is Carrier.HEADER:
+            name = placement.name.encode()
+            for found, raw in head.headers:
+                if found == name:
+                    yield from _parsed(placement, raw.decode("latin-1"))
+        elif placement.carrier is Carrier.SUBPROTOCOL:
+            if head.transport is Transport.WEBSOCKET:
+                for offered in head.subprotocols:
+                    if offered.lower().startswith(placement.name):
+                        yield from _present(placement, "", offered[len(placement.name) :])
+        elif head.query and placement.name in query_names:
+            for found_name, value in parse_qsl(head.query, keep_blank_values=True):
+                if found_name == placement.name:
+                    yield from _present(placement, "", value)
+
+
+def _parsed(placement: Placement, raw: str) -> Iterator[Candidate]:
+    """Split ``Bearer abc`` into scheme and value; a raw value has no scheme."""
+    text = raw.strip()
+    scheme, separator, value = text.partition(" ")
+    if separator:
+        yield from _present(placement, scheme.rstrip(":"), value)
+    elif scheme.rstrip(":").lower() not in _SCHEMES:
+        yield from _present(placement, "", text)
+
+
+def _present(placement: Placement, scheme: str, value: str) -> Iterator[Candidate]:
+    value = value.strip()
+    if value.lower() not in _ABSENT:
+        yield Candidate(placement, scheme, value)

@@ -1,0 +1,200 @@
+"""Every refusal and failure Trunkline can answer with, as one tree.
+
+    TrunklineError
+    ├── SettingsError             a setting cannot be used; the process does not start
+    ├── LocalError                the embedded provider cannot do it
+    │   ├── ModelsMissing
+    │   └── WorkerUnavailable
+    └── GatewayError              answered to the caller, on any transport
+        ├── MalformedRequest
+        ├── UnknownGateway
+        ├── UnknownProvider
+        ├── Unauthorized          the gateway refuses the caller
+        ├── ForbiddenOrigin
+        ├── NoProviderKey         nothing to show the provider
+        ├── UpgradeRequired
+        └── UpstreamError         no usable answer from the provider
+            ├── UpstreamUnresolved    (DNS)
+            ├── UpstreamRefused       (connection refused or unreachable)
+            ├── UpstreamUntrusted     (TLS)
+            ├── UpstreamTimeout
+            ├── UpstreamBroken        (closed, reset or malformed)
+            ├── UpstreamBusy          (no free connection in time)
+            └── UpstreamUpgradeRefused
+
+Each class says the HTTP ``status``, the gateway's numeric ``code`` (Cloudflare's table where it has one), the
+``reason`` programs match on, the OpenAI error ``type`` and the WebSocket ``close_code``. A message names the layer
+that refused and what to do next, and never holds a secret.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TrunklineError(Exception):
+    """The root: ``str(error)`` is a complete sentence for a person."""
+
+
+class SettingsError(TrunklineError):
+    """A flag, variable or line of ``trunkline.toml`` cannot be used."""
+
+
+class LocalError(TrunklineError):
+    """The embedded provider cannot do what was asked."""
+
+
+class ModelsMissing(LocalError):
+    """A weight file is absent or damaged; the message names ``trunkline models install``."""
+
+
+class WorkerUnavailable(LocalError):
+    """The inference process could not be started."""
+
+
+class GatewayError(TrunklineError):
+    """An answer to the caller: HTTP status and body, or an in-band event and a close code."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[int] = 2000
+    reason: ClassVar[str] = "internal_error"
+    type: ClassVar[str] = "server_error"
+    close_code: ClassVar[int] = 1011
+
+    def __init__(self, message: str, *, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+
+
+class MalformedRequest(GatewayError):
+    """The path, a header or a sub-protocol cannot be understood."""
+
+    status = 400
+    code = 2019
+    reason = "malformed_request"
+    type = "invalid_request_error"
+    close_code = 4000
+
+
+class UnknownGateway(GatewayError):
+    """No gateway of that account and name."""
+
+    status = 400
+    code = 2001
+    reason = "unknown_gateway"
+    type = "invalid_request_error"
+    close_code = 4000
+
+
+class UnknownProvider(GatewayError):
+    """No provider with that slug, or not on this transport."""
+
+    status = 400
+    code = 2008
+    reason = "unknown_provider"
+    type = "invalid_request_error"
+    close_code = 4000
+
+
+class Unauthorized(GatewayError):
+    """The gateway itself refuses the caller: its token is missing, unknown or expired."""
+
+    status = 401
+    code = 2009
+    reason = "invalid_api_key"
+    type = "invalid_request_error"
+    close_code = 3000
+
+
+class ForbiddenOrigin(GatewayError):
+    """A browser page of an origin or host that is not on the allow-list."""
+
+    status = 403
+    code = 2009
+    reason = "origin_not_allowed"
+    type = "invalid_request_error"
+    close_code = 4003
+
+
+class NoProviderKey(GatewayError):
+    """The caller is welcome, but there is no key to show the provider."""
+
+    status = 401
+    code = 2040
+    reason = "no_provider_key"
+    type = "invalid_request_error"
+    close_code = 3000
+
+
+class UpgradeRequired(GatewayError):
+    """A WebSocket where only HTTP is served; clients fall back when they read 426."""
+
+    status = 426
+    code = 2008
+    reason = "websocket_not_supported"
+    type = "invalid_request_error"
+    close_code = 4000
+
+
+class UpstreamError(GatewayError):
+    """The provider gave no usable answer. 502 or 504, so that clients' retry logic works."""
+
+    status = 502
+    code = 2005
+    reason = "upstream_error"
+    type = "server_error"
+    close_code = 1013
+
+
+class UpstreamUnresolved(UpstreamError):
+    """The provider's host name has no address."""
+
+    reason = "upstream_unresolved"
+
+
+class UpstreamRefused(UpstreamError):
+    """The provider's host refused the connection or cannot be reached."""
+
+    reason = "upstream_refused"
+
+
+class UpstreamUntrusted(UpstreamError):
+    """TLS failed: the certificate is not trusted or the handshake broke."""
+
+    reason = "upstream_untrusted"
+
+
+class UpstreamTimeout(UpstreamError):
+    """The provider did not connect, answer or continue in time."""
+
+    status = 504
+    reason = "upstream_timeout"
+
+
+class UpstreamBroken(UpstreamError):
+    """The provider closed or reset the connection, or sent something that is not its protocol."""
+
+    reason = "upstream_broken"
+
+
+class UpstreamBusy(UpstreamError):
+    """Every connection to the provider stayed in use for the whole connect timeout."""
+
+    status = 504
+    reason = "upstream_busy"
+
+
+class UpstreamUpgradeRefused(UpstreamError):
+    """The provider answered a WebSocket handshake with an ordinary HTTP response.
+
+    ``upstream_status`` (HTTP status), ``headers`` and ``body`` (at most 64 KiB) are that response.
+    """
+
+    reason = "upstream_upgrade_refused"
+
+    def __init__(self, message: str, *, upstream_status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        super().__init__(message)
+        self.upstream_status = upstream_status
+        self.headers = headers
+        self.body = body

@@ -1,0 +1,374 @@
+"""Every setting, once: its type, default, unit and one sentence of help.
+
+The fields of `Settings` are the table. Command-line flags, ``TRUNKLINE_*`` variables, ``trunkline.toml`` and
+``docs/settings.md`` are all made from it. A value is taken from the first that has one: flag, environment, file,
+default.
+
+Provider tables (``[providers.openai]``) are data for `trunkline.providers` and are carried as they are, except that
+a value ``env:NAME`` is replaced by that variable, so that a file holds no secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from trunkline.errors import SettingsError
+
+ENVIRONMENT_PREFIX = "TRUNKLINE_"
+PROVIDER_PREFIX = "TRUNKLINE_PROVIDERS__"
+FILE_NAME = "trunkline.toml"
+
+
+def default_data_dir(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where a fresh start keeps its data: ``$XDG_DATA_HOME/trunkline``, else ``~/.local/share/trunkline``."""
+    base = environment.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "trunkline"
+
+
+def setting(
+    default: Any = MISSING,
+    *,
+    help: str,
+    default_factory: Any = MISSING,
+    unit: str = "",
+    section: str = "",
+    secret: bool = False,
+    choices: tuple[str, ...] = (),
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> Any:
+    """Declare one setting. ``section`` is its table in the file: ``local_model`` there is ``[local] model``."""
+    metadata = {
+        "help": help,
+        "unit": unit,
+        "section": section,
+        "secret": secret,
+        "choices": choices,
+        "minimum": minimum,
+        "maximum": maximum,
+    }
+    if default_factory is not MISSING:
+        return field(default_factory=default_factory, metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of one process, checked."""
+
+    host: str = setting("127.0.0.1", help="Address to listen on. Beyond loopback a gateway token is required.")
+    port: int = setting(8787, help="Port to listen on; 0 takes any free one.", minimum=0, maximum=65535)
+    data_dir: Path = setting(default_factory=default_data_dir, help="Where models, certificates and records are kept.")
+    log_level: str = setting(
+        "info",
+        help="How much is written to standard error.",
+        choices=("debug", "info", "warning", "error"),
+    )
+
+    account: str = setting("local", help="Account id in the path /v1/{account}/{gateway}/...")
+    gateway: str = setting("default", help="Gateway id in the path /v1/{account}/{gateway}/...")
+    gateway_token: str = setting(
+        "",
+        help="When set, the gateway is authenticated: callers must show this token.",
+        secret=True,
+    )
+    root_provider: str = setting(
+        "openai",
+        help="Provider that answers root paths such as /v1/chat/completions, without account and gateway.",
+    )
+    allowed_origins: tuple[str, ...] = setting(
+        (),
+        help="Browser origins, besides the gateway's own and loopback ones, whose pages may call it.",
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        (),
+        help="Host names, besides loopback ones and `host`, by which the gateway may be addressed.",
+    )
+
+    tls: str = setting(
+        "off",
+        help="`local` serves TLS with a certificate of an own local authority; `files` uses your certificate.",
+        choices=("off", "local", "files"),
+    )
+    tls_certificate: Path | None = setting(None, help="Certificate chain (PEM) for `tls = files`.")
+    tls_key: Path | None = setting(None, help="Private key (PEM) for `tls = files`.")
+
+    connect_timeout: float = setting(
+        10.0, help="Longest wait for a connection to a provider.", unit="s", section="upstream", minimum=0.001
+    )
+    first_byte_timeout: float = setting(
+        300.0,
+        help="Longest wait for the first byte of an answer.",
+        unit="s",
+        section="upstream",
+        minimum=0.001,
+    )
+    idle_timeout: float = setting(
+        300.0, help="Longest silence within an answer.", unit="s", section="upstream", minimum=0.001
+    )
+    max_connections: int = setting(
+        512, help="Most connections to one provider at a time.", section="upstream", minimum=1
+    )
+
+    local_model: str = setting(
+        "",
+        help="A GGUF file to answer with instead of the built-in demo model.",
+        section="local",
+    )
+
+    providers: Mapping[str, Mapping[str, Any]] = setting(
+        default_factory=dict, help="Overrides of providers and custom providers, one table each."
+    )
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the listener."""
+        return is_loopback_host(self.host)
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether callers must show the gateway token."""
+        return bool(self.gateway_token)
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether a host name or address literal always means this machine."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def table() -> Iterator[Field[Any]]:
+    """The settings in order, for flags and documentation; `providers` is not a flag and comes last."""
+    yield from fields(Settings)
+
+
+def environment_name(entry: Field[Any]) -> str:
+    """``TRUNKLINE_PORT`` for ``port``."""
+    return ENVIRONMENT_PREFIX + entry.name.upper()
+
+
+def file_key(entry: Field[Any]) -> tuple[str, ...]:
+    """``("local", "model")`` for ``local_model``, whose table is ``[local]``."""
+    section = str(entry.metadata["section"])
+    if not section:
+        return (entry.name,)
+    return (section, entry.name.removeprefix(f"{section}_"))
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] = os.environ,
+    file: Path | None = None,
+) -> Settings:
+    """Read all sources into one checked `Settings`.
+
+    ``flags`` holds only what the user typed (``None`` values count as absent). ``file`` is the path of
+    ``trunkline.toml``; without it ``TRUNKLINE_CONFIG``, then ``./trunkline.toml``, then the one in the data
+    directory is read when it exists.
+
+    Raises `SettingsError` naming the setting, where its value came from and what would be right.
+    """
+    return load_with_sources(flags, environment, file)[0]
+
+
+def load_with_sources(
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] = os.environ,
+    file: Path | None = None,
+) -> tuple[Settings, dict[str, str]]:
+    """As `load`, and where each value came from: setting name -> words for a person."""
+    typed = {name: value for name, value in (flags or {}).items() if value is not None}
+    path, document = _read_file(file, typed, environment)
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for entry in table():
+        if entry.name == "providers":
+            continue
+        found = _find(entry, typed, environment, document, path)
+        if found is None:
+            sources[entry.name] = "default"
+            continue
+        raw, source = found
+        values[entry.name] = _checked(entry, raw, source)
+        sources[entry.name] = source
+    _refuse_unknown_keys(document, path)
+    _refuse_unknown_variables(environment)
+    values["providers"] = _providers(document, environment)
+    sources["providers"] = f"{path} and {PROVIDER_PREFIX}*" if values["providers"] else "default"
+    settings = Settings(**values)
+    _check_together(settings)
+    return settings, sources
+
+
+def _read_file(
+    file: Path | None, flags: Mapping[str, Any], environment: Mapping[str, str]
+) -> tuple[Path | None, dict[str, Any]]:
+    chosen = file or (Path(environment["TRUNKLINE_CONFIG"]) if environment.get("TRUNKLINE_CONFIG") else None)
+    if chosen is None:
+        data_dir = flags.get("data_dir") or environment.get("TRUNKLINE_DATA_DIR") or default_data_dir(environment)
+        candidates = (Path(FILE_NAME), Path(data_dir) / FILE_NAME)
+        chosen = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if chosen is None:
+            return None, {}
+    try:
+        return chosen, tomllib.loads(chosen.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"Cannot read {chosen}: {error.strerror or error}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{chosen} is not valid TOML: {error}.") from error
+
+
+def _find(
+    entry: Field[Any],
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    document: Mapping[str, Any],
+    path: Path | None,
+) -> tuple[Any, str] | None:
+    if entry.name in flags:
+        return flags[entry.name], f"--{entry.name.replace('_', '-')}"
+    variable = environment_name(entry)
+    if variable in environment:
+        return environment[variable], variable
+    value: Any = document
+    for key in file_key(entry):
+        if not isinstance(value, dict) or key not in value:
+            return None
+        value = value[key]
+    return value, f"{'.'.join(file_key(entry))} in {path}"
+
+
+def _checked(entry: Field[Any], raw: Any, source: str) -> Any:
+    kind = get_type_hints(Settings)[entry.name]
+    try:
+        value = _converted(kind, raw)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{source}: expected {_type_words(kind)}, got {_shown(entry, raw)}.") from error
+    choices = entry.metadata["choices"]
+    if choices and value not in choices:
+        raise SettingsError(f"{source}: expected one of {', '.join(choices)}, got {_shown(entry, raw)}.")
+    minimum, maximum = entry.metadata["minimum"], entry.metadata["maximum"]
+    if (minimum is not None and value < minimum) or (maximum is not None and value > maximum):
+        bounds = f"at least {minimum}" if maximum is None else f"between {minimum} and {maximum}"
+        raise SettingsError(f"{source}: expected {bounds}, got {_shown(entry, raw)}.")
+    return value
+
+
+def _converted(kind: Any, raw: Any) -> Any:
+    if kind is int:
+        if isinstance(raw, bool) or (isinstance(raw, float) and not raw.is_integer()):
+            raise ValueError
+        return int(raw)
+    if kind is float:
+        if isinstance(raw, bool):
+            raise ValueError
+        value = float(raw)
+        if value != value:  # NaN passes every bound
+            raise ValueError
+        return value
+    if kind is str:
+        if not isinstance(raw, str):
+            raise TypeError
+        return raw.strip()
+    if kind is Path or kind == Path | None:
+        if not isinstance(raw, str | Path):
+            raise TypeError
+        return Path(raw).expanduser()
+    if kind == tuple[str, ...]:
+        if isinstance(raw, str):
+            raw = raw.split(",")
+        if not all(isinstance(part, str) for part in raw):
+            raise TypeError
+        return tuple(part.strip() for part in raw if part.strip())
+    raise TypeError(f"no conversion to {kind}")
+
+
+def _type_words(kind: Any) -> str:
+    words = {int: "a whole number", float: "a number", str: "text", tuple[str, ...]: "a list of texts"}
+    return words.get(kind, "a path")
+
+
+def _shown(entry: Field[Any], raw: Any) -> str:
+    return "a value that is not shown" if entry.metadata["secret"] else repr(raw)
+
+
+def _refuse_unknown_keys(document: Mapping[str, Any], path: Path | None) -> None:
+    known = {file_key(entry) for entry in table()}
+    sections = {key[0] for key in known if len(key) > 1}
+    for name, value in document.items():
+        if name == "providers":
+            continue
+        if name in sections and isinstance(value, dict):
+            for inner in value:
+                if (name, inner) not in known:
+                    raise SettingsError(f"{path}: unknown setting {name}.{inner}; see `trunkline settings`.")
+        elif (name,) not in known:
+            raise SettingsError(f"{path}: unknown setting {name}; see `trunkline settings`.")
+
+
+# Read by other parts of Trunkline, and not settings of the gateway process.
+OTHER_VARIABLES = frozenset({"TRUNKLINE_CONFIG", "TRUNKLINE_CONSOLE", "TRUNKLINE_URL", "TRUNKLINE_LOCAL_KEY"})
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    known = {environment_name(entry) for entry in table()} | OTHER_VARIABLES
+    for name in environment:
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in known and not name.startswith(PROVIDER_PREFIX):
+            raise SettingsError(f"Unknown variable {name}; see `trunkline settings` for those there are.")
+
+
+def _providers(document: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    tables = document.get("providers", {})
+    if not isinstance(tables, dict) or not all(isinstance(value, dict) for value in tables.values()):
+        raise SettingsError("providers: expected tables such as [providers.openai].")
+    merged: dict[str, dict[str, Any]] = {slug: dict(value) for slug, value in tables.items()}
+    for name, value in environment.items():
+        if not name.startswith(PROVIDER_PREFIX):
+            continue
+        slug, _, rest = name.removeprefix(PROVIDER_PREFIX).lower().partition("__")
+        if not slug or not rest:
+            raise SettingsError(f"{name}: expected {PROVIDER_PREFIX}<PROVIDER>__<FIELD>.")
+        target = merged.setdefault(slug.replace("_", "-"), {})
+        *tables_above, last = rest.split("__")
+        for key in tables_above:
+            target = target.setdefault(key, {})
+            if not isinstance(target, dict):
+                raise SettingsError(f"{name}: {key} is already a value, not a table.")
+        target[last] = value
+    return {
+        slug: {key: _from_environment(value, f"providers.{slug}.{key}", environment) for key, value in entry.items()}
+        for slug, entry in merged.items()
+    }
+
+
+def _from_environment(value: Any, where: str, environment: Mapping[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _from_environment(inner, f"{where}.{key}", environment) for key, inner in value.items()}
+    if not isinstance(value, str) or not value.startswith("env:"):
+        return value
+    name = value.removeprefix("env:")
+    if name not in environment:
+        raise SettingsError(f"{where} refers to the variable {name}, which is not set.")
+    return environment[name]
+
+
+def _check_together(settings: Settings) -> None:
+    if not settings.is_loopback and not settings.authenticated:
+        raise SettingsError(
+            f"Refusing to listen on {settings.host} without authentication: anyone who reaches it could spend your"
+            " keys. Set TRUNKLINE_GATEWAY_TOKEN to a long random value, or keep host = 127.0.0.1."
+        )
+    if settings.authenticated and len(settings.gateway_token) < 16:
+        raise SettingsError("gateway_token: use at least 16 characters, for example from `openssl rand -hex 24`.")
+    if settings.tls == "files" and not (settings.tls_certificate and settings.tls_key):
+        raise SettingsError("tls = files needs tls_certificate and tls_key.")

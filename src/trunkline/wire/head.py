@@ -1,0 +1,96 @@
+"""The head of a request: all that is known before its body, the same for HTTP and WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+from urllib.parse import parse_qsl
+
+
+class Transport(Enum):
+    """How the exchange travels. A server-sent stream is HTTP: its head is the same."""
+
+    HTTP = "http"
+    WEBSOCKET = "websocket"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request head as received.
+
+    ``path`` is percent-encoded as the client sent it, ``query`` has no question mark, header names are lower case.
+    """
+
+    transport: Transport
+    method: str
+    path: str
+    query: str
+    headers: Sequence[tuple[bytes, bytes]]
+    subprotocols: Sequence[str] = ()
+
+    def header(self, name: bytes) -> str | None:
+        """Return the first value of a header, or None."""
+        for found, value in self.headers:
+            if found == name:
+                return value.decode("latin-1")
+        return None
+
+    def query_value(self, name: str) -> str | None:
+        """Return the first value of a query parameter, decoded, or None."""
+        if name not in self.query:
+            return None
+        return next((value for found, value in parse_qsl(self.query, keep_blank_values=True) if found == name), None)
+
+
+# RFC 9110 section 7.6.1, with the names proxies have used for it and those only one hop may read.
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+# Of the browser and of the way to us: a provider has no use for them, and Anthropic and others refuse requests that
+# look as if a web page had sent them. Cookies of this host belong to the console or to other programs on it.
+_OURS_ALONE: Final = frozenset({b"host", b"content-length", b"expect", b"cookie", b"origin", b"referer", b"forwarded"})
+_OURS_ALONE_PREFIXES: Final = (b"cf-aig-", b"cf-access-", b"sec-", b"x-forwarded-", b"x-trunkline-")
+
+
+def forwarded_headers(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the request headers a provider may see; credentials are dealt with by `trunkline.credentials`."""
+    nominated = connection_options(headers)
+    for name, value in headers:
+        if name in HOP_BY_HOP or name in _OURS_ALONE or name in nominated or name.startswith(_OURS_ALONE_PREFIXES):
+            continue
+        yield name, value
+
+
+def returned_headers(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the response headers a client may see, names in lower case.
+
+    Cookies are left out: a provider's cookie would be stored for the gateway's own host, where it could replace the
+    console's session.
+    """
+    nominated = connection_options(headers)
+    for name, value in headers:
+        lower = name.lower()
+        if lower in HOP_BY_HOP or lower == b"set-cookie" or lower in nominated:
+            continue
+        yield lower, value
+
+
+def connection_options(headers: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:
+    """Return the header names that ``Connection`` nominates as meant for one hop only."""
+    options = [value for name, value in headers if name.lower() == b"connection"]
+    if not options:
+        return frozenset()
+    return frozenset(token.strip().lower() for value in options for token in value.split(b","))

@@ -1,0 +1,73 @@
+"""Where a request wants to go, read from its path.
+
+Two forms are understood:
+
+- ``/v1/{account}/{gateway}/{provider}/{rest}``: Cloudflare AI Gateway's provider-native form, and
+- ``/v1/{rest}`` where ``rest`` begins with a resource of OpenAI's API: for clients that keep only the host of a base
+  URL. Account and gateway are then the default ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from trunkline.errors import MalformedRequest
+
+# First path segments of OpenAI's API below /v1. An account cannot have one of these names.
+ROOT_RESOURCES: Final = frozenset(
+    {
+        "assistants",
+        "audio",
+        "batches",
+        "chat",
+        "completions",
+        "containers",
+        "conversations",
+        "embeddings",
+        "evals",
+        "files",
+        "fine_tuning",
+        "images",
+        "live",
+        "messages",
+        "models",
+        "moderations",
+        "organization",
+        "realtime",
+        "responses",
+        "threads",
+        "uploads",
+        "vector_stores",
+        "videos",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Names from a path. ``account``, ``gateway`` and ``provider`` are None in the root form; ``rest`` is as sent."""
+
+    account: str | None
+    gateway: str | None
+    provider: str | None
+    rest: str
+
+
+def parse_path(path: str) -> Target:
+    """Read a percent-encoded request path.
+
+    Raises `MalformedRequest` for a path of neither form.
+    """
+    segments = path.split("/", 5)
+    if len(segments) < 3 or segments[1] != "v1":
+        raise MalformedRequest("The path must begin with /v1/; see the form /v1/{account}/{gateway}/{provider}/...")
+    if segments[2] in ROOT_RESOURCES:
+        return Target(None, None, None, path.removeprefix("/v1/"))
+    account, gateway, provider, rest = (*segments[2:], "", "", "", "")[:4]
+    if not account or not gateway or not provider:
+        raise MalformedRequest(
+            "The path names no provider; the form is /v1/{account}/{gateway}/{provider}/..., "
+            "for example /v1/local/default/openai/chat/completions."
+        )
+    return Target(account, gateway, provider, rest)
