@@ -1,0 +1,77 @@
+"""The ASGI application: one port for the data plane, the console and its API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from trunkline.errors import ForbiddenOrigin
+from trunkline.providers import resolve_realtime
+from trunkline.server.asgi import Receive, Scope, Send, head_of, respond, respond_to_upgrade
+from trunkline.server.console import Console
+from trunkline.server.control import create_api
+from trunkline.server.dataplane import DataPlane
+from trunkline.server.gateway import Gateway
+from trunkline.server.voice import VoicePlane
+from trunkline.settings import Settings
+from trunkline.wire.refusal import Dialect, http_refusal
+
+
+class Application:
+    """Routes by path; everything that knows more is behind it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.gateway = Gateway(settings)
+        self._data_plane = DataPlane(self.gateway)
+        self._voice_plane = VoicePlane(self.gateway)
+        self._console = Console(self._direct_origins)
+        self._api = create_api(self.gateway, self._console.build)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+            return
+        path: str = scope["path"]
+        head = head_of(scope)
+        if scope["type"] == "websocket":
+            if path.startswith("/v1/"):
+                await self._voice_plane(head, scope, receive, send)
+            else:
+                await receive()
+                await respond_to_upgrade(send, 404, [], b"No WebSocket is served here.\n")
+        elif path.startswith("/v1/"):
+            await self._data_plane(head, scope, receive, send)
+        elif path == "/healthz":
+            await respond(send, 200, [(b"content-type", b"application/json")], b'{"status":"ok"}')
+        elif path == "/api" or path.startswith("/api/"):
+            await self._api(scope, receive, send)
+        else:
+            try:
+                self.gateway.origins.check_host(head)
+            except ForbiddenOrigin as error:
+                await respond(send, *http_refusal(error, Dialect.OPENAI))
+                return
+            await self._console(head, scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.gateway.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    def _direct_origins(self) -> Iterable[str]:
+        """The origins that the direct voice page may dial: those providers that mint secrets for browsers."""
+        worker = urlsplit(self.gateway.worker.base_url)
+        yield f"ws://{worker.netloc}"
+        for provider in self.gateway.catalogue.all():
+            if provider.client_secrets_path is None or provider.slug == "local":
+                continue
+            target = resolve_realtime(provider, "realtime", "")
+            if target is not None:
+                parts = urlsplit(target.url)
+                yield f"{parts.scheme}://{parts.netloc}"

@@ -1,0 +1,262 @@
+"""The console's own API, below ``/api``: what the page shows of the gateway, and the session that keeps its keys."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Body, FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+
+import trunkline
+from trunkline.credentials import tail
+from trunkline.errors import ForbiddenOrigin, GatewayError, MalformedRequest
+from trunkline.providers import Provider
+from trunkline.server.direct import DirectCall, mint
+from trunkline.server.gateway import Gateway
+from trunkline.server.sessions import ConsoleSession
+from trunkline.wire.head import Head, Transport
+
+# A page of another site cannot send this header without a CORS preflight, which the console's API never grants.
+CONSOLE_HEADER = b"x-trunkline-console"
+
+
+class KeyState(BaseModel):
+    """Whether a secret is set, and its last characters for its owner to know it by."""
+
+    set: bool
+    tail: str | None
+
+
+class ProviderKeyState(KeyState):
+    """As `KeyState`, with where the key comes from."""
+
+    source: Literal["session", "settings"] | None
+
+
+class ProviderView(BaseModel):
+    """What the console shows of a provider."""
+
+    slug: str
+    name: str
+    chat: bool
+    realtime: bool
+    needs_key: bool
+    key: ProviderKeyState
+
+
+class LocalView(BaseModel):
+    """The state of the embedded provider. ``demo``: it answers with the built-in demo model."""
+
+    status: Literal["stopped", "starting", "ready", "failed", "missing-models"]
+    model: str
+    demo: bool
+    detail: str
+
+
+class ConfigView(BaseModel):
+    """What the gateway is and offers."""
+
+    version: str
+    console_build: str
+    account: str
+    gateway: str
+    authenticated: bool
+    tls: bool
+    providers: list[ProviderView]
+    local: LocalView
+
+
+class SessionView(BaseModel):
+    """The settings of this browser; secrets only as `KeyState`."""
+
+    account_id: str
+    gateway_id: str
+    provider: str
+    model: str
+    realtime_model: str
+    use_authenticated_gateway: bool
+    provider_keys: dict[str, KeyState]
+    gateway_token: KeyState
+
+
+_Name = Annotated[str, Field(min_length=1, max_length=200)]
+_Secret = Annotated[str, Field(max_length=8192)]
+
+
+class SessionChange(BaseModel):
+    """Fields to change; an absent one stays. A secret of null or blank is removed.
+
+    ``provider_key`` belongs to ``provider``, or to the session's provider when that is absent.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    account_id: _Name | None = None
+    gateway_id: _Name | None = None
+    provider: _Name | None = None
+    model: _Name | None = None
+    realtime_model: _Name | None = None
+    use_authenticated_gateway: bool | None = None
+    provider_key: _Secret | None = None
+    gateway_token: _Secret | None = None
+
+
+class DirectRequest(BaseModel):
+    """Which voice to reach without the gateway."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    provider: _Name
+    model: _Name
+
+
+def create_api(gateway: Gateway, console_build: str) -> FastAPI:
+    """Return the application that serves ``/api``."""
+    api = FastAPI(
+        title="Trunkline console API",
+        version=trunkline.__version__,
+        docs_url=None,  # its page would fetch scripts from elsewhere
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+    )
+
+    @api.exception_handler(GatewayError)
+    async def refuse(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, GatewayError)
+        content = {"error": {"message": error.message, "type": error.type, "code": error.reason}}
+        return JSONResponse(content, status_code=error.status)
+
+    @api.get("/api/config")
+    async def config(request: Request) -> ConfigView:
+        """Describe the gateway and its providers."""
+        session = _session(request) or gateway.sessions.fresh()
+        settings = gateway.settings
+        status = gateway.worker.status
+        return ConfigView(
+            version=trunkline.__version__,
+            console_build=console_build,
+            account=settings.account,
+            gateway=settings.gateway,
+            authenticated=settings.authenticated,
+            tls=settings.tls != "off",
+            providers=[_provider_view(provider, session) for provider in gateway.catalogue.all()],
+            local=LocalView(
+                status=status.state,
+                model=gateway.worker.model_name,
+                demo=not settings.local_model,
+                detail=status.detail,
+            ),
+        )
+
+    @api.get("/api/session")
+    async def session(request: Request) -> SessionView:
+        """Return this browser's settings."""
+        return _session_view(_session(request) or gateway.sessions.fresh())
+
+    @api.put("/api/session")
+    async def change_session(request: Request, change: Annotated[SessionChange, Body()]) -> JSONResponse:
+        """Change this browser's settings; the first change opens a session."""
+        _require_console(request)
+        found = _session(request)
+        changed = found or gateway.sessions.fresh()
+        _apply(change, changed)
+        response = JSONResponse(_session_view(changed).model_dump())
+        if found is None:
+            response.headers["set-cookie"] = gateway.sessions.open(changed)
+        return response
+
+    @api.delete("/api/session")
+    async def end_session(request: Request) -> JSONResponse:
+        """Forget this browser's settings and keys."""
+        _require_console(request)
+        response = JSONResponse(_session_view(gateway.sessions.fresh()).model_dump())
+        response.headers["set-cookie"] = gateway.sessions.close(request.headers.get("cookie"))
+        return response
+
+    @api.post("/api/direct")
+    async def direct(request: Request, wanted: DirectRequest) -> DirectCall:
+        """Mint a short-lived secret with which this browser can dial the provider itself."""
+        _require_console(request)
+        return await mint(gateway, _head(request), wanted.provider, wanted.model)
+
+    @api.api_route("/api/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+    async def unknown(path: str) -> JSONResponse:
+        content = {
+            "error": {"message": f"There is no /api/{path}.", "type": "invalid_request_error", "code": "not_found"}
+        }
+        return JSONResponse(content, status_code=404)
+
+    def _session(request: Request) -> ConsoleSession | None:
+        head = _head(request)
+        gateway.origins.check_host(head)
+        return gateway.sessions.find(head)
+
+    def _require_console(request: Request) -> None:
+        head = _head(request)
+        gateway.origins.check_host(head)
+        if head.header(CONSOLE_HEADER) is None or not gateway.origins.same_origin(head):
+            raise ForbiddenOrigin("Only a page of this gateway's own console may do that.")
+
+    def _provider_view(provider: Provider, session: ConsoleSession) -> ProviderView:
+        own = session.provider_keys.get(provider.slug)
+        key = own or provider.stored_key
+        source: Literal["session", "settings"] | None = "session" if own else "settings" if key else None
+        return ProviderView(
+            slug=provider.slug,
+            name=provider.name,
+            chat=provider.chat_path is not None,
+            realtime=provider.is_cascade or (provider.realtime is not None and provider.dialect == "openai"),
+            needs_key=provider.needs_key,
+            # A key from the settings belongs to whoever runs the gateway, not to this browser.
+            key=ProviderKeyState(set=bool(key), tail=tail(own) if own else None, source=source),
+        )
+
+    return api
+
+
+def _head(request: Request) -> Head:
+    return Head(
+        Transport.HTTP,
+        request.method,
+        request.url.path,
+        request.url.query,
+        [(name.lower(), value) for name, value in request.scope["headers"]],
+    )
+
+
+def _session_view(session: ConsoleSession) -> SessionView:
+    return SessionView(
+        account_id=session.account_id,
+        gateway_id=session.gateway_id,
+        provider=session.provider,
+        model=session.model,
+        realtime_model=session.realtime_model,
+        use_authenticated_gateway=session.use_authenticated_gateway,
+        provider_keys={slug: KeyState(set=True, tail=tail(key)) for slug, key in session.provider_keys.items()},
+        gateway_token=KeyState(set=bool(session.gateway_token), tail=tail(session.gateway_token) or None),
+    )
+
+
+def _apply(change: SessionChange, session: ConsoleSession) -> None:
+    given: dict[str, Any] = change.model_dump(exclude_unset=True)
+    if "provider_key" in given:
+        key = _secret(given.pop("provider_key"), "provider key")
+        slug = given.get("provider") or session.provider
+        if key:
+            session.provider_keys[slug] = key
+        else:
+            session.provider_keys.pop(slug, None)
+    if "gateway_token" in given:
+        session.gateway_token = _secret(given.pop("gateway_token"), "gateway token")
+    for name, value in given.items():
+        if value is not None:
+            setattr(session, name, value)
+
+
+def _secret(value: str | None, what: str) -> str:
+    """Return a pasted secret without the blanks around it; refuse what no header could carry."""
+    text = (value or "").strip()
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise MalformedRequest(f"The {what} holds a blank or a character that no key has; paste it again.")
+    return text

@@ -1,0 +1,138 @@
+"""The gateway: the one place where its parts are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from trunkline.errors import GatewayError, LocalError, MalformedRequest, UnknownProvider, UpstreamError
+from trunkline.local.supervisor import LocalWorker
+from trunkline.providers import Catalogue, Provider, UpstreamTarget, resolve_http, resolve_realtime
+from trunkline.server.admission import Admission, Doorkeeper
+from trunkline.server.origins import Origins
+from trunkline.server.outgoing import compose
+from trunkline.server.sessions import Sessions
+from trunkline.settings import Settings
+from trunkline.upstream.address import Origin, parse
+from trunkline.upstream.http import HttpPool, Request
+from trunkline.upstream.timeouts import Timeouts
+from trunkline.upstream.websocket import Dialer
+from trunkline.wire.head import Head
+from trunkline.wire.refusal import Dialect
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingCall:
+    """Where a session dials, and with what head. ``cascade``: the other side is the voice worker."""
+
+    origin: Origin
+    target: bytes
+    headers: list[tuple[bytes, bytes]]
+    subprotocols: list[str]
+    cascade: bool
+
+
+class Gateway:
+    """One account's one gateway and what it stands on. Start and stop belong to the application's lifespan."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.catalogue = Catalogue.build(settings.providers)
+        self.origins = Origins(settings)
+        self.sessions = Sessions(settings.account, settings.gateway, secure=settings.tls != "off")
+        self.worker = LocalWorker(settings.data_dir, settings.local_model)
+        self.doorkeeper = Doorkeeper(settings, self.catalogue, self.origins, self.sessions, self.worker.key)
+        timeouts = Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
+        self.http = HttpPool(timeouts=timeouts, max_connections_per_origin=settings.max_connections)
+        self.dialer = Dialer(timeouts=timeouts)
+
+    async def close(self) -> None:
+        """Close all connections and end the worker."""
+        await self.http.aclose()
+        await self.worker.stop()
+
+    def dialect_of(self, head: Head) -> Dialect:
+        """Return whose error object the client of a head expects."""
+        try:
+            provider = self.doorkeeper.provider_of(head)
+        except MalformedRequest:
+            provider = None
+        return Dialect(provider.dialect) if provider is not None else Dialect.OPENAI
+
+    def is_cascade(self, head: Head) -> bool:
+        """Whether the provider of a head gets its voice from the local worker."""
+        try:
+            provider = self.doorkeeper.provider_of(head)
+        except GatewayError:
+            return False
+        return provider is not None and provider.is_cascade
+
+    async def outgoing_request(self, head: Head, admission: Admission) -> Request:
+        """Return the provider's request for an admitted head; its body is still to be filled in."""
+        target = resolve_http(await self.located(admission.provider), admission.rest)
+        return self._request(head, admission, target)
+
+    async def chat_request(self, head: Head, admission: Admission) -> Request:
+        """Return a request to the OpenAI-compatible chat completions of an admitted head's provider."""
+        provider = admission.provider
+        if provider.chat_path is None:
+            raise UnknownProvider(f"{provider.name} has no OpenAI-compatible chat completions to speak with.")
+        target = resolve_http(await self.located(provider), provider.chat_path)
+        return self._request(head, admission, target)
+
+    async def outgoing_call(self, head: Head, admission: Admission) -> OutgoingCall:
+        """Return where to dial for an admitted WebSocket head."""
+        provider = admission.provider
+        if provider.is_cascade:
+            return await self._cascade_call(head)
+        target = resolve_realtime(await self.located(provider), admission.rest, head.query)
+        if target is None or provider.realtime is None:
+            raise UnknownProvider(f"{provider.name} has no WebSocket at {admission.rest!r}.")
+        outgoing = compose(
+            head,
+            admission,
+            provider.realtime.credential_slots,
+            query=target.query,
+            subprotocols=_merged(provider.realtime.subprotocols, head.subprotocols),
+        )
+        origin, path = parse(target.url)
+        return OutgoingCall(origin, _with_query(path, outgoing.query), outgoing.headers, outgoing.subprotocols, False)
+
+    async def _cascade_call(self, head: Head) -> OutgoingCall:
+        origin, path = parse(await self._worker_url())
+        headers = [
+            (b"authorization", f"Bearer {self.worker.key}".encode()),
+            (b"x-trunkline-brain", b"remote"),
+        ]
+        return OutgoingCall(origin, _with_query(f"{path}/realtime", head.query), headers, ["realtime"], True)
+
+    def _request(self, head: Head, admission: Admission, target: UpstreamTarget) -> Request:
+        outgoing = compose(head, admission, admission.provider.credential_slots)
+        origin, path = parse(target.url)
+        return Request(
+            method=head.method.encode(),
+            origin=origin,
+            target=_with_query(path, outgoing.query),
+            headers=outgoing.headers,
+            body=None,
+            content_length=None,
+        )
+
+    async def located(self, provider: Provider) -> Provider:
+        """Fill in the address of the local worker, which is started on first use."""
+        return provider.at(await self._worker_url()) if provider.slug == "local" else provider
+
+    async def _worker_url(self) -> str:
+        try:
+            await self.worker.ensure_started()
+        except LocalError as error:
+            raise UpstreamError(f"The local provider cannot answer: {error}") from error
+        return self.worker.base_url
+
+
+def _with_query(path: str, query: str) -> bytes:
+    return f"{path}?{query}".encode("latin-1") if query else path.encode("latin-1")
+
+
+def _merged(first: Sequence[str], then: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys([*first, *then]))

@@ -1,0 +1,94 @@
+"""Which hosts and web pages may speak to the gateway.
+
+A gateway without authentication trusts the machine it runs on, and a browser on that machine runs pages of strangers.
+Two checks keep those out: the ``Host`` must be a name of this gateway (a page that points its own name at 127.0.0.1
+would otherwise count as same-origin), and an ``Origin`` must be the gateway's own or on the allow-list.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from trunkline.errors import ForbiddenOrigin
+from trunkline.settings import Settings, is_loopback_host
+from trunkline.wire.head import Head
+
+_ANY: Final = "*"
+_PREFLIGHT_SECONDS: Final = b"600"
+
+
+class Origins:
+    """The host and origin rules of one gateway."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._authenticated = settings.authenticated
+        self._loopback = settings.is_loopback
+        self._hosts = frozenset(name.lower() for name in (settings.host, *settings.allowed_hosts))
+        self._origins = frozenset(origin.lower().rstrip("/") for origin in settings.allowed_origins)
+
+    def check(self, head: Head) -> None:
+        """Raise `ForbiddenOrigin` unless the head comes from where it may."""
+        self.check_host(head)
+        origin = head.header(b"origin")
+        if origin is not None and not self._allowed(origin, head):
+            raise ForbiddenOrigin(
+                f"The gateway does not serve pages of {origin[:200]}. To allow them, add that origin to"
+                " allowed_origins (TRUNKLINE_ALLOWED_ORIGINS)."
+            )
+
+    def check_host(self, head: Head) -> None:
+        """Raise `ForbiddenOrigin` unless the head names this gateway."""
+        host = _host_name(head.header(b"host") or "")
+        if self._authenticated or not host or is_loopback_host(host) or host in self._hosts or _ANY in self._hosts:
+            return
+        raise ForbiddenOrigin(
+            f"The gateway is not known by the name {host[:200]}. To serve it there, add the name to allowed_hosts"
+            " (TRUNKLINE_ALLOWED_HOSTS)."
+        )
+
+    def same_origin(self, head: Head) -> bool:
+        """Whether a browser says that the request comes from a page of this very host and port."""
+        origin = head.header(b"origin")
+        if origin is not None:
+            return urlsplit(origin).netloc.lower() == (head.header(b"host") or "").lower()
+        # Browsers send no Origin with a same-origin GET; they then say so in Sec-Fetch-Site.
+        return head.header(b"sec-fetch-site") in ("same-origin", "none")
+
+    def cors_headers(self, head: Head) -> list[tuple[bytes, bytes]]:
+        """Return the headers that let the asking page read the answer; empty for same-origin and non-browsers."""
+        origin = head.header(b"origin")
+        if origin is None or self.same_origin(head):
+            return []
+        return [
+            (b"access-control-allow-origin", origin.encode("latin-1")),
+            (b"access-control-expose-headers", b"*"),
+            (b"vary", b"origin"),
+        ]
+
+    def preflight_headers(self, head: Head) -> list[tuple[bytes, bytes]] | None:
+        """Return the answer to a CORS preflight, or None when the head is none."""
+        method = head.header(b"access-control-request-method")
+        if head.method != "OPTIONS" or method is None or head.header(b"origin") is None:
+            return None
+        wanted = head.header(b"access-control-request-headers") or ""
+        return [
+            *self.cors_headers(head),
+            (b"access-control-allow-methods", method.encode("latin-1")),
+            (b"access-control-allow-headers", wanted.encode("latin-1")),
+            (b"access-control-max-age", _PREFLIGHT_SECONDS),
+        ]
+
+    def _allowed(self, origin: str, head: Head) -> bool:
+        if self.same_origin(head) or _ANY in self._origins or origin.lower().rstrip("/") in self._origins:
+            return True
+        # An app under development on this machine: whoever runs it could call the gateway without a browser.
+        return self._loopback and is_loopback_host(urlsplit(origin).hostname or "")
+
+
+def _host_name(host: str) -> str:
+    """``[::1]:8787`` -> ``::1``; ``Localhost:8787`` -> ``localhost``."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return host.lower()

@@ -1,0 +1,137 @@
+"""Listening: sockets, TLS, uvicorn's settings, logging, and what a person reads at the start."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import sys
+from typing import Any, Final
+
+import structlog
+import uvicorn
+from rich.console import Console as Terminal
+
+from trunkline.errors import SettingsError
+from trunkline.server.application import Application
+from trunkline.server.tls import TlsFiles, prepare
+from trunkline.settings import Settings
+
+# Realtime clients may send 15 MiB of audio in one event, base64-encoded, with room for the JSON around it.
+MAX_FRAME_BYTES: Final = 24 * 1024 * 1024
+_PING_SECONDS: Final = 20.0
+_GRACE_SECONDS: Final = 10
+_BACKLOG: Final = 2048
+
+
+def run(settings: Settings) -> None:
+    """Serve until interrupted. Raises `SettingsError` when the address cannot be had or TLS cannot be set up."""
+    configure_logging(settings.log_level)
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    listener = _listen(settings)
+    tls = prepare(settings)
+    config = uvicorn.Config(
+        Application(settings),  # type: ignore[arg-type]  # uvicorn spells the same ASGI types differently
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,
+        ws_ping_interval=_PING_SECONDS,
+        ws_ping_timeout=_PING_SECONDS,
+        interface="asgi3",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        ssl_certfile=str(tls.certificate) if tls else None,
+        ssl_keyfile=str(tls.key) if tls else None,
+    )
+    _Server(config, _announcement(settings, listener, tls)).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, saying where it listens once it does."""
+
+    def __init__(self, config: uvicorn.Config, announcement: str) -> None:
+        super().__init__(config)
+        self._announcement = announcement
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            Terminal(stderr=True, highlight=False, soft_wrap=True).print(self._announcement)
+
+
+def _announcement(settings: Settings, listener: socket.socket, tls: TlsFiles | None) -> str:
+    address = f"{_url_host(settings.host)}:{listener.getsockname()[1]}"
+    scheme, websocket = ("https", "wss") if tls else ("http", "ws")
+    path = f"/v1/{settings.account}/{settings.gateway}"
+    lines = [
+        f"[bold]Trunkline is ready:[/bold] {scheme}://{address}",
+        f"  chat   {scheme}://{address}{path}/local/chat/completions",
+        f"  voice  {websocket}://{address}{path}/local/realtime?model=local",
+    ]
+    if tls and tls.authority:
+        lines += [
+            "  To trust its certificate:",
+            f"    Node.js          export NODE_EXTRA_CA_CERTS={tls.authority}",
+            f"    Python, curl     export SSL_CERT_FILE={tls.authority}",
+            f"    browsers         import {tls.authority} as an authority",
+        ]
+    return "\n".join([*lines, "  Press Ctrl+C to stop."])
+
+
+def _url_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _listen(settings: Settings) -> socket.socket:
+    host, port = settings.host, settings.port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except socket.gaierror as error:
+        raise SettingsError(f"host: {host} is no address of this machine ({error.strerror}).") from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(
+                f"Port {port} on {host} is in use. Stop the other program, or choose another with --port."
+            ) from error
+        raise SettingsError(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
+    listener.setblocking(False)
+    return listener
+
+
+def configure_logging(level: str) -> None:
+    """Send structured lines to standard error: for people on a terminal, JSON elsewhere."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    terminal = sys.stderr.isatty()
+    renderer: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    processors: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        renderer,
+    ]
+    if not terminal:
+        processors.insert(2, structlog.processors.format_exc_info)
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=max(number, logging.WARNING), format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("uvicorn.error").addFilter(_not_our_abort)
+
+
+def _not_our_abort(record: logging.LogRecord) -> bool:
+    """Drop uvicorn's complaint about an unfinished answer: leaving one so is how a broken stream is shown."""
+    return "without completing response" not in record.getMessage()
