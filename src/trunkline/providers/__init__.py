@@ -1,0 +1,16 @@
+"""Who can be reached: one data file per provider under a strict schema, and pure functions that resolve addresses."""
+
+from trunkline.providers.catalogue import Catalogue
+from trunkline.providers.resolution import UpstreamTarget, resolve_http, resolve_realtime
+from trunkline.providers.schema import Provider, Realtime, Route, Slot
+
+__all__ = [
+    "Catalogue",
+    "Provider",
+    "Realtime",
+    "Route",
+    "Slot",
+    "UpstreamTarget",
+    "resolve_http",
+    "resolve_realtime",
+]

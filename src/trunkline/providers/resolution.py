@@ -1,0 +1,136 @@
+"""From a provider and the rest of a client's path to an upstream address. The caller can never choose the host."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote, unquote_plus
+
+from trunkline.errors import MalformedRequest, UnknownProvider
+from trunkline.providers.schema import Provider
+
+_NAME: Final = re.compile(r"\{(\w+)\}")
+# A value that becomes part of a host name must not be able to end it.
+_HOST_LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_SEGMENT: Final = re.compile(r"[A-Za-z0-9._~@:-]{1,128}")
+_UNSAFE: Final = re.compile(r"[\x00-\x20\x7f\\#?]")
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTarget:
+    """An upstream address: ``url`` without query, and the query as it is to be sent, less credentials."""
+
+    url: str
+    query: str = ""
+
+
+def resolve_http(provider: Provider, rest: str) -> UpstreamTarget:
+    """Return where a request with this rest of a path goes; the rest is kept as the client encoded it.
+
+    Raises `MalformedRequest` for a path that could leave the provider's API, `UnknownProvider` for one that fits none
+    of its routes.
+    """
+    check_path(rest)
+    rest = rest.lstrip("/")
+    for route in provider.routes:
+        match = _match(route.path, rest)
+        if match is not None:
+            values, remaining = match
+            return UpstreamTarget(
+                _join(_filled(route.base_url, {**provider.parameters, **values}, provider), remaining)
+            )
+    if not provider.base_url:
+        forms = " or ".join(route.path for route in provider.routes)
+        raise UnknownProvider(f"{provider.name}: the path after the provider begins with {forms}.")
+    base = _filled(provider.base_url, provider.parameters, provider)
+    return UpstreamTarget(_join(base, versioned(rest, provider.version, base)))
+
+
+def resolve_realtime(provider: Provider, rest: str, query: str) -> UpstreamTarget | None:
+    """Return where a WebSocket with this rest of a path and query goes (``ws`` or ``wss``), or None if nowhere."""
+    socket = provider.socket
+    if socket is None:
+        return None
+    check_path(rest)
+    rest = rest.strip("/")
+    path = socket.paths.get(rest)
+    if path is None:
+        if not socket.any_path:
+            return None
+        path = rest
+    base = _filled(socket.base_url or provider.base_url, provider.parameters, provider)
+    url = re.sub(r"^http", "ws", _join(base, versioned(path, provider.version, base) if path else path))
+    return UpstreamTarget(url, _exclusive(query, socket.exclusive_query))
+
+
+def versioned(rest: str, version: str, base: str) -> str:
+    """Put exactly one version segment between base and path, wherever the client had it."""
+    if not version:
+        return rest
+    bare = rest.removeprefix(f"{version}/")
+    return bare if base.rstrip("/").endswith(f"/{version}") else f"{version}/{bare}"
+
+
+def check_path(rest: str) -> None:
+    """Raise `MalformedRequest` when a path holds what servers read differently or climbs out of the base."""
+    if _UNSAFE.search(rest):
+        raise MalformedRequest("The path holds a character that does not belong in one; percent-encode it.")
+    decoded = unquote(rest)
+    if "\\" in decoded or "\x00" in decoded or any(part in (".", "..") for part in decoded.split("/")):
+        raise MalformedRequest("The path may not hold '.' or '..' segments or backslashes.")
+
+
+def _match(pattern: str, rest: str) -> tuple[dict[str, str], str] | None:
+    """Match the leading segments of a path; return the named ones and what is left."""
+    if not pattern:
+        return {}, rest
+    wanted = pattern.split("/")
+    given = rest.split("/")
+    if len(given) < len(wanted):
+        return None
+    values: dict[str, str] = {}
+    for expected, segment in zip(wanted, given, strict=False):
+        name = _NAME.fullmatch(expected)
+        if name is not None:
+            values[name[1]] = segment
+        elif expected != segment:
+            return None
+    return values, "/".join(given[len(wanted) :])
+
+
+def _filled(template: str, values: Mapping[str, str], provider: Provider) -> str:
+    """Fill a template's names, those in the host part with host labels only."""
+    scheme, _, remainder = template.partition("://")
+    host, slash, path = remainder.partition("/")
+
+    def fill(part: str, allowed: re.Pattern[str]) -> str:
+        def value_of(match: re.Match[str]) -> str:
+            name = match[1]
+            if name not in values:
+                raise UnknownProvider(
+                    f"{provider.name} needs {name}: set it as [providers.{provider.slug}.parameters] {name} = ..."
+                )
+            value = values[name]
+            if not allowed.fullmatch(value) or value in (".", ".."):
+                raise MalformedRequest(f"{provider.name}: {name} in the path has characters it cannot have.")
+            return value
+
+        return _NAME.sub(value_of, part)
+
+    return f"{scheme}://{fill(host, _HOST_LABEL)}{slash}{fill(path, _SEGMENT)}"
+
+
+def _join(base: str, path: str) -> str:
+    return f"{base.rstrip('/')}/{path}" if path else base.rstrip("/")
+
+
+def _exclusive(query: str, rules: Mapping[str, tuple[str, ...]]) -> str:
+    if not rules or not query:
+        return query
+    names = [unquote_plus(pair.partition("=")[0]) for pair in query.split("&")]
+    dropped = {name for present, others in rules.items() if present in names for name in others}
+    if not dropped:
+        return query
+    return "&".join(pair for pair, name in zip(query.split("&"), names, strict=True) if name not in dropped)

@@ -1,0 +1,108 @@
+"""The shape of a provider's data file. Unknown fields are refused, so that a misspelt one is not a silent no-op."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Dialect = Literal["openai", "anthropic", "google"]
+Usage = Literal["openai", "anthropic", "google", "cohere", "bedrock", "none"]
+
+
+class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One place in which a provider takes a credential.
+
+    ``name`` is a header in lower case, a sub-protocol prefix, or a query parameter. ``scheme`` is the word before the
+    value in a header; an empty one matches any that a caller sends.
+    """
+
+    kind: Literal["header", "subprotocol", "query"]
+    name: str
+    scheme: str = ""
+
+    def __str__(self) -> str:
+        match self.kind:
+            case "header":
+                return f"the header {self.name}" + (f" ({self.scheme} ...)" if self.scheme else "")
+            case "subprotocol":
+                return f"the sub-protocol {self.name}..."
+            case "query":
+                return f"the query parameter {self.name}"
+
+
+class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a path goes that begins with ``path``, whose ``{names}`` fill the same names in ``base_url``."""
+
+    path: str
+    base_url: str
+
+
+class Realtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The provider's WebSocket surface.
+
+    ``paths`` maps what a client may put after the slug to the upstream path, relative to ``base_url`` (the
+    provider's own when empty). ``any_path`` relays every other path as it is. When a parameter named in
+    ``exclusive_query`` is present, those listed with it are dropped. ``subprotocols`` are offered upstream besides the
+    client's own.
+    """
+
+    paths: dict[str, str] = {}
+    any_path: bool = False
+    base_url: str = ""
+    credential_slots: tuple[Slot, ...] = ()
+    subprotocols: tuple[str, ...] = ()
+    exclusive_query: dict[str, tuple[str, ...]] = {}
+
+
+class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One provider: where to send a request, which credential goes where, and how its answers are read.
+
+    ``version`` is a path segment such as ``v1`` that clients put before the path or leave out: one is added or one
+    duplicate removed, as ``base_url`` needs it. ``parameters`` fill names of templates that no path carries.
+    ``chat_path``, ``models_path`` and ``client_secrets_path`` are relative to ``base_url`` and absent where the
+    provider has no OpenAI-compatible surface of that kind. ``credential_slots``: the first is where a stored key is
+    written; a caller's own key may stay in any of them. ``realtime`` is ``"cascade"`` when the local voice speaks for
+    the provider's chat. ``stored_key`` comes from settings only.
+    """
+
+    slug: str
+    name: str
+    base_url: str = ""
+    aliases: tuple[str, ...] = ()
+    routes: tuple[Route, ...] = ()
+    version: str = ""
+    parameters: dict[str, str] = {}
+    headers: dict[str, str] = {}
+    needs_key: bool = True
+    credential_slots: tuple[Slot, ...] = (Slot("header", "authorization", "Bearer"),)
+    query_keys: tuple[str, ...] = ()
+    realtime: Realtime | Literal["cascade"] | None = None
+    dialect: Dialect = "openai"
+    usage: Usage = "openai"
+    chat_path: str | None = None
+    models_path: str | None = None
+    client_secrets_path: str | None = None
+    stored_key: str = ""
+
+    @property
+    def is_cascade(self) -> bool:
+        """Whether a text model becomes a voice through the local pipeline."""
+        return self.realtime == "cascade"
+
+    @property
+    def socket(self) -> Realtime | None:
+        """The provider's own WebSocket surface, if it has one."""
+        return None if isinstance(self.realtime, str) else self.realtime
+
+    @property
+    def query_names(self) -> frozenset[str]:
+        """The query parameters in which the provider's own API takes a key."""
+        return frozenset(self.query_keys)
+
+    def at(self, base_url: str) -> Provider:
+        """Return the same provider at another address."""
+        return msgspec.structs.replace(self, base_url=base_url, routes=())
+
+    def __repr__(self) -> str:
+        return f"Provider({self.slug!r})"
