@@ -1,0 +1,41 @@
+"""Upstream addresses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A scheme (``http`` or ``https``), host and port: what a connection belongs to."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the connection is TLS."""
+        return self.scheme == "https"
+
+    @property
+    def netloc(self) -> str:
+        """Return host and port as the ``Host`` header has them: without the scheme's own port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.is_secure else 80) else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+def parse(url: str) -> tuple[Origin, str]:
+    """Split a URL into its origin and path; ``ws`` and ``wss`` are ``http`` and ``https``."""
+    parts = urlsplit(url)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    port = parts.port or (443 if scheme == "https" else 80)
+    host = parts.hostname or ""
+    if not host.isascii():
+        host = host.encode("idna").decode()
+    return Origin(scheme, host, port), parts.path or "/"

@@ -1,0 +1,63 @@
+"""Making connections: DNS, IPv4 and IPv6, proxies and TLS, alike for HTTP and WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Final
+from urllib.request import getproxies, proxy_bypass
+
+import aiohappyeyeballs
+from python_socks.async_.asyncio import Proxy
+
+from trunkline.settings import is_loopback_host
+from trunkline.upstream.address import Origin
+
+# RFC 8305 section 5: how long the preferred address family may take before the other is tried beside it.
+_ATTEMPT_DELAY: Final = 0.25
+
+
+class Connector:
+    """Opens sockets to providers, through the proxy that the environment names for them.
+
+    ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` are read once. Loopback is never proxied. Proxies
+    are asked to tunnel (CONNECT or SOCKS), so that they see neither keys nor content of TLS connections.
+    """
+
+    def __init__(self, ssl_context: ssl.SSLContext | None = None, proxies: Mapping[str, str] | None = None) -> None:
+        self._given_context = ssl_context
+        self._proxies = getproxies() if proxies is None else dict(proxies)
+
+    @cached_property
+    def ssl_context(self) -> ssl.SSLContext:
+        """The context with which providers are verified: the system's authorities and ``SSL_CERT_FILE``."""
+        context = self._given_context or ssl.create_default_context()
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def ssl_for(self, origin: Origin) -> ssl.SSLContext | None:
+        """Return the context for an origin, or None when it is plain."""
+        return self.ssl_context if origin.is_secure else None
+
+    def proxy_for(self, origin: Origin) -> str | None:
+        """Return the proxy URL for an origin, or None."""
+        if is_loopback_host(origin.host) or not self._proxies or proxy_bypass(origin.host):
+            return None
+        return self._proxies.get(origin.scheme) or self._proxies.get("all")
+
+    async def open(self, origin: Origin) -> socket.socket:
+        """Return a connected, non-blocking TCP socket (or tunnel) to an origin; TLS is still to be put on it."""
+        proxy = self.proxy_for(origin)
+        if proxy is not None:
+            tunnel: socket.socket = await Proxy.from_url(proxy).connect(origin.host, origin.port)
+            return tunnel
+        loop = asyncio.get_running_loop()
+        addresses = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        connected = await aiohappyeyeballs.start_connection(
+            addresses, happy_eyeballs_delay=_ATTEMPT_DELAY if len(addresses) > 1 else None, interleave=1, loop=loop
+        )
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connected

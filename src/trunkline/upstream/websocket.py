@@ -1,0 +1,272 @@
+"""WebSockets to providers, on picows: whole messages, exact close codes, back-pressure both ways."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import picows
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from trunkline.errors import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUpgradeRefused
+from trunkline.realtime.closing import ABNORMAL, NO_STATUS
+from trunkline.upstream import failures
+from trunkline.upstream.address import Origin
+from trunkline.upstream.connecting import Connector
+from trunkline.upstream.timeouts import Timeouts
+
+# A guard against a length field gone wild, not a limit: providers send items with minutes of audio in one frame.
+_MAX_FRAME: Final = 1 << 30
+_HIGH_WATER: Final = 1 << 20
+_MAX_REFUSAL_BODY: Final = 64 * 1024
+_CLOSE_SECONDS: Final = 5.0
+
+# picows logs whole handshakes, keys included, below INFO.
+_log = logging.getLogger("trunkline.upstream.websocket")
+_log.setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text message."""
+
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """A binary message."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The provider's close: its code and reason, 1005 where it sent none, 1006 where the connection broke."""
+
+    code: int
+    reason: str
+
+
+class Dialer:
+    """Opens WebSockets to providers."""
+
+    def __init__(
+        self,
+        *,
+        timeouts: Timeouts | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> None:
+        self._timeouts = timeouts or Timeouts()
+        self._connector = Connector(ssl_context, proxies)
+
+    async def dial(
+        self, origin: Origin, target: bytes, headers: Sequence[tuple[bytes, bytes]], subprotocols: Sequence[str] = ()
+    ) -> UpstreamSocket:
+        """Return an open WebSocket, or raise the `UpstreamError` that says why there is none.
+
+        A provider that answers the handshake with an HTTP response raises `UpstreamUpgradeRefused`, which holds it.
+        """
+        extra = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+        if subprotocols:
+            extra.append(("sec-websocket-protocol", ", ".join(subprotocols)))
+        scheme = "wss" if origin.is_secure else "ws"
+        host = f"[{origin.host}]" if ":" in origin.host else origin.host
+        listener = _Listener()
+        try:
+            async with asyncio.timeout(self._timeouts.connect):
+                opened = await self._connector.open(origin)
+                try:
+                    await picows.ws_connect(
+                        lambda: listener,
+                        f"{scheme}://{host}:{origin.port}{target.decode('latin-1')}",
+                        ssl_context=self._connector.ssl_for(origin),
+                        websocket_handshake_timeout=None,  # the timeout around all of this
+                        logger_name=_log,
+                        max_frame_size=_MAX_FRAME,
+                        extra_headers=[("Host", origin.netloc), *extra],
+                        max_redirects=0,  # a redirect would carry the key to a host of the answer's choice
+                        socket_factory=lambda _: opened,
+                        use_aiofastnet=False,
+                    )
+                except BaseException:
+                    opened.close()
+                    raise
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            raise _dial_failure(error, origin) from error
+        if listener.transport is None:
+            raise UpstreamBroken(f"{origin} closed the connection during the WebSocket handshake.")
+        return UpstreamSocket(listener, listener.transport)
+
+
+def _dial_failure(error: Exception, origin: Origin) -> UpstreamError:
+    if isinstance(error, picows.WSHandshakeError):
+        answer = error.response
+        status = getattr(answer, "status", None)
+        if answer is None or status is None:
+            return UpstreamBroken(f"{origin} answered the WebSocket handshake with something that is not HTTP.")
+        body = (error.raw_body or b"")[:_MAX_REFUSAL_BODY]
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (answer.headers or {}).items()]
+        said = f": {words}" if (words := _printable(body)) else "."
+        return UpstreamUpgradeRefused(
+            f"{origin} refused the WebSocket with HTTP {int(status)}{said}",
+            upstream_status=int(status),
+            headers=headers,
+            body=body,
+        )
+    if isinstance(error, TimeoutError):
+        return UpstreamTimeout(f"{origin} did not complete the WebSocket handshake in time (upstream.connect_timeout).")
+    return failures.connecting(error, origin)
+
+
+def _printable(body: bytes) -> str:
+    """Return the beginning of a refusal's body if a person can read it."""
+    text = body[:500].decode("utf-8", "replace").strip()
+    return " ".join(text.split()) if text.isprintable() or "{" in text else ""
+
+
+class UpstreamSocket:
+    """An open WebSocket to a provider."""
+
+    def __init__(self, listener: _Listener, transport: WSTransport) -> None:
+        self._listener = listener
+        self._transport = transport
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The sub-protocol that the provider selected."""
+        selected: str | None = self._transport.response.headers.get("sec-websocket-protocol")
+        return selected
+
+    async def receive(self) -> Text | Binary | Closed:
+        """Return the next message, or the close; after a close, the close again."""
+        return await self._listener.next()
+
+    async def send_text(self, payload: str) -> None:
+        """Send a text message; waits while the provider does not take what was sent before."""
+        await self._listener.writable()
+        self._transport.send(WSMsgType.TEXT, payload.encode())
+
+    async def send_binary(self, payload: bytes) -> None:
+        """Send a binary message; waits as `send_text` does."""
+        await self._listener.writable()
+        self._transport.send(WSMsgType.BINARY, payload)
+
+    async def close(self, code: int, reason: str) -> None:
+        """Send a close frame and wait a moment for the provider's."""
+        if self._transport.is_disconnected:
+            return
+        if not self._transport.is_close_frame_sent:
+            self._transport.send_close(cast("WSCloseCode", code), reason.encode()[:123])  # any code may be relayed
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._listener.closed.wait()
+        except TimeoutError:
+            pass
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the connection without waiting."""
+        self._transport.disconnect(graceful=False)
+
+
+class _Listener(WSListener):
+    """Collects frames into messages and stops reading when nobody takes them."""
+
+    def __init__(self) -> None:
+        self.transport: WSTransport | None = None
+        self.closed = asyncio.Event()
+        self._messages: deque[tuple[int, Text | Binary]] = deque()
+        self._buffered = 0
+        self._paused = False
+        self._end: Closed | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._can_write = asyncio.Event()
+        self._can_write.set()
+        self._fragments: list[bytes] = []
+        self._fragment_type: Any = None
+
+    async def next(self) -> Text | Binary | Closed:
+        while not self._messages:
+            if self._end is not None:
+                return self._end
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        size, message = self._messages.popleft()
+        self._buffered -= size
+        if self._paused and self._buffered < _HIGH_WATER // 2 and self.transport is not None:
+            self._paused = False
+            self.transport.underlying_transport.resume_reading()
+        return message
+
+    async def writable(self) -> None:
+        if not self._can_write.is_set():
+            await self._can_write.wait()
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        if kind == WSMsgType.CLOSE:
+            self._finish(_code(frame.get_close_code()), frame.get_close_reason() or "")
+            if not transport.is_close_frame_sent:
+                transport.send_close(frame.get_close_code(), frame.get_close_message())
+            transport.disconnect()
+            return
+        if kind == WSMsgType.CONTINUATION:
+            self._fragments.append(frame.get_payload_as_bytes())
+            if frame.fin:
+                payload, self._fragments = b"".join(self._fragments), []
+                self._deliver(self._fragment_type, payload)
+        elif kind in (WSMsgType.TEXT, WSMsgType.BINARY):
+            if frame.fin:
+                self._deliver(kind, frame.get_payload_as_bytes())
+            else:
+                self._fragment_type = kind
+                self._fragments = [frame.get_payload_as_bytes()]
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._finish(ABNORMAL, "")
+        self._can_write.set()
+        self.closed.set()
+
+    def pause_writing(self) -> None:
+        self._can_write.clear()
+
+    def resume_writing(self) -> None:
+        self._can_write.set()
+
+    def _deliver(self, kind: Any, payload: bytes) -> None:
+        message = Text(payload.decode("utf-8", "replace")) if kind == WSMsgType.TEXT else Binary(payload)
+        self._messages.append((len(payload), message))
+        self._buffered += len(payload)
+        if self._buffered > _HIGH_WATER and not self._paused and self.transport is not None:
+            self._paused = True
+            self.transport.underlying_transport.pause_reading()
+        self._wake()
+
+    def _finish(self, code: int, reason: str) -> None:
+        if self._end is None:
+            self._end = Closed(code, reason)
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def _code(code: WSCloseCode | int) -> int:
+    number = code if isinstance(code, int) else int(code.value)
+    return number or NO_STATUS
