@@ -29,7 +29,7 @@ that refused and what to do next, and never holds a secret.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Final
 
 
 class TrunklineError(Exception):
@@ -55,11 +55,11 @@ class WorkerUnavailable(LocalError):
 class GatewayError(TrunklineError):
     """An answer to the caller: HTTP status and body, or an in-band event and a close code."""
 
-    status: ClassVar[int] = 500
-    code: ClassVar[int] = 2000
-    reason: ClassVar[str] = "internal_error"
-    type: ClassVar[str] = "server_error"
-    close_code: ClassVar[int] = 1011
+    status: int = 500
+    code: int = 2000
+    reason: str = "internal_error"
+    type: str = "server_error"
+    close_code: int = 1011
 
     def __init__(self, message: str, *, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -185,10 +185,15 @@ class UpstreamBusy(UpstreamError):
     reason = "upstream_busy"
 
 
+# The codes with which OpenAI itself refuses a session, by the status that says the same over HTTP.
+_CLOSE_CODES: Final = {400: 4000, 401: 3000, 403: 3000, 404: 4004}
+
+
 class UpstreamUpgradeRefused(UpstreamError):
     """The provider answered a WebSocket handshake with an ordinary HTTP response.
 
-    ``upstream_status`` (HTTP status), ``headers`` and ``body`` (at most 64 KiB) are that response.
+    ``upstream_status`` (HTTP status), ``headers`` and ``body`` (at most 64 KiB) are that response. The close code says
+    what the status means: try later (1013), or do not try again with this key, path or model.
     """
 
     reason = "upstream_upgrade_refused"
@@ -196,5 +201,6 @@ class UpstreamUpgradeRefused(UpstreamError):
     def __init__(self, message: str, *, upstream_status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         super().__init__(message)
         self.upstream_status = upstream_status
+        self.close_code = _CLOSE_CODES.get(upstream_status, self.close_code)
         self.headers = headers
         self.body = body

@@ -161,8 +161,7 @@ def _mulaw_codes() -> NDArray[np.uint8]:
     magnitude = np.minimum((np.abs(value) >> 2 << 2) + 132, 32_767)
     segment = np.maximum(np.floor(np.log2(magnitude)).astype(np.int32) - 7, 0)
     step = (magnitude >> (segment + 3)) & 15
-    code = ~((segment << 4) | step) & 0x7F
-    return np.where(value < 0, code, code | 128).astype(np.uint8)
+    return _coded(value < 0, segment, step, 0x7F)
 
 
 @cache
@@ -172,5 +171,12 @@ def _alaw_codes() -> NDArray[np.uint8]:
     magnitude = np.minimum(np.abs(value), 32_767)
     segment = np.maximum(np.floor(np.log2(np.maximum(magnitude, 1))).astype(np.int32) - 7, 0)
     step = (magnitude >> np.where(segment == 0, 4, segment + 3)) & 15
-    code = np.where(value < 0, 0, 128) | (segment << 4) | step
-    return np.bitwise_xor(code, 0x55).astype(np.uint8)
+    return _coded(value < 0, segment, step, 0x55)
+
+
+def _coded(
+    negative: NDArray[np.bool_], segment: NDArray[np.int32], step: NDArray[np.int32], inverted: int
+) -> NDArray[np.uint8]:
+    """Join sign, segment and step; ``inverted`` are the bits that the line carries upside down."""
+    code: NDArray[np.int32] = np.where(negative, 0, 128) | (segment << 4) | step
+    return (code ^ inverted).astype(np.uint8)

@@ -28,7 +28,12 @@ def run(settings: Settings) -> None:
     """Serve until interrupted. Raises `SettingsError` when the address cannot be had or TLS cannot be set up."""
     configure_logging(settings.log_level)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    listener = _listen(settings)
+    listener = listen(settings)
+    create_server(settings, listener).run(sockets=[listener])
+
+
+def create_server(settings: Settings, listener: socket.socket) -> uvicorn.Server:
+    """Return the server that serves the gateway on a listening socket."""
     tls = prepare(settings)
     config = uvicorn.Config(
         Application(settings),
@@ -49,7 +54,7 @@ def run(settings: Settings) -> None:
         ssl_certfile=str(tls.certificate) if tls else None,
         ssl_keyfile=str(tls.key) if tls else None,
     )
-    _Server(config, _announcement(settings, listener, tls)).run(sockets=[listener])
+    return _Server(config, _announcement(settings, listener, tls))
 
 
 class _Server(uvicorn.Server):
@@ -88,7 +93,8 @@ def _url_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
+    """Return the listening socket that the settings ask for. Raises `SettingsError` saying what is in the way."""
     host, port = settings.host, settings.port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(

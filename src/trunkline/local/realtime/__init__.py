@@ -10,4 +10,6 @@ responses    one answer, as the events that tell of it
 hearing, turns   the input buffer, and who is speaking
 prompts, brain, tools    what the chat model is asked, and by whom
 sentences    text cut into what can be spoken
+
+Imports go downwards in this order.
 """

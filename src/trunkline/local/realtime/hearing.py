@@ -5,7 +5,7 @@ Times are milliseconds since the first sample of the session: clients cut their 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -100,7 +100,8 @@ class Hearing:
         self._format = FORMATS["audio/pcm"]
         self._resampler = Resampler(self._format.rate, EAR_RATE)
         self._audio = bytearray()
-        self._samples = np.zeros(0, np.float32)
+        self._pieces: list[FloatArray] = []  # the same audio at 16 kHz
+        self._split_sample = b""  # the first half of one, where an append ended within it
         self._start_ms = 0  # where both buffers begin
         self._unjudged = np.zeros(0, np.float32)  # less than a frame
 
@@ -135,24 +136,29 @@ class Hearing:
         if format != self._format:
             self.clear()
             self._format = format
+            self._split_sample = b""
             self._resampler = Resampler(format.rate, EAR_RATE)
 
-    def expect_speech(self, from_ms: int) -> None:
-        """Start to count idle time at ``from_ms``."""
+    def expect_speech(self, from_ms: int | None) -> None:
+        """Start to count idle time at ``from_ms``; None stops counting."""
         self._detector.expect_speech(from_ms)
 
-    def hear(self, audio: bytes) -> list[TurnEvent]:
-        """Take audio in the client's format; return what is heard in it, in order. About 4 ms per second of audio."""
+    def hear(self, audio: bytes) -> Iterator[TurnEvent]:
+        """Take audio in the client's format; yield what is heard in it. About 4 ms per second of audio.
+
+        The next frame is judged only when the next event is asked for: `take` in between, and it begins a new turn.
+        """
+        audio = self._split_sample + audio
+        whole = len(audio) // self._format.width * self._format.width
+        audio, self._split_sample = audio[:whole], audio[whole:]
         self._audio += audio
         samples = self._resampler.feed(self._format.decode(audio))
-        self._samples = np.concatenate((self._samples, samples))
+        self._pieces.append(samples)
         unjudged = np.concatenate((self._unjudged, samples))
         whole = len(unjudged) // FRAME * FRAME
         self._unjudged = unjudged[whole:]
-        events: list[TurnEvent] = []
         for frame in unjudged[:whole].reshape(-1, FRAME):
-            events += self._detector.hear(self._probability(frame))
-        return events
+            yield from self._detector.hear(self._probability(frame))
 
     def forget_silence(self) -> None:
         """Drop what is old while nobody speaks."""
@@ -189,12 +195,17 @@ class Hearing:
         if last <= first:
             return None
         begin, end = ((time - self._start_ms) * _EAR_PER_MS for time in (first, last))
-        return Clip((first, last), self._samples[begin:end].copy())
+        return Clip((first, last), self._samples()[begin:end].copy())
+
+    def _samples(self) -> FloatArray:
+        if len(self._pieces) != 1:
+            self._pieces = [np.concatenate(self._pieces)] if self._pieces else [np.zeros(0, np.float32)]
+        return self._pieces[0]
 
     def _drop_until(self, time_ms: int) -> None:
         dropped = time_ms - self._start_ms
         del self._audio[: dropped * self._format.bytes_per_ms]
-        self._samples = self._samples[dropped * _EAR_PER_MS :]
+        self._pieces = [self._samples()[dropped * _EAR_PER_MS :]]
         self._start_ms = time_ms
 
 

@@ -105,8 +105,8 @@ class TurnDetector:
         self._earliest_start = at_ms
         self._voiced = None
 
-    def expect_speech(self, from_ms: int) -> None:
-        """Start to count idle time when the audio reaches ``from_ms``."""
+    def expect_speech(self, from_ms: int | None) -> None:
+        """Start to count idle time when the audio reaches ``from_ms``; None stops counting."""
         self._idle_since = from_ms
 
     def hear(self, probability: float) -> list[TurnEvent]:

@@ -1,0 +1,116 @@
+"""Real servers for tests: a gateway in this process, and programs of the package in processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from trunkline.server.serving import create_server, listen
+from trunkline.settings import Settings, default_data_dir
+
+START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens, with or without TLS."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def http(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+    @property
+    def ws(self) -> str:
+        return f"{self.scheme.replace('http', 'ws')}://{self.host}:{self.port}"
+
+    def path(self, rest: str) -> str:
+        """The data plane's path of a provider's resource."""
+        return f"/v1/local/default/{rest}"
+
+
+@asynccontextmanager
+async def gateway(**settings: Any) -> AsyncIterator[Address]:
+    """A gateway on a free port, served as `trunkline serve` does it."""
+    chosen = Settings(**{"port": 0, "data_dir": default_data_dir(), **settings})
+    listener = listen(chosen)
+    server = create_server(chosen, listener)
+    serving = asyncio.create_task(server._serve(sockets=[listener]))
+    while not server.started:
+        assert not serving.done(), serving.exception()
+        await asyncio.sleep(0.005)
+    try:
+        yield Address("https" if chosen.tls != "off" else "http", chosen.host, listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@dataclass
+class Program:
+    """A running `trunkline` command."""
+
+    process: subprocess.Popen[str]
+    address: Address
+    output: list[str]
+
+
+@contextmanager
+def program(*arguments: str, environment: Mapping[str, str] | None = None) -> Iterator[Program]:
+    """Run ``trunkline ARGUMENTS`` until it announces its address; end it afterwards."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trunkline", *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**clean, **(environment or {})},
+    )
+    output: list[str] = []
+    found: list[Address] = []
+    announced = threading.Event()
+
+    def read() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            output.append(line)
+            match = re.search(r"ready: (https?)://([\d.]+):(\d+)", line)
+            if match and not found:
+                found.append(Address(match[1], match[2], int(match[3])))
+                announced.set()
+        announced.set()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        announced.wait(START_SECONDS)
+        assert found, f"trunkline {' '.join(arguments)} did not start:\n{''.join(output)}"
+        yield Program(process, found[0], output)
+    finally:
+        process.terminate()
+        process.wait(20)
+        reader.join(5)
+
+
+def models_are_here() -> Path:
+    """The data directory whose models the tests use; `make test` has installed them."""
+    return default_data_dir()
+
+
+def run(main: Coroutine[Any, Any, None], seconds: float = 60) -> None:
+    """Run a test's coroutine on the event loop the gateway uses; `seconds` only ends a test that hangs."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(main, seconds))

@@ -1,0 +1,315 @@
+/** Chat completions over `fetch`: one request in, a stream of what happened out. */
+
+import { asList, asNumber, asObject, asString, parseJson, type JsonObject } from './narrow';
+import { readSse } from './sse';
+
+export interface ChatMessage {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+}
+
+export interface ChatParameters {
+  readonly temperature?: number;
+  readonly maxTokens?: number;
+  readonly topP?: number;
+  readonly seed?: number;
+  readonly stop?: readonly string[];
+}
+
+export interface ChatRequest {
+  /** Where to POST: absolute, or relative to the page. */
+  readonly endpoint: string;
+  readonly model: string;
+  readonly messages: readonly ChatMessage[];
+  readonly parameters?: ChatParameters;
+  /** Further request headers, such as `cf-aig-skip-cache`. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal;
+}
+
+export type ChatEvent =
+  | {
+      readonly kind: 'head';
+      readonly status: number;
+      readonly requestHeaders: Readonly<Record<string, string>>;
+      readonly responseHeaders: Headers;
+      readonly msToHeaders: number;
+    }
+  | { readonly kind: 'delta'; readonly text: string }
+  /** Tokens, as the provider counted them. */
+  | { readonly kind: 'usage'; readonly input: number; readonly output: number }
+  | { readonly kind: 'finish'; readonly reason: string };
+
+/**
+ * - `refused`: an HTTP status other than 2xx
+ * - `network`: no answer at all
+ * - `cut`: the answer broke off before it was complete
+ * - `stream-error`: the provider reported an error within the stream
+ * - `aborted`: the request's own signal
+ */
+export type ChatFailureKind = 'refused' | 'network' | 'cut' | 'stream-error' | 'aborted';
+
+export class ChatFailure extends Error {
+  override readonly name = 'ChatFailure';
+  readonly kind: ChatFailureKind;
+  /** The HTTP status; 0 when there was none. */
+  readonly status: number;
+  /** The machine-readable code of the error, or an empty string. */
+  readonly code: string;
+  readonly retryAfterSeconds?: number;
+
+  constructor(
+    kind: ChatFailureKind,
+    message: string,
+    details: { status?: number; code?: string; retryAfterSeconds?: number | undefined } = {},
+  ) {
+    super(message);
+    this.kind = kind;
+    this.status = details.status ?? 0;
+    this.code = details.code ?? '';
+    if (details.retryAfterSeconds !== undefined) this.retryAfterSeconds = details.retryAfterSeconds;
+  }
+}
+
+/** Ask for a completion. Yields `head` first; ends only after a complete answer, else throws `ChatFailure`. */
+export async function* streamChat(request: ChatRequest): AsyncGenerator<ChatEvent> {
+  const started = performance.now();
+  const requestHeaders = { ...request.headers, 'content-type': 'application/json' };
+  const response = await send(request.endpoint, request.signal, {
+    method: 'POST',
+    headers: requestHeaders,
+    body: JSON.stringify(bodyOf(request)),
+  });
+  const msToHeaders = performance.now() - started;
+  yield { kind: 'head', status: response.status, requestHeaders, responseHeaders: response.headers, msToHeaders };
+  if (!response.ok) throw await refusal(response);
+  try {
+    yield* isEventStream(response) ? readChunks(response) : readWhole(response);
+  } catch (error) {
+    if (error instanceof ChatFailure) throw error;
+    if (request.signal.aborted) throw new ChatFailure('aborted', 'The request was stopped.');
+    throw new ChatFailure('cut', 'The connection broke before the answer was complete.', { status: response.status });
+  }
+}
+
+/** Return the ids of the models at `url`: OpenAI's list, Google's, or a plain array. Throws `ChatFailure`. */
+export async function listModels(url: string, signal: AbortSignal): Promise<string[]> {
+  const response = await send(url, signal, { headers: { accept: 'application/json' } });
+  if (!response.ok) throw await refusal(response);
+  const answer = parseJson(await response.text().catch(() => ''));
+  const models = asList(answer) ?? asList(asObject(answer)?.['data']) ?? asList(asObject(answer)?.['models']);
+  if (!models) {
+    throw new ChatFailure('refused', 'The answer holds no list of models.', { status: response.status });
+  }
+  return [...new Set(models.flatMap(modelId))];
+}
+
+function modelId(entry: unknown): string[] {
+  const model = asObject(entry);
+  const id = asString(entry) ?? asString(model?.['id']) ?? asString(model?.['name']);
+  return id ? [id] : [];
+}
+
+async function send(url: string, signal: AbortSignal, init: RequestInit): Promise<Response> {
+  try {
+    return await fetch(url, { ...init, signal });
+  } catch {
+    if (signal.aborted) throw new ChatFailure('aborted', 'The request was stopped.');
+    throw new ChatFailure('network', 'The gateway does not answer.');
+  }
+}
+
+function bodyOf(request: ChatRequest): JsonObject {
+  const { temperature, maxTokens, topP, seed, stop } = request.parameters ?? {};
+  return {
+    model: request.model,
+    messages: request.messages.map(({ role, content }) => ({ role, content })),
+    ...(temperature === undefined ? {} : { temperature }),
+    ...(maxTokens === undefined ? {} : { [limitName(request.endpoint)]: maxTokens }),
+    ...(topP === undefined ? {} : { top_p: topP }),
+    ...(seed === undefined ? {} : { seed }),
+    ...(stop?.length ? { stop } : {}),
+    stream: true,
+    stream_options: { include_usage: true },
+  };
+}
+
+/** OpenAI's newer models refuse the old name, and most other providers do not know the new one. */
+function limitName(endpoint: string): string {
+  return /\/(azure-)?openai\//.test(endpoint) ? 'max_completion_tokens' : 'max_tokens';
+}
+
+function isEventStream(response: Response): boolean {
+  return /^text\/event-stream\b/i.test(response.headers.get('content-type') ?? '');
+}
+
+async function* readChunks(response: Response): AsyncGenerator<ChatEvent> {
+  let complete = false;
+  if (response.body) {
+    for await (const { data } of readSse(response.body)) {
+      if (data.trim() === '[DONE]') {
+        complete = true;
+        break;
+      }
+      const chunk = asObject(parseJson(data));
+      if (!chunk) continue; // a cut or foreign line; a missing end is noticed below
+      for (const event of readCompletion(chunk, 'delta', response.status)) {
+        complete ||= event.kind === 'finish';
+        yield event;
+      }
+    }
+  }
+  if (!complete) {
+    throw new ChatFailure('cut', 'The answer broke off before it was complete.', { status: response.status });
+  }
+}
+
+/** A provider that does not stream answers with one JSON object. */
+async function* readWhole(response: Response): AsyncGenerator<ChatEvent> {
+  const answer = asObject(parseJson(await response.text()));
+  if (!answer) {
+    throw new ChatFailure('cut', 'The answer is no chat completion.', { status: response.status });
+  }
+  yield* readCompletion(answer, 'message', response.status);
+}
+
+function* readCompletion(completion: JsonObject, part: 'delta' | 'message', status: number): Generator<ChatEvent> {
+  if (completion['error'] !== undefined && completion['error'] !== null) {
+    const { message, code } = errorOf(completion);
+    throw new ChatFailure('stream-error', message ?? 'The provider broke off with an error.', { status, code });
+  }
+  const choice = asObject(asList(completion['choices'])?.[0]);
+  const text = textOf(asObject(choice?.[part])?.['content']);
+  if (text) yield { kind: 'delta', text };
+  const usage = asObject(completion['usage']);
+  const input = asNumber(usage?.['prompt_tokens']);
+  const output = asNumber(usage?.['completion_tokens']);
+  if (input !== undefined && output !== undefined) yield { kind: 'usage', input, output };
+  const reason = asString(choice?.['finish_reason']);
+  if (reason) yield { kind: 'finish', reason };
+}
+
+/** Content is a string or, with some providers, a list of parts. */
+function textOf(content: unknown): string {
+  const parts = asList(content);
+  if (!parts) return asString(content) ?? '';
+  return parts.map((part) => asString(asObject(part)?.['text']) ?? '').join('');
+}
+
+async function refusal(response: Response): Promise<ChatFailure> {
+  const text = await response.text().catch(() => '');
+  const { message, code } = errorOf(parseJson(text));
+  return new ChatFailure('refused', message ?? `The answer was HTTP ${response.status}.`, {
+    status: response.status,
+    code,
+    retryAfterSeconds: retryAfter(response.headers.get('retry-after')),
+  });
+}
+
+/** Read the error objects of OpenAI, Anthropic, Google and Cloudflare. */
+function errorOf(body: unknown): { message: string | undefined; code: string } {
+  const answer = asObject(asList(body)?.[0] ?? body);
+  const entries = asList(answer?.['error']) ?? asList(answer?.['errors']);
+  const error = asObject(entries?.[0] ?? answer?.['error']) ?? answer;
+  const code = [error?.['code'], error?.['status'], error?.['type']].map(codeText).find((found) => found !== '');
+  return { message: asString(error?.['message']) ?? asString(answer?.['error']), code: code ?? '' };
+}
+
+function codeText(value: unknown): string {
+  return asString(value) ?? asNumber(value)?.toString() ?? '';
+}
+
+/** Seconds or an HTTP date (RFC 9110, section 10.2.3). */
+function retryAfter(header: string | null): number | undefined {
+  if (header === null || header.trim() === '') return undefined;
+  const seconds = Number(header);
+  if (Number.isFinite(seconds)) return Math.max(0, seconds);
+  const date = Date.parse(header);
+  return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - Date.now()) / 1000));
+}
+
+export interface CopyOptions {
+  /** The environment variable a copied program reads its key from. Without it the copy sends no key. */
+  readonly keyVariable?: string;
+}
+
+/** The same request as a shell command. Like the other copies it holds no secret. */
+export function asCurl(request: ChatRequest, options: CopyOptions = {}): string {
+  const lines = [`curl -N ${shellQuoted(absolute(request.endpoint))}`];
+  for (const [name, value] of copiedHeaders(request)) lines.push(`-H ${shellQuoted(`${name}: ${value}`)}`);
+  if (options.keyVariable) lines.push(`-H "authorization: Bearer $${options.keyVariable}"`);
+  lines.push(`-d ${shellQuoted(JSON.stringify(bodyOf(request)))}`);
+  return lines.join(' \\\n  ');
+}
+
+/** The same request for the official Python client, which takes any OpenAI-compatible base URL. */
+export function asPython(request: ChatRequest, options: CopyOptions = {}): string {
+  const extra = Object.fromEntries(copiedHeaders(request).filter(([name]) => name !== 'content-type'));
+  const { stream, stream_options, model, messages, ...parameters } = bodyOf(request);
+  const key = options.keyVariable ? `os.environ["${options.keyVariable}"]` : '"not-needed"';
+  const call = { model, messages, ...parameters, stream, stream_options };
+  return [
+    ...(options.keyVariable ? ['import os', ''] : []),
+    'from openai import OpenAI',
+    '',
+    `client = OpenAI(base_url=${pythonLiteral(baseUrl(request.endpoint))}, api_key=${key})`,
+    'stream = client.chat.completions.create(',
+    ...Object.entries(call).map(([name, value]) => `    ${name}=${pythonLiteral(value)},`),
+    ...(Object.keys(extra).length ? [`    extra_headers=${pythonLiteral(extra)},`] : []),
+    ')',
+    'for chunk in stream:',
+    '    if chunk.choices:',
+    '        print(chunk.choices[0].delta.content or "", end="", flush=True)',
+    '',
+  ].join('\n');
+}
+
+/** The same request for the official JavaScript client. */
+export function asJavaScript(request: ChatRequest, options: CopyOptions = {}): string {
+  const extra = Object.fromEntries(copiedHeaders(request).filter(([name]) => name !== 'content-type'));
+  const key = options.keyVariable ? `process.env.${options.keyVariable}` : "'not-needed'";
+  const call = [JSON.stringify(bodyOf(request), null, 2)];
+  if (Object.keys(extra).length) call.push(JSON.stringify({ headers: extra }, null, 2));
+  return [
+    "import OpenAI from 'openai';",
+    '',
+    `const client = new OpenAI({ baseURL: ${JSON.stringify(baseUrl(request.endpoint))}, apiKey: ${key} });`,
+    `const stream = await client.chat.completions.create(${call.join(', ')});`,
+    'for await (const chunk of stream) {',
+    "  process.stdout.write(chunk.choices[0]?.delta.content ?? '');",
+    '}',
+    '',
+  ].join('\n');
+}
+
+const SECRET_HEADER = /authorization|cookie|token|secret|key/i;
+
+function copiedHeaders(request: ChatRequest): [string, string][] {
+  const given = Object.entries(request.headers ?? {}).filter(([name]) => !SECRET_HEADER.test(name));
+  return [['content-type', 'application/json'], ...given];
+}
+
+function absolute(endpoint: string): string {
+  return new URL(endpoint, globalThis.location?.href).href;
+}
+
+/** The clients append `/chat/completions` themselves. */
+function baseUrl(endpoint: string): string {
+  return absolute(endpoint).replace(/\/chat\/completions\/?$/, '');
+}
+
+function shellQuoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+function pythonLiteral(value: unknown): string {
+  if (value === true) return 'True';
+  if (value === false) return 'False';
+  if (value === null || value === undefined) return 'None';
+  const list = asList(value);
+  if (list) return `[${list.map(pythonLiteral).join(', ')}]`;
+  const object = asObject(value);
+  if (!object) return JSON.stringify(value); // JSON's strings and numbers are Python's as well
+  const entries = Object.entries(object).map(([name, entry]) => `${JSON.stringify(name)}: ${pythonLiteral(entry)}`);
+  return `{${entries.join(', ')}}`;
+}

@@ -1,0 +1,87 @@
+/**
+ * Model output as a document fragment. It is hostile until shown otherwise: raw HTML appears as the text it is, images
+ * become links (loading one would tell a stranger what was said), and only http, https and mailto links can be followed.
+ */
+
+import DOMPurify from 'dompurify';
+import { Marked, type Tokens } from 'marked';
+
+const marked = new Marked({
+  gfm: true,
+  renderer: {
+    html: ({ text }: Tokens.HTML | Tokens.Tag) => escaped(text),
+    image: ({ href, text }: Tokens.Image) => anchor(href, escaped(text || href)),
+    link({ href, tokens }: Tokens.Link) {
+      return anchor(href, this.parser.parseInline(tokens));
+    },
+  },
+});
+
+const ALLOWED = {
+  ALLOWED_TAGS: [
+    ...['p', 'br', 'hr', 'h1', 'h2', 'h3', 'h4', 'h5', 'h6', 'blockquote', 'ul', 'ol', 'li', 'pre', 'code'],
+    ...['strong', 'em', 'del', 'a', 'table', 'thead', 'tbody', 'tr', 'th', 'td', 'input'],
+  ],
+  ALLOWED_ATTR: ['href', 'rel', 'target', 'class', 'start', 'align', 'type', 'checked', 'disabled'],
+  ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
+  ALLOW_DATA_ATTR: false,
+  ALLOW_ARIA_ATTR: false,
+  RETURN_DOM_FRAGMENT: true as const,
+};
+
+/** Render markdown for `document`, by default the page's own. */
+export function renderMarkdown(text: string, document?: Document): DocumentFragment {
+  const fragment = purifierOf(document).sanitize(marked.parse(text, { async: false }), ALLOWED);
+  for (const link of fragment.querySelectorAll('a')) guardLink(link);
+  for (const box of fragment.querySelectorAll('input')) guardTaskBox(box);
+  return fragment;
+}
+
+/**
+ * Cut markdown at the borders of its top-level blocks. Joined, the pieces are the text again; all but the last stay
+ * the same while text is appended, so a view that streams has to render only the last one anew.
+ */
+export function splitBlocks(text: string): string[] {
+  const blocks: string[] = [];
+  for (const token of marked.lexer(text)) {
+    const last = blocks.length - 1;
+    // Blank lines belong to the block before them: alone they would be a block that changes its mind.
+    if (token.type === 'space' && last >= 0) blocks[last] += token.raw;
+    else blocks.push(token.raw);
+  }
+  return blocks;
+}
+
+function purifierOf(document: Document | undefined): typeof DOMPurify {
+  const view = document?.defaultView;
+  // A second instance on the page's own window would ask for the same Trusted Types policy again and be refused.
+  if (!view || view === globalThis.window) return DOMPurify;
+  return DOMPurify(view);
+}
+
+function guardLink(link: HTMLAnchorElement): void {
+  if (!link.hasAttribute('href')) return;
+  link.setAttribute('rel', 'noopener noreferrer nofollow');
+  link.setAttribute('target', '_blank');
+  link.setAttribute('title', link.getAttribute('href') ?? '');
+}
+
+/** The only form control that markdown has is the dead check box of a task list. */
+function guardTaskBox(box: HTMLInputElement): void {
+  if (box.getAttribute('type') !== 'checkbox') {
+    box.remove();
+    return;
+  }
+  box.setAttribute('disabled', '');
+}
+
+/** `content` is HTML already; an address that may not be followed leaves its text behind. */
+function anchor(href: string, content: string): string {
+  return /^(?:https?:|mailto:)/i.test(href) ? `<a href="${escaped(href)}">${content}</a>` : content;
+}
+
+const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+
+function escaped(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
+}
