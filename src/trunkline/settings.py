@@ -165,6 +165,25 @@ def file_key(entry: Field[Any]) -> tuple[str, ...]:
     return (section, entry.name.removeprefix(f"{section}_"))
 
 
+def default_words(entry: Field[Any]) -> str:
+    """Return a setting's default for people."""
+    if entry.name == "data_dir":
+        return "~/.local/share/trunkline"
+    return "none" if entry.default is MISSING else value_words(entry, entry.default)
+
+
+def value_words(entry: Field[Any], value: Any) -> str:
+    """Return a value for people; a secret only as set or not."""
+    if entry.metadata["secret"]:
+        return "set, not shown" if value else "not set"
+    if value in ("", None, ()):
+        return "none"
+    unit = f" {entry.metadata['unit']}" if entry.metadata["unit"] else ""
+    return (
+        ", ".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+    ) + unit
+
+
 def load(
     flags: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] = os.environ,

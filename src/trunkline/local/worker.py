@@ -77,6 +77,7 @@ def _serve(listener: socket.socket, engines: Engines, keys: Keys) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     try:

@@ -49,6 +49,7 @@ def create_server(settings: Settings, listener: socket.socket) -> uvicorn.Server
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         date_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         ssl_certfile=str(tls.certificate) if tls else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -121,7 +121,7 @@ class _Api:
         remote = websocket.headers.get(BRAIN_HEADER) == "remote"
         await serve(websocket, self._engines, kind=kind, model=model or "local", remote_brain=remote)
 
-    def _session_kind(self, websocket: WebSocket, model: str) -> str:
+    def _session_kind(self, websocket: WebSocket, model: str) -> Literal["realtime", "transcription"]:
         """Return ``realtime`` or ``transcription``. Raises `Problem` as OpenAI refuses a handshake."""
         if BETA_MARKER in websocket.scope["subprotocols"] or "realtime=v1" in websocket.headers.get("openai-beta", ""):
             message = "The beta dialect of the Realtime API is not served; leave out its header or sub-protocol."

@@ -168,7 +168,7 @@ class Hearing:
 
     def peek(self) -> Clip | None:
         """Return the speech in the buffer so far, without taking it."""
-        return self._clip(self._start_ms, self.now_ms)
+        return self._clip(self.now_ms)
 
     def take(self, from_ms: int | None = None, until_ms: int | None = None) -> Utterance:
         """Take audio between two times out of the buffer, by default all, with what is before it."""
@@ -176,7 +176,7 @@ class Hearing:
         end = self.now_ms if until_ms is None else min(until_ms, self.now_ms)
         per_ms = self._format.bytes_per_ms
         audio = bytes(self._audio[(start - self._start_ms) * per_ms : (end - self._start_ms) * per_ms])
-        utterance = Utterance(audio, self._format, self._clip(start, end))
+        utterance = Utterance(audio, self._format, self._clip(end))
         self._drop_until(end)
         self._detector.cut(end)
         return utterance
@@ -186,11 +186,12 @@ class Hearing:
         self.take()
         self._audio.clear()
 
-    def _clip(self, start_ms: int, end_ms: int) -> Clip | None:
+    def _clip(self, end_ms: int) -> Clip | None:
+        """Return what was spoken, with its lead-in even where the turn is not to have one."""
         if self._detector.voiced is None:
             return None
         first, last = self._detector.voiced
-        first = max(first - _LEAD_MS, start_ms)
+        first = max(first - _LEAD_MS, self._start_ms)
         last = min(last + min(_MAX_TAIL_MS, self._detector.rules.probable_end_ms), end_ms)
         if last <= first:
             return None

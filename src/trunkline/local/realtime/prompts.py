@@ -34,8 +34,15 @@ def chat_messages(items: Iterable[Item]) -> list[dict[str, Any]]:
     """Return the messages for items, all of whose words are known.
 
     Calls are given with their results right behind them, as chat completions demand; one without a result is left out.
+    The last message is never the assistant's own: a model would take that for the beginning of its answer.
     """
-    items = list(items)
+    messages = _messages(list(items))
+    if not messages or messages[-1]["role"] in ("assistant", "system"):
+        messages.append({"role": "user", "content": SILENCE})
+    return messages
+
+
+def _messages(items: list[Item]) -> list[dict[str, Any]]:
     results = {item.body["call_id"]: item.body["output"] for item in items if item.type == "function_call_output"}
     called = {item.body["call_id"] for item in items if item.type == "function_call"}
     messages: list[dict[str, Any]] = []

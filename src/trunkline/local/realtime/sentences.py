@@ -19,38 +19,16 @@ _POSSIBLE_END: Final = re.compile(
 _LAST_WORD: Final = re.compile(r"(\S+?)[.!?…]+\S*$")
 _LIST_NUMBER: Final = re.compile(r"\s*\d+\.$")
 _INITIALS: Final = re.compile(r"\W*([A-Za-z]\.)*[A-Za-z]$")
-_ABBREVIATIONS: Final = frozenset(
-    [
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-        "prof",
-        "sr",
-        "jr",
-        "st",
-        "mt",
-        "vs",
-        "etc",
-        "inc",
-        "ltd",
-        "co",
-        "corp",
-        "dept",
-        "approx",
-        "vol",
-        "fig",
-        "e.g",
-        "i.e",
-    ]
-)
+_TITLES: Final = ("mr", "mrs", "ms", "dr", "prof", "sr", "jr", "st", "mt")
+_SHORT_FORMS: Final = ("vs", "etc", "e.g", "i.e", "inc", "ltd", "co", "corp", "dept", "approx", "vol", "fig")
+_ABBREVIATIONS: Final = frozenset((*_TITLES, *_SHORT_FORMS))
 
 _FENCE: Final = re.compile(r"\s*(```|~~~)")
 _LINK: Final = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _ADDRESS: Final = re.compile(r"<?(https?://[^\s>)]+)>?")
 _LINE_MARK: Final = re.compile(r"^\s*(#{1,6}\s+|[-*+•]\s+|>\s*)+", re.MULTILINE)
 _RULE: Final = re.compile(r"^[\s|:*_=-]+$", re.MULTILINE)
-_EMPHASIS: Final = re.compile(r"(\*{1,3}|_{1,3}|~~|`+)(?=\S)(.+?)(?<=\S)\1")
+_EMPHASIS: Final = re.compile(r"(?<!\w)(\*{1,3}|_{1,3}|~~|`+)(?=\S)(.+?)(?<=\S)\1")
 _STRAY_MARKS: Final = re.compile(r"[*`|~]+|(?<!\w)_+|_+(?!\w)")
 
 

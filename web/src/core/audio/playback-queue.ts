@@ -34,11 +34,16 @@ export interface PlaybackState {
   readonly underruns: number;
 }
 
+/** Audio at the wire's rate. It is resampled as it is played, so that a long burst costs the audio thread nothing. */
 interface Chunk {
   readonly item: string;
-  readonly samples: Float32Array;
+  readonly samples: Int16Array;
   offset: number;
 }
+
+/** Wire samples that are resampled at once: 10 ms. */
+const BLOCK = 240;
+const NOTHING = new Float32Array(0);
 
 export class PlaybackQueue {
   readonly #rate: number;
@@ -47,19 +52,22 @@ export class PlaybackQueue {
   readonly #target = new JitterTarget();
   readonly #finished = new Set<string>();
   #chunks: Chunk[] = [];
-  #queued = 0;
+  #waiting = 0;
+  /** Resampled and not yet played, and the item it belongs to. */
+  #ready: Float32Array = NOTHING;
+  #readyItem: string | null = null;
+  /** The item whose last samples are still in the resampler. */
+  #inFilter: string | null = null;
   #item: string | null = null;
   #played = 0;
-  /** The item whose samples are in the resampler. */
-  #resampling: string | null = null;
   #playing = false;
   /** Samples rendered since audio began to gather. */
-  #gathering = 0;
+  #gathered = 0;
   #clock = 0;
   #underruns = 0;
   #gain = 0;
   #last = 0;
-  #tail: Float32Array = new Float32Array(0);
+  #tail: Float32Array = NOTHING;
 
   /** `rate` is the output device's. */
   constructor(rate: number) {
@@ -72,7 +80,7 @@ export class PlaybackQueue {
     return {
       item: this.#item,
       playedMs: this.#ms(this.#played),
-      depthMs: this.#ms(this.#queued),
+      depthMs: this.#depthMs,
       targetMs: this.#target.targetMs,
       underruns: this.#underruns,
     };
@@ -80,31 +88,33 @@ export class PlaybackQueue {
 
   /** Queue audio of an item at the wire's rate. Beyond two minutes of it, more is dropped. */
   push(item: string, samples: Int16Array): void {
-    if (this.#resampling !== null && this.#resampling !== item) this.#drainResampler();
-    this.#resampling = item;
+    const room = (CAP_MS * WIRE_RATE) / 1000 - this.#waiting;
+    const kept = samples.subarray(0, Math.max(0, room));
     this.#finished.delete(item);
-    this.#enqueue(item, this.#resampler.process(toFloat32(samples)));
+    if (kept.length === 0) return;
+    this.#chunks.push({ item, samples: kept, offset: 0 });
+    this.#waiting += kept.length;
   }
 
   /** No more audio of this item will come: running dry after it is its end and not an underrun. */
   finish(item: string): void {
-    if (this.#resampling === item) this.#drainResampler();
     this.#finished.add(item);
   }
 
   /** Drop everything. What is audible fades out within `RAMP_MS`. */
   flush(): Flushed {
     const item = this.#item ?? this.#chunks[0]?.item ?? null;
-    const flushed = { item, playedMs: this.#ms(this.#played), droppedMs: this.#ms(this.#queued) };
+    const flushed = { item, playedMs: this.#ms(this.#played), droppedMs: this.#depthMs };
     if (this.#playing) this.#tail = this.#fadeOut();
     this.#chunks = [];
-    this.#queued = 0;
+    this.#waiting = 0;
     this.#resampler.reset();
-    this.#resampling = null;
+    this.#ready = NOTHING;
+    this.#readyItem = null;
+    this.#inFilter = null;
     this.#finished.clear();
     this.#stop();
-    this.#item = null;
-    this.#played = 0;
+    this.#forgetItem();
     return flushed;
   }
 
@@ -114,60 +124,81 @@ export class PlaybackQueue {
     output.fill(0);
     this.#clock += output.length;
     this.#target.passed(this.#ms(this.#clock));
-    if (!this.#playing) this.#startIfEnough(output.length);
+    this.#placeTail(output, 0);
+    if (!this.#playing) this.#startIfEnough(output.length, events);
     if (this.#playing) this.#play(output, events);
-    this.#addTail(output);
     return events;
   }
 
-  #enqueue(item: string, samples: Float32Array): void {
-    const room = Math.round((this.#rate * CAP_MS) / 1000) - this.#queued;
-    const kept = samples.slice(0, Math.max(0, room));
-    if (kept.length === 0) return;
-    this.#chunks.push({ item, samples: kept, offset: 0 });
-    this.#queued += kept.length;
+  get #depthMs(): number {
+    return (this.#waiting / WIRE_RATE) * 1000 + this.#ms(this.#ready.length);
   }
 
-  #drainResampler(): void {
-    if (this.#resampling !== null) this.#enqueue(this.#resampling, this.#resampler.flush());
-    this.#resampling = null;
-  }
-
-  #startIfEnough(length: number): void {
-    if (this.#queued === 0) return;
-    const target = (this.#target.targetMs * this.#rate) / 1000;
+  #startIfEnough(length: number, events: PlaybackEvent[]): void {
+    if (this.#waiting === 0) {
+      this.#endIfFinished(events);
+      return;
+    }
     // A short answer never reaches the target; it starts when it is whole, or when it has been waited for long enough.
     const whole = this.#finished.has(this.#chunks.at(-1)?.item ?? '');
-    if (this.#queued >= target || whole || this.#gathering >= target) {
+    const target = this.#target.targetMs;
+    if (this.#depthMs >= target || whole || this.#ms(this.#gathered) >= target) {
       this.#playing = true;
       this.#gain = 0;
-      this.#gathering = 0;
+      this.#gathered = 0;
     } else {
-      this.#gathering += length;
+      this.#gathered += length;
     }
   }
 
   #play(output: Float32Array, events: PlaybackEvent[]): void {
     let written = 0;
     while (written < output.length) {
-      const chunk = this.#chunks[0];
-      if (!chunk) {
+      if (!this.#refill()) {
         this.#ranDry(output, written, events);
         return;
       }
-      if (chunk.item !== this.#item) this.#begin(chunk.item, events);
-      const count = Math.min(output.length - written, chunk.samples.length - chunk.offset);
+      if (this.#readyItem !== null && this.#readyItem !== this.#item) this.#begin(this.#readyItem, events);
+      const count = Math.min(output.length - written, this.#ready.length);
       for (let index = 0; index < count; index += 1) {
         this.#gain = Math.min(1, this.#gain + 1 / this.#ramp);
-        output[written + index] = chunk.samples[chunk.offset + index]! * this.#gain;
+        this.#last = this.#ready[index]! * this.#gain;
+        output[written + index] = output[written + index]! + this.#last;
       }
-      written += count;
-      chunk.offset += count;
+      this.#ready = this.#ready.subarray(count);
       this.#played += count;
-      this.#queued -= count;
-      this.#last = output[written - 1]!;
-      if (chunk.offset === chunk.samples.length) this.#chunks.shift();
+      written += count;
     }
+  }
+
+  /** See to it that there is something to play; false when the queue is dry. */
+  #refill(): boolean {
+    while (this.#ready.length === 0) {
+      const chunk = this.#chunks[0];
+      if (this.#inFilter !== null && this.#hasEnded(this.#inFilter, chunk)) {
+        this.#ready = this.#resampler.flush();
+        this.#inFilter = null;
+      } else if (chunk) {
+        this.#resampleBlock(chunk);
+      } else {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  #hasEnded(item: string, next: Chunk | undefined): boolean {
+    return next ? next.item !== item : this.#finished.has(item);
+  }
+
+  #resampleBlock(chunk: Chunk): void {
+    const block = chunk.samples.subarray(chunk.offset, chunk.offset + BLOCK);
+    chunk.offset += block.length;
+    this.#waiting -= block.length;
+    if (chunk.offset === chunk.samples.length) this.#chunks.shift();
+    this.#inFilter = chunk.item;
+    this.#readyItem = chunk.item;
+    this.#ready = this.#resampler.process(toFloat32(block));
   }
 
   #begin(item: string, events: PlaybackEvent[]): void {
@@ -180,35 +211,44 @@ export class PlaybackQueue {
   #ranDry(output: Float32Array, from: number, events: PlaybackEvent[]): void {
     this.#tail = this.#decay();
     this.#placeTail(output, from);
-    const item = this.#item;
     this.#stop();
-    if (item === null) return;
-    if (this.#finished.delete(item)) {
-      events.push({ kind: 'idle', item, playedMs: this.#ms(this.#played) });
-      this.#item = null;
-      this.#played = 0;
-    } else {
-      this.#underruns += 1;
-      this.#target.underran(this.#ms(this.#clock));
-      events.push({ kind: 'underrun', item, targetMs: this.#target.targetMs });
-    }
+    if (this.#endIfFinished(events) || this.#item === null) return;
+    this.#underruns += 1;
+    this.#target.underran(this.#ms(this.#clock));
+    events.push({ kind: 'underrun', item: this.#item, targetMs: this.#target.targetMs });
+  }
+
+  #endIfFinished(events: PlaybackEvent[]): boolean {
+    const item = this.#item;
+    if (item === null || !this.#finished.delete(item)) return false;
+    events.push({ kind: 'idle', item, playedMs: this.#ms(this.#played) });
+    this.#resampler.reset();
+    this.#inFilter = null;
+    this.#forgetItem();
+    return true;
+  }
+
+  #forgetItem(): void {
+    this.#item = null;
+    this.#played = 0;
   }
 
   #stop(): void {
     this.#playing = false;
-    this.#gathering = 0;
+    this.#gathered = 0;
     this.#last = 0;
   }
 
-  /** The next samples of the queue, fading. */
+  /** What would have come next, fading. */
   #fadeOut(): Float32Array {
-    const tail = this.#decay();
-    let written = 0;
-    for (const chunk of this.#chunks) {
-      for (let index = chunk.offset; index < chunk.samples.length && written < tail.length; index += 1) {
-        tail[written] = chunk.samples[index]! * this.#gain * (1 - (written + 1) / tail.length);
-        written += 1;
+    const tail = new Float32Array(this.#ramp);
+    for (let written = 0; written < tail.length && this.#refill(); ) {
+      const count = Math.min(tail.length - written, this.#ready.length);
+      for (let index = written; index < written + count; index += 1) {
+        tail[index] = this.#ready[index - written]! * this.#gain * (1 - (index + 1) / tail.length);
       }
+      this.#ready = this.#ready.subarray(count);
+      written += count;
     }
     return tail;
   }
@@ -216,10 +256,6 @@ export class PlaybackQueue {
   /** From the last sample down to nothing, where there is no next one. */
   #decay(): Float32Array {
     return Float32Array.from({ length: this.#ramp }, (_, index) => this.#last * (1 - (index + 1) / this.#ramp));
-  }
-
-  #addTail(output: Float32Array): void {
-    if (this.#tail.length > 0) this.#placeTail(output, 0);
   }
 
   #placeTail(output: Float32Array, from: number): void {

@@ -1,0 +1,49 @@
+"""The command ``trunkline``: one module per command, each parses, calls and prints."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import trunkline
+from trunkline.cli import local, models, serve, settings
+from trunkline.cli.output import complain
+from trunkline.errors import TrunklineError
+
+application = typer.Typer(
+    name="trunkline",
+    help="AI gateway for text and real-time voice: one credential on every transport.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+application.command("serve")(serve.command())
+application.command("local")(local.local)
+application.add_typer(models.application, name="models")
+application.command("settings")(settings.settings)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"trunkline {trunkline.__version__}")
+        raise typer.Exit
+
+
+@application.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Options before a command."""
+
+
+def main() -> None:
+    """Run the command line; an error is one line on standard error and exit status 2."""
+    try:
+        application()
+    except TrunklineError as error:
+        complain(str(error))
+        sys.exit(2)

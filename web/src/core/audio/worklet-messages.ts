@@ -1,0 +1,21 @@
+/** What the page and its two audio worklets say to each other. */
+
+import type { CapturedFrame } from './framing';
+import type { Level } from './pcm';
+import type { Flushed, PlaybackEvent, PlaybackState } from './playback-queue';
+
+export const CAPTURE_PROCESSOR = 'trunkline-capture';
+export const PLAYBACK_PROCESSOR = 'trunkline-playback';
+
+export type ToCapture = { readonly kind: 'silence'; readonly on: boolean };
+export type FromCapture = CapturedFrame;
+
+export type ToPlayback =
+  | { readonly kind: 'push'; readonly item: string; readonly samples: Int16Array<ArrayBuffer> }
+  | { readonly kind: 'finish'; readonly item: string }
+  | { readonly kind: 'flush'; readonly id: number };
+
+export type FromPlayback =
+  | PlaybackEvent
+  | { readonly kind: 'flushed'; readonly id: number; readonly flushed: Flushed }
+  | { readonly kind: 'state'; readonly state: PlaybackState; readonly level: Level };
