@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import math
@@ -11,8 +12,8 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
 from tests.contract.conftest import STRICT_KEY
 from tests.running import Address
@@ -26,6 +27,11 @@ def api(strict_upstream: Address) -> Iterator[httpx.Client]:
         base_url=f"{strict_upstream.http}/v1", headers={"authorization": f"Bearer {STRICT_KEY}"}, timeout=60
     ) as client:
         yield client
+
+
+def wait_for_close(socket: ClientConnection) -> None:
+    with pytest.raises(ConnectionClosed):
+        socket.recv()
 
 
 def user(text: str) -> list[dict[str, str]]:
@@ -73,8 +79,7 @@ def test_a_websocket_with_a_bad_key_is_refused_in_band_with_3000(
         f"{strict_upstream.ws}/v1/realtime?model=local", additional_headers=headers, subprotocols=protocols, proxy=None
     ) as socket:
         assert json.loads(socket.recv())["error"]["code"] == code
-        for _ in socket:
-            pass
+        wait_for_close(socket)
     assert socket.close_code == 3000
     assert socket.close_reason == f"invalid_request_error.{code}"
 
@@ -94,8 +99,7 @@ def test_a_websocket_that_asks_for_what_is_not_there_is_refused_as_openai_does(
     offered = [*protocols, f"openai-insecure-api-key.{STRICT_KEY}"]
     with connect(f"{strict_upstream.ws}/v1/realtime{query}", subprotocols=offered, proxy=None) as socket:
         assert json.loads(socket.recv())["error"]["code"] == code
-        for _ in socket:
-            pass
+        wait_for_close(socket)
     assert socket.close_code == close_code
 
 
@@ -225,8 +229,6 @@ def test_embeddings_of_like_texts_are_alike(api: httpx.Client) -> None:
     assert cat @ kitten > cat @ market + 0.3
     assert math.isclose(float(cat @ cat), 1, abs_tol=1e-4)
     packed = api.post("/embeddings", json={"model": "local", "input": "a cat", "encoding_format": "base64"}).json()
-    import base64
-
     assert np.allclose(np.frombuffer(base64.b64decode(packed["data"][0]["embedding"]), "<f4"), cat, atol=1e-3)
 
 
@@ -317,8 +319,7 @@ def test_websocket_behaviours_do_what_their_names_say(strict_upstream: Address) 
         assert [socket.recv(), socket.recv()] == ["text", b"bytes"]
     with dial("test/close-4321") as socket:
         socket.send("now")
-        for _ in socket:
-            pass
+        wait_for_close(socket)
     assert (socket.close_code, socket.close_reason) == (4321, "asked.for")
     with pytest.raises(InvalidStatus) as refused:
         dial("test/refuse-403")

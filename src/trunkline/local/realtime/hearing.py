@@ -21,7 +21,7 @@ FRAME: Final = FRAME_MS * _EAR_PER_MS
 
 # What is kept around speech for the recogniser: a consonant's onset is no speech yet, nor is its last breath.
 _LEAD_MS: Final = 300
-_MAX_TAIL_MS: Final = 200
+_TAIL_MS: Final = 200
 # What is kept of audio in which nobody speaks, should the client commit it by hand.
 _KEPT_SILENCE_MS: Final = 30_000
 LONGEST_BUFFER_MS: Final = 10 * 60_000
@@ -192,7 +192,8 @@ class Hearing:
             return None
         first, last = self._detector.voiced
         first = max(first - _LEAD_MS, self._start_ms)
-        last = min(last + min(_MAX_TAIL_MS, self._detector.rules.probable_end_ms), end_ms)
+        # No more than has come when the end is only probable: the clip is the same when the end is certain.
+        last = min(last + self._detector.rules.certain_silence_ms, end_ms)
         if last <= first:
             return None
         begin, end = ((time - self._start_ms) * _EAR_PER_MS for time in (first, last))
@@ -219,4 +220,4 @@ def voiced_part(samples: FloatArray, probability: SpeechProbability) -> FloatArr
     if detector.voiced is None:
         return None
     first, last = detector.voiced
-    return samples[max(0, first - _LEAD_MS) * _EAR_PER_MS : (last + _MAX_TAIL_MS) * _EAR_PER_MS]
+    return samples[max(0, first - _LEAD_MS) * _EAR_PER_MS : (last + _TAIL_MS) * _EAR_PER_MS]

@@ -11,6 +11,8 @@ FRAME_MS: Final = 32
 # Once somebody speaks, a frame counts as silence only this far below the threshold: voices sink within words.
 _HYSTERESIS: Final = 0.15
 _LOWEST_THRESHOLD: Final = 0.01
+# The detector's probability falls this long after the voice has ended.
+_DETECTION_LAG_MS: Final = 40
 # Where a pause is taken for the likely end of the turn. Words rarely have a longer one inside; half of a short window.
 _PROBABLE_END_MS: Final = 200
 # A noise that is taken for speech must not fill the memory: such a turn is ended.
@@ -33,6 +35,11 @@ class TurnRules:
     def probable_end_ms(self) -> int:
         """The silence after which the turn has probably ended; before `silence_ms` confirms it."""
         return min(_PROBABLE_END_MS, self.silence_ms // 2)
+
+    @property
+    def certain_silence_ms(self) -> int:
+        """How much audio has certainly come after the last speech when the turn has probably ended."""
+        return max(0, self.probable_end_ms - _DETECTION_LAG_MS)
 
 
 def semantic_rules(eagerness: str) -> TurnRules:
@@ -138,7 +145,7 @@ class TurnDetector:
         if self._silent_since is None:
             if probability >= max(self.rules.threshold - _HYSTERESIS, _LOWEST_THRESHOLD):
                 return []
-            self._silent_since = frame_start
+            self._silent_since = frame_start - _DETECTION_LAG_MS
         silence = self.now_ms - self._silent_since
         if silence >= self.rules.silence_ms:
             return self._stop()

@@ -1,0 +1,18 @@
+"""Rules for every test."""
+
+from __future__ import annotations
+
+import os
+
+import hypothesis  # noqa: F401  # imported late, at the end of a run, its import crashes Python 3.11.7
+import pytest
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """On CI a skipped test counts as missing: nobody reads the summary of a green run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if os.environ.get("CI") and skipped:
+        reporter.write_line(f"{len(skipped)} skipped tests count as failed on CI", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
