@@ -218,7 +218,10 @@ def report(turns: list[Turn], cut: list[str], window_ms: int) -> None:
     figures = {
         "window_ms": window_ms,
         "turns": len(turns),
-        "end_of_speech_to_audio_ms": {"median": round(float(np.median(ends))), "p95": round(float(np.percentile(ends, 95)))},
+        "end_of_speech_to_audio_ms": {
+            "median": round(float(np.median(ends))),
+            "p95": round(float(np.percentile(ends, 95))),
+        },
         "speech_stopped_to_audio_ms": {
             "median": round(float(np.median(stops))),
             "p95": round(float(np.percentile(stops, 95))),

@@ -89,6 +89,10 @@ class LocalWorker:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+        self.release()
+
+    def release(self) -> None:
+        """Give up the address of a worker that does not run."""
         self._listener.close()
         self.status = Status("stopped")
 

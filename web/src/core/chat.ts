@@ -81,14 +81,22 @@ export async function* streamChat(request: ChatRequest): AsyncGenerator<ChatEven
     body: JSON.stringify(bodyOf(request)),
   });
   const msToHeaders = performance.now() - started;
-  yield { kind: 'head', status: response.status, requestHeaders, responseHeaders: response.headers, msToHeaders };
+  yield {
+    kind: 'head',
+    status: response.status,
+    requestHeaders,
+    responseHeaders: response.headers,
+    msToHeaders,
+  };
   if (!response.ok) throw await refusal(response);
   try {
     yield* isEventStream(response) ? readChunks(response) : readWhole(response);
   } catch (error) {
     if (error instanceof ChatFailure) throw error;
     if (request.signal.aborted) throw new ChatFailure('aborted', 'The request was stopped.');
-    throw new ChatFailure('cut', 'The connection broke before the answer was complete.', { status: response.status });
+    throw new ChatFailure('cut', 'The connection broke before the answer was complete.', {
+      status: response.status,
+    });
   }
 }
 
@@ -173,10 +181,17 @@ async function* readWhole(response: Response): AsyncGenerator<ChatEvent> {
   yield* readCompletion(answer, 'message', response.status);
 }
 
-function* readCompletion(completion: JsonObject, part: 'delta' | 'message', status: number): Generator<ChatEvent> {
+function* readCompletion(
+  completion: JsonObject,
+  part: 'delta' | 'message',
+  status: number,
+): Generator<ChatEvent> {
   if (completion['error'] !== undefined && completion['error'] !== null) {
     const { message, code } = errorOf(completion);
-    throw new ChatFailure('stream-error', message ?? 'The provider broke off with an error.', { status, code });
+    throw new ChatFailure('stream-error', message ?? 'The provider broke off with an error.', {
+      status,
+      code,
+    });
   }
   const choice = asObject(asList(completion['choices'])?.[0]);
   const text = textOf(asObject(choice?.[part])?.['content']);
@@ -211,7 +226,9 @@ function errorOf(body: unknown): { message: string | undefined; code: string } {
   const answer = asObject(asList(body)?.[0] ?? body);
   const entries = asList(answer?.['error']) ?? asList(answer?.['errors']);
   const error = asObject(entries?.[0] ?? answer?.['error']) ?? answer;
-  const code = [error?.['code'], error?.['status'], error?.['type']].map(codeText).find((found) => found !== '');
+  const code = [error?.['code'], error?.['status'], error?.['type']]
+    .map(codeText)
+    .find((found) => found !== '');
   return { message: asString(error?.['message']) ?? asString(answer?.['error']), code: code ?? '' };
 }
 
@@ -310,6 +327,8 @@ function pythonLiteral(value: unknown): string {
   if (list) return `[${list.map(pythonLiteral).join(', ')}]`;
   const object = asObject(value);
   if (!object) return JSON.stringify(value); // JSON's strings and numbers are Python's as well
-  const entries = Object.entries(object).map(([name, entry]) => `${JSON.stringify(name)}: ${pythonLiteral(entry)}`);
+  const entries = Object.entries(object).map(
+    ([name, entry]) => `${JSON.stringify(name)}: ${pythonLiteral(entry)}`,
+  );
   return `{${entries.join(', ')}}`;
 }

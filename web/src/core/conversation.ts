@@ -109,7 +109,12 @@ export function beginAnswer(conversation: Conversation, questionId: string, mode
 
 /** Let an interrupted or stopped answer go on: further text is appended to it. */
 export function continueAnswer(conversation: Conversation, id: string): Conversation {
-  return withAnswer(conversation, id, { status: 'streaming', failure: null, metrics: null, finishReason: null });
+  return withAnswer(conversation, id, {
+    status: 'streaming',
+    failure: null,
+    metrics: null,
+    finishReason: null,
+  });
 }
 
 export function appendDelta(conversation: Conversation, id: string, text: string): Conversation {
@@ -151,7 +156,7 @@ export function setDraft(conversation: Conversation, draft: string): Conversatio
 /** Return the messages on the visible path, oldest first. */
 export function visible(conversation: Conversation): readonly ThreadEntry[] {
   const thread: ThreadEntry[] = [];
-  for (let parent: string | null = null; ; ) {
+  for (let parent: string | null = null; ;) {
     const siblings: readonly string[] = conversation.children.get(parent) ?? [];
     const id: string | undefined = conversation.selected.get(parent) ?? siblings.at(-1);
     if (id === undefined) return thread;
@@ -164,7 +169,7 @@ export function visible(conversation: Conversation): readonly ThreadEntry[] {
 /** What to send for the answer `answerId`: the system prompt, if any, and the path that leads to the answer. */
 export function historyFor(conversation: Conversation, answerId: string, systemPrompt = ''): ChatMessage[] {
   const history: ChatMessage[] = [];
-  for (let id: string | null = answerOf(conversation, answerId).parent; id !== null; ) {
+  for (let id: string | null = answerOf(conversation, answerId).parent; id !== null;) {
     const message: Message = required(conversation, id);
     // An answer without text has nothing to tell the model, and several providers refuse an empty message.
     if (message.text !== '') history.unshift({ role: message.role, content: message.text });

@@ -9,7 +9,8 @@ import { Marked, type Tokens } from 'marked';
 const marked = new Marked({
   gfm: true,
   renderer: {
-    html: ({ text }: Tokens.HTML | Tokens.Tag) => escaped(text),
+    html: (token: Tokens.HTML | Tokens.Tag) =>
+      token.block ? `<p>${escaped(token.text)}</p>\n` : escaped(token.text),
     image: ({ href, text }: Tokens.Image) => anchor(href, escaped(text || href)),
     link({ href, tokens }: Tokens.Link) {
       return anchor(href, this.parser.parseInline(tokens));
@@ -17,13 +18,15 @@ const marked = new Marked({
   },
 });
 
+const FOLLOWED = /^(?:https?:|mailto:)/i;
+
 const ALLOWED = {
   ALLOWED_TAGS: [
     ...['p', 'br', 'hr', 'h1', 'h2', 'h3', 'h4', 'h5', 'h6', 'blockquote', 'ul', 'ol', 'li', 'pre', 'code'],
     ...['strong', 'em', 'del', 'a', 'table', 'thead', 'tbody', 'tr', 'th', 'td', 'input'],
   ],
-  ALLOWED_ATTR: ['href', 'rel', 'target', 'class', 'start', 'align', 'type', 'checked', 'disabled'],
-  ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
+  ALLOWED_ATTR: ['href', 'title', 'rel', 'target', 'class', 'start', 'align', 'type', 'checked', 'disabled'],
+  ALLOWED_URI_REGEXP: FOLLOWED,
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
   RETURN_DOM_FRAGMENT: true as const,
@@ -31,10 +34,12 @@ const ALLOWED = {
 
 /** Render markdown for `document`, by default the page's own. */
 export function renderMarkdown(text: string, document?: Document): DocumentFragment {
-  const fragment = purifierOf(document).sanitize(marked.parse(text, { async: false }), ALLOWED);
-  for (const link of fragment.querySelectorAll('a')) guardLink(link);
-  for (const box of fragment.querySelectorAll('input')) guardTaskBox(box);
-  return fragment;
+  return purifierOf(document).sanitize(markdownHtml(text), ALLOWED);
+}
+
+/** The markup before it is purified a second time. For a page use `renderMarkdown`. */
+export function markdownHtml(text: string): string {
+  return marked.parse(text, { async: false });
 }
 
 /**
@@ -59,28 +64,20 @@ function purifierOf(document: Document | undefined): typeof DOMPurify {
   return DOMPurify(view);
 }
 
-function guardLink(link: HTMLAnchorElement): void {
-  if (!link.hasAttribute('href')) return;
-  link.setAttribute('rel', 'noopener noreferrer nofollow');
-  link.setAttribute('target', '_blank');
-  link.setAttribute('title', link.getAttribute('href') ?? '');
-}
-
-/** The only form control that markdown has is the dead check box of a task list. */
-function guardTaskBox(box: HTMLInputElement): void {
-  if (box.getAttribute('type') !== 'checkbox') {
-    box.remove();
-    return;
-  }
-  box.setAttribute('disabled', '');
-}
-
-/** `content` is HTML already; an address that may not be followed leaves its text behind. */
+/** `content` is HTML already. An address that may not be followed leaves its text behind; others are shown in full. */
 function anchor(href: string, content: string): string {
-  return /^(?:https?:|mailto:)/i.test(href) ? `<a href="${escaped(href)}">${content}</a>` : content;
+  if (!FOLLOWED.test(href)) return content;
+  const address = escaped(href);
+  return `<a href="${address}" title="${address}" rel="noopener noreferrer nofollow" target="_blank">${content}</a>`;
 }
 
-const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
 
 function escaped(text: string): string {
   return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);

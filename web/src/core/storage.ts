@@ -37,7 +37,9 @@ const READERS: { [Name in keyof Preferences]: (stored: unknown) => Preferences[N
   language: languageTag,
   panelSizes: (stored) => {
     const sizes = asObject(stored);
-    return sizes && Object.fromEntries(Object.entries(sizes).flatMap(([panel, size]) => positiveSize(panel, size)));
+    return (
+      sizes && Object.fromEntries(Object.entries(sizes).flatMap(([panel, size]) => positiveSize(panel, size)))
+    );
   },
   inputDeviceId: (stored) => asString(stored),
   outputDeviceId: (stored) => asString(stored),

@@ -106,22 +106,25 @@ class _Api:
     async def realtime(self, websocket: WebSocket) -> None:
         offered = websocket.scope["subprotocols"]
         model = websocket.query_params.get("model", "")
+        remote_brain = websocket.headers.get(BRAIN_HEADER) == "remote"
         try:
             self._keys.check(websocket.scope["headers"], offered, realtime=True)
-            if model.startswith(PREFIX):
+            if model.startswith(PREFIX) and not remote_brain:
                 await Behaviour(model).converse(websocket, select(offered))
                 return
-            kind = self._session_kind(websocket, model)
+            kind = self._session_kind(websocket, model, any_model=remote_brain)
         except Problem as problem:
             await websocket.accept(select(offered))
             await websocket.send_text(problem.event())
             await websocket.close(problem.close_code, problem.close_reason)
             return
         await websocket.accept(select(offered))
-        remote = websocket.headers.get(BRAIN_HEADER) == "remote"
-        await serve(websocket, self._engines, kind=kind, model=model or "local", remote_brain=remote)
+        name = model or self._engines.language.name
+        await serve(websocket, self._engines, kind=kind, model=name, remote_brain=remote_brain)
 
-    def _session_kind(self, websocket: WebSocket, model: str) -> Literal["realtime", "transcription"]:
+    def _session_kind(
+        self, websocket: WebSocket, model: str, *, any_model: bool
+    ) -> Literal["realtime", "transcription"]:
         """Return ``realtime`` or ``transcription``. Raises `Problem` as OpenAI refuses a handshake."""
         if BETA_MARKER in websocket.scope["subprotocols"] or "realtime=v1" in websocket.headers.get("openai-beta", ""):
             message = "The beta dialect of the Realtime API is not served; leave out its header or sub-protocol."
@@ -133,6 +136,6 @@ class _Api:
             raise Problem(400, f"Unknown intent {intent!r}; it may be 'transcription'.", code="invalid_intent")
         if not model:
             raise Problem(400, "Name a model: ?model=local", code="missing_model", param="model")
-        if model != self._engines.language.name and websocket.headers.get(BRAIN_HEADER) != "remote":
+        if model != self._engines.language.name and not any_model:
             raise unknown_model(model, self._engines.language.name)
         return "realtime"

@@ -13,9 +13,8 @@ from trunkline.local.realtime.tools import calling, chosen_function
 
 FRAME_FAMILY: Final = "trunkline.brain."
 
-_SPOKEN_STYLE: Final = (
-    "You are a friendly voice assistant. Answer in one or two short spoken sentences, without lists or formatting."
-)
+# Short, for it is read before the first answer; naming the language keeps the built-in model from slipping into French.
+_SPOKEN_STYLE: Final = "You are a helpful voice assistant who speaks English. Answer briefly."
 _SPOKEN_HINT: Final = "Your answer is read out by a voice: write plain sentences, no markdown, lists or emoji."
 
 # The model reads about 400 tokens a second and 2048 at most. History is cut rarely and far, because what is read stays

@@ -1,4 +1,3 @@
-/// <reference path="./worklet-scope.d.ts" />
 /** The microphone's side of the audio thread: a shell over `FrameCutter`. */
 
 import { FrameCutter } from './framing';

@@ -46,7 +46,9 @@ export class AudioEngine implements AudioPort {
     const problem = audioProblem();
     if (problem) return { output: false, microphone: false, problem };
     // Nothing is awaited between the click and here: a context made later would stay silent.
-    const running = new Running(new AudioContext({ latencyHint: 'interactive' }), (event) => this.#emit(event));
+    const running = new Running(new AudioContext({ latencyHint: 'interactive' }), (event) =>
+      this.#emit(event),
+    );
     this.#running = running;
     return running.start(options);
   }
@@ -263,7 +265,10 @@ class Running {
 
   #connectMicrophone(stream: MediaStream): void {
     this.#closeMicrophone();
-    const capture = new AudioWorkletNode(this.#context, CAPTURE_PROCESSOR, { numberOfInputs: 1, numberOfOutputs: 1 });
+    const capture = new AudioWorkletNode(this.#context, CAPTURE_PROCESSOR, {
+      numberOfInputs: 1,
+      numberOfOutputs: 1,
+    });
     capture.port.onmessage = ({ data }: MessageEvent<FromCapture>) => this.#emit({ kind: 'frame', ...data });
     const source = this.#context.createMediaStreamSource(stream);
     source.connect(capture);
@@ -417,7 +422,11 @@ function stopTracks(stream: MediaStream | null | undefined): void {
 
 function isNarrowBand(track: MediaStreamTrack): boolean {
   const rate = track.getSettings().sampleRate;
-  return rate !== undefined && rate <= NARROW_BAND_RATE && /bluetooth|hands-?free|airpods|headset/i.test(track.label);
+  return (
+    rate !== undefined &&
+    rate <= NARROW_BAND_RATE &&
+    /bluetooth|hands-?free|airpods|headset/i.test(track.label)
+  );
 }
 
 function asDevice({ deviceId, label }: MediaDeviceInfo): AudioDevice {

@@ -27,7 +27,7 @@ export class FrameCutter {
   push(channels: readonly Float32Array[]): CapturedFrame[] {
     const frames: CapturedFrame[] = [];
     const samples = this.#resampler.process(mono(channels));
-    for (let taken = 0; taken < samples.length; ) {
+    for (let taken = 0; taken < samples.length;) {
       const count = Math.min(samples.length - taken, FRAME_SAMPLES - this.#filled);
       this.#frame.set(samples.subarray(taken, taken + count), this.#filled);
       taken += count;
@@ -48,5 +48,7 @@ function mono(channels: readonly Float32Array[]): Float32Array {
   const [first, ...others] = channels;
   if (!first) return new Float32Array(0);
   if (others.length === 0) return first;
-  return first.map((sample, index) => others.reduce((sum, channel) => sum + channel[index]!, sample) / channels.length);
+  return first.map(
+    (sample, index) => others.reduce((sum, channel) => sum + (channel[index] ?? 0), sample) / channels.length,
+  );
 }

@@ -18,7 +18,7 @@ export const SILENT: Level = { rms: SILENCE_DBFS, peak: SILENCE_DBFS };
 export function toInt16(samples: Float32Array): Int16Array<ArrayBuffer> {
   const converted = new Int16Array(samples.length);
   for (let index = 0; index < samples.length; index += 1) {
-    const clipped = Math.max(-1, Math.min(1, samples[index]!));
+    const clipped = Math.max(-1, Math.min(1, samples[index] ?? 0));
     converted[index] = Math.round(clipped * (clipped < 0 ? 32_768 : 32_767));
   }
   return converted;
@@ -26,7 +26,7 @@ export function toInt16(samples: Float32Array): Int16Array<ArrayBuffer> {
 
 export function toFloat32(samples: Int16Array): Float32Array<ArrayBuffer> {
   const converted = new Float32Array(samples.length);
-  for (let index = 0; index < samples.length; index += 1) converted[index] = samples[index]! / 32_768;
+  for (let index = 0; index < samples.length; index += 1) converted[index] = (samples[index] ?? 0) / 32_768;
   return converted;
 }
 

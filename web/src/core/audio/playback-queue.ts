@@ -162,8 +162,8 @@ export class PlaybackQueue {
       const count = Math.min(output.length - written, this.#ready.length);
       for (let index = 0; index < count; index += 1) {
         this.#gain = Math.min(1, this.#gain + 1 / this.#ramp);
-        this.#last = this.#ready[index]! * this.#gain;
-        output[written + index] = output[written + index]! + this.#last;
+        this.#last = (this.#ready[index] ?? 0) * this.#gain;
+        output[written + index] = (output[written + index] ?? 0) + this.#last;
       }
       this.#ready = this.#ready.subarray(count);
       this.#played += count;
@@ -242,10 +242,10 @@ export class PlaybackQueue {
   /** What would have come next, fading. */
   #fadeOut(): Float32Array {
     const tail = new Float32Array(this.#ramp);
-    for (let written = 0; written < tail.length && this.#refill(); ) {
+    for (let written = 0; written < tail.length && this.#refill();) {
       const count = Math.min(tail.length - written, this.#ready.length);
       for (let index = written; index < written + count; index += 1) {
-        tail[index] = this.#ready[index - written]! * this.#gain * (1 - (index + 1) / tail.length);
+        tail[index] = (this.#ready[index - written] ?? 0) * this.#gain * (1 - (index + 1) / tail.length);
       }
       this.#ready = this.#ready.subarray(count);
       written += count;
@@ -255,12 +255,17 @@ export class PlaybackQueue {
 
   /** From the last sample down to nothing, where there is no next one. */
   #decay(): Float32Array {
-    return Float32Array.from({ length: this.#ramp }, (_, index) => this.#last * (1 - (index + 1) / this.#ramp));
+    return Float32Array.from(
+      { length: this.#ramp },
+      (_, index) => this.#last * (1 - (index + 1) / this.#ramp),
+    );
   }
 
   #placeTail(output: Float32Array, from: number): void {
     const count = Math.min(this.#tail.length, output.length - from);
-    for (let index = 0; index < count; index += 1) output[from + index] = output[from + index]! + this.#tail[index]!;
+    for (let index = 0; index < count; index += 1) {
+      output[from + index] = (output[from + index] ?? 0) + (this.#tail[index] ?? 0);
+    }
     this.#tail = this.#tail.subarray(count);
   }
 

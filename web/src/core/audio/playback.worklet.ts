@@ -1,4 +1,3 @@
-/// <reference path="./worklet-scope.d.ts" />
 /** The speaker's side of the audio thread: a shell over `PlaybackQueue`. */
 
 import { levelOf } from './pcm';

@@ -9,7 +9,8 @@ import type { Flushed, PlaybackState } from './playback-queue';
  * - `denied`, `no-device`, `busy`: what the browser answered when asked for the microphone
  * - `no-output`: the sound system does not start, usually since there is no device to play on
  */
-export type MicrophoneProblem = 'insecure-context' | 'unsupported' | 'denied' | 'no-device' | 'busy' | 'no-output';
+export type MicrophoneProblem =
+  'insecure-context' | 'unsupported' | 'denied' | 'no-device' | 'busy' | 'no-output';
 
 /** Circumstances to tell the user of; each comes and goes. */
 export type AudioCondition =

@@ -42,7 +42,9 @@ export class Resampler {
 
   /** The stream is over: return what the filter still holds, and begin a new stream. */
   flush(): Float32Array {
-    const rest = this.#kernel ? this.process(new Float32Array(this.#kernel.reach)).slice() : new Float32Array(0);
+    const rest = this.#kernel
+      ? this.process(new Float32Array(this.#kernel.reach)).slice()
+      : new Float32Array(0);
     this.reset();
     return rest;
   }
@@ -80,8 +82,9 @@ export class Resampler {
       const upper = lower + taps;
       let sum = 0;
       for (let tap = 0; tap < taps; tap += 1) {
-        const weight = table[lower + tap]! + blend * (table[upper + tap]! - table[lower + tap]!);
-        sum += history[base + tap]! * weight;
+        const weight = table[lower + tap] ?? 0;
+        const next = table[upper + tap] ?? 0;
+        sum += (history[base + tap] ?? 0) * (weight + blend * (next - weight));
       }
       output[written] = sum;
       written += 1;

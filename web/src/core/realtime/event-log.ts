@@ -75,7 +75,7 @@ export class EventLog {
 
   setFilter(filter: LogFilter): void {
     this.#filter = filter;
-    this.#shown = this.#entries.filter((entry) => passes(entry, filter));
+    this.#sift();
     this.#view = null;
   }
 
@@ -135,16 +135,15 @@ export class EventLog {
   }
 
   #replace(old: LogEntry, entry: LogEntry): void {
-    replaceLast(this.#entries, old, entry);
+    this.#entries[this.#entries.lastIndexOf(old)] = entry;
     const wasShown = this.#shown.lastIndexOf(old);
     if (wasShown !== -1) this.#shown[wasShown] = entry;
-    else if (passes(entry, this.#filter)) this.setFilter(this.#filter);
+    else if (passes(entry, this.#filter)) this.#sift();
   }
-}
 
-function replaceLast(entries: LogEntry[], old: LogEntry, entry: LogEntry): void {
-  const index = entries.lastIndexOf(old);
-  if (index !== -1) entries[index] = entry;
+  #sift(): void {
+    this.#shown = this.#entries.filter((entry) => passes(entry, this.#filter));
+  }
 }
 
 function passes(entry: LogEntry, filter: LogFilter): boolean {
@@ -181,7 +180,9 @@ function clean(value: unknown, type: string): unknown {
   if (list) return list.map((entry) => clean(entry, type));
   const object = asObject(value);
   if (!object) return shortened(value);
-  return Object.fromEntries(Object.entries(object).map(([name, entry]) => [name, cleanField(name, entry, type)]));
+  return Object.fromEntries(
+    Object.entries(object).map(([name, entry]) => [name, cleanField(name, entry, type)]),
+  );
 }
 
 function cleanField(name: string, value: unknown, type: string): unknown {

@@ -81,8 +81,16 @@ export type ServerEvent =
       readonly status: ResponseStatus;
       readonly error: ErrorBody | null;
     }
-  | { readonly type: 'response.output_item.added'; readonly responseId: string; readonly item: ConversationItem }
-  | { readonly type: 'response.output_item.done'; readonly responseId: string; readonly item: ConversationItem }
+  | {
+      readonly type: 'response.output_item.added';
+      readonly responseId: string;
+      readonly item: ConversationItem;
+    }
+  | {
+      readonly type: 'response.output_item.done';
+      readonly responseId: string;
+      readonly item: ConversationItem;
+    }
   | ({
       readonly type: 'response.output_audio.delta';
       /** Base64; decoded only where it is played. */
@@ -260,10 +268,20 @@ const READERS: Readonly<Record<string, Reader>> = {
     withItem(event, (part) => {
       const audio = asString(event['delta']) ?? '';
       const audioMs = durationOfBase64(audio);
-      return { type: 'response.output_audio.delta', ...part, responseId: responseIdOf(event), audio, audioMs };
+      return {
+        type: 'response.output_audio.delta',
+        ...part,
+        responseId: responseIdOf(event),
+        audio,
+        audioMs,
+      };
     }),
   'response.output_audio.done': (event) =>
-    withItem(event, (part) => ({ type: 'response.output_audio.done', ...part, responseId: responseIdOf(event) })),
+    withItem(event, (part) => ({
+      type: 'response.output_audio.done',
+      ...part,
+      responseId: responseIdOf(event),
+    })),
   'response.output_audio_transcript.delta': (event) =>
     withItem(event, (part) => ({
       type: 'response.output_audio_transcript.delta',

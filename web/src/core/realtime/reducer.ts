@@ -47,7 +47,13 @@ export function fold(state: Transcript, event: ServerEvent | LocalEvent): Transc
     case 'input_audio_buffer.speech_started':
       return upsert(state, event.itemId, 'user', (item) => item);
     case 'input_audio_buffer.committed':
-      return upsert(state, event.itemId, 'user', (item) => ({ ...item, committed: true }), event.previousItemId);
+      return upsert(
+        state,
+        event.itemId,
+        'user',
+        (item) => ({ ...item, committed: true }),
+        event.previousItemId,
+      );
     case 'input_audio_buffer.cleared':
       return { items: state.items.filter((item) => item.committed || !isUnspoken(item)) };
     case 'conversation.item.added':
@@ -167,7 +173,8 @@ function finishItem(state: Transcript, item: ConversationItem): Transcript {
 
 function finishResponse(state: Transcript, done: ServerEvent & { type: 'response.done' }): Transcript {
   const status = statusAfter(done.status);
-  if (!state.items.some((item) => item.responseId === done.responseId && item.status === 'in_progress')) return state;
+  if (!state.items.some((item) => item.responseId === done.responseId && item.status === 'in_progress'))
+    return state;
   return {
     items: state.items.map((item) =>
       item.responseId === done.responseId && item.status === 'in_progress' ? { ...item, status } : item,

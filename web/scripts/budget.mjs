@@ -1,0 +1,56 @@
+// The console stays small: this fails the build when a page weighs more than was agreed.
+
+import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+
+const KILOBYTE = 1000;
+const LIMITS = { firstScript: 70, styles: 12, lazyPage: 40, everything: 700 };
+
+const output = fileURLToPath(new URL('../../src/trunkline/_console/', import.meta.url));
+const manifest = JSON.parse(readFileSync(join(output, '.vite/manifest.json'), 'utf8'));
+
+const compressed = (file) => gzipSync(readFileSync(join(output, file)), { level: 9 }).length / KILOBYTE;
+const total = (files) => [...files].reduce((sum, file) => sum + compressed(file), 0);
+
+/** The chunks a chunk cannot do without: itself and what it imports, not what it may load later. */
+function closure(name, found = new Set()) {
+  if (found.has(name)) return found;
+  found.add(name);
+  for (const imported of manifest[name].imports ?? []) closure(imported, found);
+  return found;
+}
+
+const scriptsOf = (chunks) => new Set([...chunks].map((name) => manifest[name].file));
+const stylesOf = (chunks) => new Set([...chunks].flatMap((name) => manifest[name].css ?? []));
+
+const failures = [];
+function hold(what, kilobytes, limit) {
+  const line = `${what.padEnd(44)} ${kilobytes.toFixed(1).padStart(7)} of ${limit} kB`;
+  console.log(line);
+  if (kilobytes > limit) failures.push(line);
+}
+
+const entries = Object.keys(manifest).filter((name) => manifest[name].isEntry);
+for (const entry of entries) {
+  const first = closure(entry);
+  hold(`${entry}: first scripts, gzip`, total(scriptsOf(first)), LIMITS.firstScript);
+  hold(`${entry}: styles, gzip`, total(stylesOf(first)), LIMITS.styles);
+  const reachable = [...first].flatMap((name) => manifest[name].dynamicImports ?? []);
+  for (const page of new Set(reachable)) {
+    const added = [...closure(page)].filter((name) => !first.has(name));
+    hold(`  ${page}: added scripts, gzip`, total(scriptsOf(added)), LIMITS.lazyPage);
+    hold(`  ${page}: added styles, gzip`, total(stylesOf(added)), LIMITS.styles);
+  }
+}
+
+const files = readdirSync(output, { recursive: true, withFileTypes: true })
+  .filter((entry) => entry.isFile() && !entry.parentPath.includes('.vite') && !/\.(br|gz)$/.test(entry.name))
+  .map((entry) => statSync(join(entry.parentPath, entry.name)).size);
+hold('everything, not compressed', files.reduce((sum, size) => sum + size, 0) / KILOBYTE, LIMITS.everything);
+
+if (failures.length > 0) {
+  console.error(`\nToo heavy:\n${failures.join('\n')}`);
+  process.exit(1);
+}

@@ -1,0 +1,147 @@
+import { describe, expect, it } from 'vitest';
+
+import {
+  addUser,
+  appendDelta,
+  beginAnswer,
+  continueAnswer,
+  editUser,
+  EMPTY_CONVERSATION,
+  failAnswer,
+  finishAnswer,
+  historyFor,
+  historyToContinue,
+  selectSibling,
+  setDraft,
+  visible,
+  type AnswerMetrics,
+  type Conversation,
+} from './conversation';
+
+const METRICS: AnswerMetrics = {
+  msToFirstText: 10,
+  msTotal: 50,
+  inputTokens: 3,
+  outputTokens: 4,
+  tokensPerSecond: 100,
+};
+
+function answered(conversation: Conversation, questionId: string, text: string) {
+  const begun = beginAnswer(conversation, questionId, 'local');
+  const written = appendDelta(begun.conversation, begun.id, text);
+  return { conversation: finishAnswer(written, begun.id, 'stop', METRICS), id: begun.id };
+}
+
+function thread(conversation: Conversation): string[] {
+  return visible(conversation).map(
+    ({ message, position, siblings }) => `${message.text} ${position}/${siblings}`,
+  );
+}
+
+function firstTurn() {
+  const question = addUser(EMPTY_CONVERSATION, 'Hi');
+  const answer = answered(question.conversation, question.id, 'Hello');
+  return { conversation: answer.conversation, question: question.id, answer: answer.id };
+}
+
+describe('a conversation', () => {
+  it('grows by questions and answers', () => {
+    const { conversation, answer } = firstTurn();
+    const next = addUser(conversation, 'More');
+    expect(thread(next.conversation)).toEqual(['Hi 1/1', 'Hello 1/1', 'More 1/1']);
+    expect(next.conversation.messages.get(next.id)?.parent).toBe(answer);
+  });
+
+  it('keeps an answer that is asked for again beside the first one and shows the new one', () => {
+    const { conversation, question, answer } = firstTurn();
+    const again = answered(conversation, question, 'Howdy');
+    expect(thread(again.conversation)).toEqual(['Hi 1/1', 'Howdy 2/2']);
+    const back = selectSibling(again.conversation, again.id, -1);
+    expect(thread(back)).toEqual(['Hi 1/1', 'Hello 1/2']);
+    expect(selectSibling(back, answer, -1)).toBe(back);
+  });
+
+  it('branches where a question is edited and finds the old branch again', () => {
+    const { conversation, question } = firstTurn();
+    const edited = editUser(conversation, question, 'Hey');
+    expect(thread(edited.conversation)).toEqual(['Hey 2/2']);
+    expect(thread(selectSibling(edited.conversation, edited.id, -1))).toEqual(['Hi 1/2', 'Hello 1/1']);
+  });
+
+  it('never changes the conversation it was given', () => {
+    const { conversation, answer, question } = firstTurn();
+    const before = thread(conversation);
+    appendDelta(conversation, answer, '!');
+    beginAnswer(conversation, question, 'local');
+    failAnswer(conversation, answer, { kind: 'cut', message: '', status: 200, code: '' });
+    expect(thread(conversation)).toEqual(before);
+  });
+
+  it('keeps the text of an answer that breaks off and lets it go on', () => {
+    const question = addUser(EMPTY_CONVERSATION, 'Count');
+    const begun = beginAnswer(question.conversation, question.id, 'local');
+    const cut = failAnswer(appendDelta(begun.conversation, begun.id, 'one'), begun.id, {
+      kind: 'cut',
+      message: 'broke off',
+      status: 200,
+      code: '',
+    });
+    expect(cut.messages.get(begun.id)).toMatchObject({ text: 'one', status: 'interrupted' });
+    expect(historyToContinue(cut, begun.id, 'Go on.')).toEqual([
+      { role: 'user', content: 'Count' },
+      { role: 'assistant', content: 'one' },
+      { role: 'user', content: 'Go on.' },
+    ]);
+    const resumed = appendDelta(continueAnswer(cut, begun.id), begun.id, ', two');
+    expect(resumed.messages.get(begun.id)).toMatchObject({
+      text: 'one, two',
+      status: 'streaming',
+      failure: null,
+    });
+  });
+
+  it.each([
+    ['aborted', 'stopped'],
+    ['cut', 'interrupted'],
+    ['refused', 'failed'],
+    ['network', 'failed'],
+    ['stream-error', 'failed'],
+  ] as const)('ends an answer after %s as %s', (kind, status) => {
+    const { conversation, answer } = firstTurn();
+    const failed = failAnswer(conversation, answer, { kind, message: '', status: 0, code: '' });
+    expect(failed.messages.get(answer)).toMatchObject({ status });
+  });
+
+  it('sends the visible path that leads to an answer, without answers that have no text', () => {
+    const { conversation } = firstTurn();
+    const second = addUser(conversation, 'Two');
+    const empty = beginAnswer(second.conversation, second.id, 'local');
+    const failed = failAnswer(empty.conversation, empty.id, {
+      kind: 'network',
+      message: '',
+      status: 0,
+      code: '',
+    });
+    const third = addUser(failed, 'Three');
+    const last = beginAnswer(third.conversation, third.id, 'local');
+    expect(historyFor(last.conversation, last.id, 'Be brief.')).toEqual([
+      { role: 'system', content: 'Be brief.' },
+      { role: 'user', content: 'Hi' },
+      { role: 'assistant', content: 'Hello' },
+      { role: 'user', content: 'Two' },
+      { role: 'user', content: 'Three' },
+    ]);
+  });
+
+  it('keeps a draft until it is sent', () => {
+    const drafted = setDraft(EMPTY_CONVERSATION, 'half a thou');
+    expect(drafted.draft).toBe('half a thou');
+    expect(addUser(drafted, 'half a thought').conversation.draft).toBe('');
+  });
+
+  it('refuses messages it does not have and questions in place of answers', () => {
+    const { conversation, question } = firstTurn();
+    expect(() => appendDelta(conversation, question, 'x')).toThrow(RangeError);
+    expect(() => beginAnswer(conversation, 'message-99', 'local')).toThrow(RangeError);
+  });
+});
