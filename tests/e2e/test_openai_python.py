@@ -211,12 +211,11 @@ def test_any_chat_provider_becomes_a_voice(strict_upstream: Address) -> None:
         providers = {
             "custom-text": {
                 "base_url": f"{strict_upstream.http}/v1",
-                "api_key": STRICT_KEY,
                 "chat_path": "chat/completions",
                 "realtime": "cascade",
             }
         }
-        async with gateway(providers=providers) as address, client_of(address, "custom-text") as client:
+        async with gateway(providers=providers) as address, client_of(address, "custom-text", STRICT_KEY) as client:
             async with client.realtime.connect(model="test/echo") as connection:
                 await connection.conversation.item.create(
                     item={

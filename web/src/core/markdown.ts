@@ -27,6 +27,8 @@ const ALLOWED = {
   ],
   ALLOWED_ATTR: ['href', 'title', 'rel', 'target', 'class', 'start', 'align', 'type', 'checked', 'disabled'],
   ALLOWED_URI_REGEXP: FOLLOWED,
+  // Without this the pattern above would be asked about their values too.
+  ADD_URI_SAFE_ATTR: ['rel', 'target', 'start', 'align', 'type', 'checked', 'disabled'],
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
   RETURN_DOM_FRAGMENT: true as const,

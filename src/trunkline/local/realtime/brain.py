@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, Final, Protocol
 
 from trunkline.local.engines.language import LanguageError, LanguageModel
@@ -24,6 +24,9 @@ _TOKENS_AROUND_A_MESSAGE: Final = 6
 _MOST_HISTORY_TOKENS: Final = 1100
 _HISTORY_TOKENS_AFTER_CUT: Final = 450
 _MOST_ANSWER_TOKENS: Final = 512
+# Ten seconds of speech.
+_LONG_SPOKEN_WORDS: Final = 25
+_SENTENCE_ENDS: Final = (".", "!", "?")
 
 _UNSEEN_IMAGE: Final = "(an image, which you cannot see)"
 
@@ -41,6 +44,9 @@ class Brain(Protocol):
 
     thinks_ahead: bool
 
+    async def prepare(self, plan: Plan) -> None:
+        """Read a plan whose last message is still to be spoken, so that the answer can begin sooner."""
+
     def stream(self, plan: Plan) -> AsyncGenerator[dict[str, Any], None]:
         """Yield chat completion chunks; closing the generator stops the answer. Raises `BrainError`."""
 
@@ -53,6 +59,13 @@ class LocalBrain:
     def __init__(self, language: LanguageModel) -> None:
         self._language = language
 
+    async def prepare(self, plan: Plan) -> None:
+        """Have the model read the history; it stays in the cache."""
+        async with aclosing(self._language.stream({**local_request(plan), "max_tokens": 1})) as chunks:
+            with suppress(LanguageError):  # the answer itself will meet it too, and tell
+                async for _ in chunks:
+                    pass
+
     async def stream(self, plan: Plan) -> AsyncGenerator[dict[str, Any], None]:
         """Yield chat completion chunks."""
         try:
@@ -61,11 +74,26 @@ class LocalBrain:
                 answer = calling(self._language, plan, function)
             else:
                 answer = self._language.stream(local_request(plan))
+                if self._language.builtin and plan.spoken and plan.max_tokens is None:
+                    answer = _brief(answer)
             async with aclosing(answer) as chunks:
                 async for chunk in chunks:
                     yield chunk
         except LanguageError as error:
             raise BrainError(error.error) from error
+
+
+async def _brief(answer: AsyncGenerator[dict[str, Any], None]) -> AsyncGenerator[dict[str, Any], None]:
+    """End an answer with the sentence in which it becomes long: the built-in model does not know when to stop."""
+    text = ""
+    async with aclosing(answer) as chunks:
+        async for chunk in chunks:
+            words = "".join(choice["delta"].get("content") or "" for choice in chunk["choices"])
+            if words[:1].isspace() and text.endswith(_SENTENCE_ENDS) and len(text.split()) >= _LONG_SPOKEN_WORDS:
+                yield {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+                return
+            text += words
+            yield chunk
 
 
 def local_request(plan: Plan) -> dict[str, Any]:
@@ -98,11 +126,14 @@ def _plain_text(content: str | list[dict[str, Any]]) -> str:
 
 
 def _recent(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the end of a history. As it grows, the beginning of that end stays where it is for many turns."""
+    """Return the end of a history. As it grows, the beginning of that end stays where it is for many turns.
+
+    It moves only behind an answer, never with the user's words: so `LocalBrain.prepare` has read it by then.
+    """
     start = size = 0
     for index, message in enumerate(messages):
         size += _tokens(message)
-        if size > _MOST_HISTORY_TOKENS:
+        if size > _MOST_HISTORY_TOKENS and message["role"] == "assistant":
             while size > _HISTORY_TOKENS_AFTER_CUT and start < index:
                 size -= _tokens(messages[start])
                 start += 1
@@ -131,6 +162,9 @@ class RemoteBrain:
         answer = self._answers.get(frame.get("id", ""))
         if answer is not None:
             answer.put_nowait(frame)
+
+    async def prepare(self, plan: Plan) -> None:
+        """Do nothing: the provider would charge for it."""
 
     async def stream(self, plan: Plan) -> AsyncGenerator[dict[str, Any], None]:
         """Yield chat completion chunks."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Coroutine, Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 
@@ -20,6 +20,7 @@ from trunkline.local.realtime.session import (
     Effect,
     Generate,
     Listen,
+    Prepare,
     RealtimeSession,
     Recognise,
     Reconsider,
@@ -27,6 +28,8 @@ from trunkline.local.realtime.session import (
 )
 
 log = structlog.get_logger("trunkline.local.realtime")
+
+Result = TypeVar("Result")
 
 # About half a second of sound in any format: judging it takes 2 ms, then others have their turn.
 _SLICE_BYTES: Final = 24_000
@@ -61,6 +64,7 @@ class Cascade:
         self._outlet = outlet
         self._effects: deque[Effect] = deque()
         self._performing = False
+        self._preparation: asyncio.Task[None] | None = None
         self._anticipation: _Anticipation | None = None
         self._answers: dict[str, Answering] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -117,6 +121,8 @@ class Cascade:
                 self._recognise(effect)
             case Generate(response_id, plan):
                 self._answer(response_id, self._answering_for(plan))
+            case Prepare(plan):
+                self._prepare(plan)
             case Abandon(response_id):
                 answering = self._answers.pop(response_id, None)
                 if answering is not None:
@@ -125,6 +131,17 @@ class Cascade:
                 raise AssertionError("audio is listened to where it came in")
 
     # Ahead of time.
+
+    def _prepare(self, plan: Plan) -> None:
+        self._drop_preparation()
+        if self._brain.thinks_ahead:
+            self._preparation = self._start(self._brain.prepare(plan))
+
+    def _drop_preparation(self) -> None:
+        """Make way: while the model still reads, it would read the next request from its beginning."""
+        if self._preparation is not None:
+            self._preparation.cancel()
+            self._preparation = None
 
     def _anticipate(self, clip: Clip, answer: bool) -> None:
         self._drop_anticipation()
@@ -191,6 +208,7 @@ class Cascade:
         return self._begin_answering_with(plan)
 
     def _begin_answering_with(self, plan: Plan) -> Answering:
+        self._drop_preparation()
         answering = Answering(plan, self._brain, self._engines.synthesiser, self._outlet.make_room)
         self._keep(answering.task)
         return answering
@@ -216,7 +234,7 @@ class Cascade:
                 effects = session.failed(response_id, error)
         self._perform(effects)
 
-    def _start(self, work: Coroutine[Any, Any, str]) -> asyncio.Task[str]:
+    def _start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         task = asyncio.create_task(work)
         self._keep(task)
         return task

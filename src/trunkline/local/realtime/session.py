@@ -108,13 +108,20 @@ class Generate:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepare:
+    """An answer along these lines may be wanted, once the user has spoken; what comes next makes this void."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
 class Abandon:
     """Stop producing an answer at once; what still comes of it is ignored."""
 
     response_id: str
 
 
-Effect = Tell | Listen | Anticipate | Reconsider | Recognise | Generate | Abandon
+Effect = Tell | Listen | Anticipate | Reconsider | Recognise | Generate | Prepare | Abandon
 
 
 class RealtimeSession:
@@ -145,7 +152,7 @@ class RealtimeSession:
 
     def open(self) -> list[Effect]:
         """Greet the client."""
-        return [self._tell("session.created", session=self._configuration.shown)]
+        return [self._tell("session.created", session=self._configuration.shown), *self._prepare()]
 
     def receive(self, text: str) -> list[Effect]:
         """Take a frame of the client. What is wrong with it is told, and changes nothing."""
@@ -292,7 +299,7 @@ class RealtimeSession:
         if before != self._hearing.format or self._configuration.turn_detection is None:
             self._turn_item_id = None
             effects.append(Reconsider())
-        return effects
+        return effects + self._prepare()
 
     def _append(self, event: InputAudioAppend) -> list[Effect]:
         audio = decoded_audio(event.audio, "audio")
@@ -570,7 +577,16 @@ class RealtimeSession:
             self._answer_turn_later = False
             if self._configuration.turn_detection is not None:
                 effects += self._answer_turn()
-        return effects
+        return effects + self._prepare()
+
+    def _prepare(self) -> list[Effect]:
+        """Have the conversation read while nobody waits for it."""
+        context = list(self._conversation)
+        if self._configuration.transcribes_only or self._speaker is not None:
+            return []
+        if any(item.awaits_words for item in context):
+            return []
+        return [Prepare(_plan(self._configuration.for_response({}), context))]
 
     # The rest.
 

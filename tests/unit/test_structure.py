@@ -1,0 +1,74 @@
+"""The repository keeps its own rules: fresh generated files, documented settings, no names of hosts it must not know."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from trunkline import settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def tracked(*patterns: str) -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+@pytest.mark.parametrize("path", ["docs/settings.md", "docs/providers.md", "web/src/gen/openapi.json"])
+def test_a_generated_file_is_what_its_source_makes_of_it(path: str) -> None:
+    made = generator().PAGES[ROOT / path]()
+    assert (ROOT / path).read_text("utf-8") == made, "run `make gen`"
+
+
+def test_the_consoles_types_know_every_schema_of_the_api() -> None:
+    types = (ROOT / "web/src/gen/api.d.ts").read_text("utf-8")
+    schemas = json.loads((ROOT / "web/src/gen/openapi.json").read_text("utf-8"))["components"]["schemas"]
+    assert [name for name in schemas if f"    {name}: " not in types] == []
+
+
+def test_every_setting_is_documented_and_has_a_sentence_of_help() -> None:
+    page = (ROOT / "docs/settings.md").read_text("utf-8")
+    for entry in settings.table():
+        assert entry.metadata["help"].endswith("."), entry.name
+        if entry.name != "providers":
+            assert f"`{settings.environment_name(entry)}`" in page
+
+
+def test_no_package_registry_is_named_and_no_lock_file_holds_addresses() -> None:
+    hosts = ("pypi" + ".org", "npm" + "js.org", "python" + "hosted.org", "hugging" + "face.co/")
+    for path in tracked():
+        if path.suffix in {".png", ".wav", ".ico"}:
+            continue
+        text = path.read_text("utf-8")
+        if path.name == "huggingface.toml" or path == ROOT / "docs/providers.md":
+            text = text.replace("api-inference." + hosts[3], "")
+        assert not [host for host in hosts if host in text], path
+    assert '"resolved"' not in (ROOT / "web/package-lock.json").read_text("utf-8")
+
+
+def test_the_continuous_integration_runs_what_a_contributor_runs() -> None:
+    script = (ROOT / ".ci/run").read_text("utf-8")
+    assert "exec make test" in script
+    assert (ROOT / ".ci/run").stat().st_mode & 0o111
+
+
+def test_unfinished_work_is_not_marked_in_the_code() -> None:
+    marks = ("TO" + "DO", "FIX" + "ME", "XX" + "X:")
+    for path in tracked("src/*.py", "web/src/*", "tests/*.py"):
+        text = path.read_text("utf-8")
+        assert not [mark for mark in marks if mark in text], path

@@ -1,0 +1,150 @@
+/** What this page knows of its gateway, kept fresh while the page is open; every view reads it from here. */
+import {
+  ApiFailure,
+  ConsoleApi,
+  type ConfigView,
+  type ProviderView,
+  type SessionChange,
+  type SessionView,
+} from '../core/api/console';
+import { gatewayVoicePath } from '../core/realtime/transport';
+
+export const api = new ConsoleApi();
+
+/** `loading`: no answer yet; `offline`: the last question got none. */
+export type Connection = 'loading' | 'online' | 'offline';
+
+/** What stands between a provider and its first answer. */
+export type KeyNeed = 'set' | 'missing' | 'not-needed';
+
+const CALM_MS = 15_000;
+const EAGER_MS = 2_000;
+
+class Console {
+  config = $state.raw<ConfigView | null>(null);
+  session = $state.raw<SessionView | null>(null);
+  connection = $state<Connection>('loading');
+  /** The gateway was away and is back, or has forgotten this browser; stays until dismissed. */
+  returned = $state<{ readonly sessionLost: boolean } | null>(null);
+  /** The gateway ships another console than the one that runs here. */
+  outdated = $state(false);
+
+  #loadedBuild: string | null = null;
+  #loading: Promise<void> | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** Ask for the first time, then keep watching until the page is left. Never rejects: see `connection`. */
+  load(): Promise<void> {
+    this.#loading ??= this.#start();
+    return this.#loading;
+  }
+
+  /** Ask again now. Never rejects: see `connection`. */
+  async refresh(): Promise<void> {
+    const sessionBefore = this.session;
+    try {
+      const [config, session] = await Promise.all([api.config(), api.session()]);
+      // An answer that was on its way while this page changed its session is older than what the page knows.
+      if (this.session === sessionBefore) this.#learn(config, session);
+    } catch (error) {
+      if (!(error instanceof ApiFailure)) throw error;
+      this.connection = 'offline';
+    }
+  }
+
+  /** Change this browser's settings. Throws `ApiFailure`. */
+  async change(change: SessionChange): Promise<void> {
+    this.session = await api.changeSession(change);
+    await this.refresh();
+  }
+
+  /** Have the gateway forget this browser's settings and keys. Throws `ApiFailure`. */
+  async forget(): Promise<void> {
+    this.session = await api.endSession();
+    await this.refresh();
+  }
+
+  get account(): string {
+    return this.session?.account_id ?? this.config?.account ?? '';
+  }
+
+  get gateway(): string {
+    return this.session?.gateway_id ?? this.config?.gateway ?? '';
+  }
+
+  get providers(): readonly ProviderView[] {
+    return this.config?.providers ?? [];
+  }
+
+  /** The provider chosen in this browser's settings, when the gateway knows it. */
+  get provider(): ProviderView | undefined {
+    return this.session ? this.find(this.session.provider) : undefined;
+  }
+
+  find(slug: string): ProviderView | undefined {
+    return this.providers.find((provider) => provider.slug === slug);
+  }
+
+  keyNeed(provider: ProviderView): KeyNeed {
+    if (provider.key.set) return 'set';
+    return provider.needs_key ? 'missing' : 'not-needed';
+  }
+
+  /** The path on the data plane that leads to `rest` of a provider's own API. */
+  dataPlane(slug: string, rest: string): string {
+    return `/v1/${[this.account, this.gateway, slug].map(encodeURIComponent).join('/')}/${rest}`;
+  }
+
+  chatPath(provider: ProviderView): string | null {
+    return provider.chat_path === null ? null : this.dataPlane(provider.slug, provider.chat_path);
+  }
+
+  modelsPath(provider: ProviderView): string | null {
+    return provider.models_path === null ? null : this.dataPlane(provider.slug, provider.models_path);
+  }
+
+  /** The path, with its query, of a provider's voice through the gateway. */
+  voicePath(slug: string, model: string): string {
+    return gatewayVoicePath({ account: this.account, gateway: this.gateway, provider: slug, model });
+  }
+
+  async #start(): Promise<void> {
+    document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState === 'visible') void this.#watch();
+    });
+    await this.#watch();
+  }
+
+  async #watch(): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.refresh();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#watch(), this.#settled() ? CALM_MS : EAGER_MS);
+  }
+
+  #settled(): boolean {
+    return this.connection === 'online' && this.config?.local.status !== 'starting';
+  }
+
+  #learn(config: ConfigView, session: SessionView): void {
+    const sessionLost = this.session !== null && holdsSecrets(this.session) && !holdsSecrets(session);
+    if (this.connection === 'offline' && this.config !== null) this.returned = { sessionLost };
+    else if (sessionLost) this.returned = { sessionLost };
+    this.#loadedBuild ??= config.console_build;
+    this.outdated = config.console_build !== this.#loadedBuild;
+    // Views redraw on a new object: the same facts again are no news.
+    if (!sameFacts(this.config, config)) this.config = config;
+    if (!sameFacts(this.session, session)) this.session = session;
+    this.connection = 'online';
+  }
+}
+
+function holdsSecrets(session: SessionView): boolean {
+  return session.gateway_token.set || Object.keys(session.provider_keys).length > 0;
+}
+
+function sameFacts(known: object | null, told: object): boolean {
+  return JSON.stringify(known) === JSON.stringify(told);
+}
+
+export const app = new Console();

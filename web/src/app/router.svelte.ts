@@ -1,0 +1,52 @@
+/** Which page the address bar names. Pages are loaded when first shown. */
+import type { Component } from 'svelte';
+
+export type PageName = 'chat' | 'voice' | 'settings';
+
+interface Route {
+  readonly name: PageName;
+  readonly load: () => Promise<{ default: Component }>;
+}
+
+const chat: Route = { name: 'chat', load: () => import('../pages/chat/ChatPage.svelte') };
+const routes: Readonly<Record<string, Route>> = {
+  '/': chat,
+  '/chat': chat,
+  '/voice': { name: 'voice', load: () => import('../pages/voice/VoicePage.svelte') },
+  '/settings': { name: 'settings', load: () => import('../pages/settings/SettingsPage.svelte') },
+};
+
+class Router {
+  #path = $state(normal(location.pathname));
+
+  /** The route of the address, or null where there is no page. */
+  route = $derived(routes[this.#path] ?? null);
+
+  /** Take over links to own pages and the browser's back and forward. */
+  start(): void {
+    addEventListener('popstate', () => (this.#path = normal(location.pathname)));
+    document.addEventListener('click', (event) => this.#follow(event));
+  }
+
+  go(path: string): void {
+    if (normal(path) !== this.#path) history.pushState(null, '', path);
+    this.#path = normal(path);
+  }
+
+  #follow(event: MouseEvent): void {
+    if (event.defaultPrevented || event.button !== 0) return;
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    const link = event.target instanceof Element ? event.target.closest('a') : null;
+    if (!link || link.target || link.hasAttribute('download') || link.origin !== location.origin) return;
+    // Another document, such as /direct/, or a place within this page: the browser goes there itself.
+    if (!(normal(link.pathname) in routes) || link.hash) return;
+    event.preventDefault();
+    this.go(link.pathname);
+  }
+}
+
+function normal(path: string): string {
+  return path.replace(/(?<=.)\/+$/, '');
+}
+
+export const router = new Router();
