@@ -5,7 +5,7 @@ Speaks to a running gateway in real time, as a browser does, and prints the figu
     trunkline serve &
     python bench/voice_latency.py [--url ws://...] [--clips DIRECTORY] [--window 500]
 
-The questions are spoken by the local voice. ``--clips`` adds recordings: every WAV file in the directory, with its words
+The questions are spoken by the local voice. ``--clips`` adds recordings: every WAV file there, with its words
 in a ``.txt`` file of the same name where there is one.
 """
 
