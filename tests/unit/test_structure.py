@@ -1,4 +1,4 @@
-"""The repository keeps its own rules: fresh generated files, documented settings, no names of hosts it must not know."""
+"""The repository keeps its own rules: fresh generated files, documented settings, names it must not know."""
 
 from __future__ import annotations
 

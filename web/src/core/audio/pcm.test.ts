@@ -15,7 +15,9 @@ describe('samples', () => {
   it('survive the way to 16 bits and back within half a step', () => {
     const samples = Float32Array.from({ length: 1000 }, (_, index) => Math.sin(index));
     const back = toFloat32(toInt16(samples));
-    expect(Math.max(...samples.map((sample, index) => Math.abs(sample - (back[index] ?? 9))))).toBeLessThan(5e-5);
+    expect(Math.max(...samples.map((sample, index) => Math.abs(sample - (back[index] ?? 9))))).toBeLessThan(
+      5e-5,
+    );
   });
 
   it('are clipped, not wrapped around', () => {

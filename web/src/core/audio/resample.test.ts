@@ -43,7 +43,9 @@ describe('Resampler', () => {
     [44_056, 24_000],
   ])('keeps tones of speech clean and in place from %i to %i Hz', (from, to) => {
     for (const frequency of [300, 1000, 3400, 7000]) {
-      expect(signalToNoise(resampled(tone(frequency, from, 0.5), from, to), frequency, to)).toBeGreaterThan(75);
+      expect(signalToNoise(resampled(tone(frequency, from, 0.5), from, to), frequency, to)).toBeGreaterThan(
+        75,
+      );
     }
   });
 

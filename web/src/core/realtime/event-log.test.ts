@@ -17,7 +17,12 @@ describe('EventLog', () => {
   it('counts from its beginning', () => {
     const log = new EventLog(1000);
     log.add('in', { type: 'session.created' }, 1250);
-    expect(log.view.entries[0]).toMatchObject({ atMs: 250, direction: 'in', type: 'session.created', count: 1 });
+    expect(log.view.entries[0]).toMatchObject({
+      atMs: 250,
+      direction: 'in',
+      type: 'session.created',
+      count: 1,
+    });
   });
 
   it('puts deltas that come in turns into one line each', () => {

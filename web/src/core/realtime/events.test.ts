@@ -16,7 +16,14 @@ describe('parseServerEvent', () => {
     ['response.text.delta', 'response.output_text.delta'],
     ['response.text.done', 'response.output_text.done'],
   ])('reads the beta name %s as %s', (beta, ga) => {
-    const fields = { item_id: 'i', response_id: 'r', content_index: 0, delta: 'AAAA', transcript: 'x', text: 'x' };
+    const fields = {
+      item_id: 'i',
+      response_id: 'r',
+      content_index: 0,
+      delta: 'AAAA',
+      transcript: 'x',
+      text: 'x',
+    };
     expect(parsed({ type: beta, ...fields })).toEqual(parsed({ type: ga, ...fields }));
     expect(parsed({ type: ga, ...fields }).type).toBe(ga);
   });
@@ -24,7 +31,13 @@ describe('parseServerEvent', () => {
   it('tells how long a piece of audio is', () => {
     const delta = encodeBase64(new Int16Array(4800));
     expect(
-      parsed({ type: 'response.output_audio.delta', item_id: 'i', response_id: 'r', content_index: 1, delta }),
+      parsed({
+        type: 'response.output_audio.delta',
+        item_id: 'i',
+        response_id: 'r',
+        content_index: 1,
+        delta,
+      }),
     ).toEqual({
       type: 'response.output_audio.delta',
       itemId: 'i',
@@ -49,11 +62,16 @@ describe('parseServerEvent', () => {
 
   it('finds the turn detection in the nested and in the flat session', () => {
     const turnDetection = { type: 'server_vad', interrupt_response: false };
-    const read = { type: 'session.updated', turnDetection: { type: 'server_vad', interruptsResponse: false } };
+    const read = {
+      type: 'session.updated',
+      turnDetection: { type: 'server_vad', interruptsResponse: false },
+    };
     const nested = { audio: { input: { turn_detection: turnDetection } } };
     expect(parsed({ type: 'session.updated', session: nested })).toEqual(read);
     expect(parsed({ type: 'session.updated', session: { turn_detection: turnDetection } })).toEqual(read);
-    expect(parsed({ type: 'session.updated', session: { audio: { input: { turn_detection: null } } } })).toEqual({
+    expect(
+      parsed({ type: 'session.updated', session: { audio: { input: { turn_detection: null } } } }),
+    ).toEqual({
       type: 'session.updated',
       turnDetection: null,
     });
@@ -70,7 +88,10 @@ describe('parseServerEvent', () => {
     const response = {
       id: 'r',
       status: 'failed',
-      status_details: { type: 'failed', error: { type: 't', code: 'insufficient_quota', message: 'No credit.' } },
+      status_details: {
+        type: 'failed',
+        error: { type: 't', code: 'insufficient_quota', message: 'No credit.' },
+      },
     };
     expect(parsed({ type: 'response.done', response })).toMatchObject({
       status: 'failed',

@@ -171,153 +171,155 @@ export function readServerEvent(value: unknown): ServerEvent {
   const event = asObject(value);
   const name = asString(event?.['type']);
   if (!event || name === undefined) return { type: 'other', name: '' };
-  return READERS[BETA_NAMES[name] ?? name]?.(event) ?? { type: 'other', name };
+  return READERS.get(BETA_NAMES.get(name) ?? name)?.(event) ?? { type: 'other', name };
 }
 
-const BETA_NAMES: Readonly<Record<string, string>> = {
-  'conversation.item.created': 'conversation.item.added',
-  'response.audio.delta': 'response.output_audio.delta',
-  'response.audio.done': 'response.output_audio.done',
-  'response.audio_transcript.delta': 'response.output_audio_transcript.delta',
-  'response.audio_transcript.done': 'response.output_audio_transcript.done',
-  'response.text.delta': 'response.output_text.delta',
-  'response.text.done': 'response.output_text.done',
-};
+const BETA_NAMES: ReadonlyMap<string, string> = new Map([
+  ['conversation.item.created', 'conversation.item.added'],
+  ['response.audio.delta', 'response.output_audio.delta'],
+  ['response.audio.done', 'response.output_audio.done'],
+  ['response.audio_transcript.delta', 'response.output_audio_transcript.delta'],
+  ['response.audio_transcript.done', 'response.output_audio_transcript.done'],
+  ['response.text.delta', 'response.output_text.delta'],
+  ['response.text.done', 'response.output_text.done'],
+]);
 
 type Reader = (event: JsonObject) => ServerEvent | undefined;
 
 /** A reader returns `undefined` for an event that lacks what its name promises. */
-const READERS: Readonly<Record<string, Reader>> = {
-  'session.created': () => ({ type: 'session.created' }),
-  'session.updated': (event) => ({ type: 'session.updated', turnDetection: turnDetectionOf(event) }),
-  error: (event) => ({ type: 'error', error: errorOf(event['error']) }),
-  'input_audio_buffer.speech_started': (event) =>
-    withItem(event, ({ itemId }) => ({ type: 'input_audio_buffer.speech_started', itemId })),
-  'input_audio_buffer.speech_stopped': (event) =>
-    withItem(event, ({ itemId }) => ({ type: 'input_audio_buffer.speech_stopped', itemId })),
-  'input_audio_buffer.committed': (event) =>
-    withItem(event, ({ itemId }) => ({
-      type: 'input_audio_buffer.committed',
-      itemId,
-      previousItemId: asString(event['previous_item_id']) ?? null,
-    })),
-  'input_audio_buffer.cleared': () => ({ type: 'input_audio_buffer.cleared' }),
-  'conversation.item.added': (event) => {
-    const item = itemOf(event);
-    const previousItemId = asString(event['previous_item_id']) ?? null;
-    return item && { type: 'conversation.item.added', item, previousItemId };
-  },
-  'conversation.item.done': (event) => {
-    const item = itemOf(event);
-    return item && { type: 'conversation.item.done', item };
-  },
-  'conversation.item.deleted': (event) =>
-    withItem(event, ({ itemId }) => ({ type: 'conversation.item.deleted', itemId })),
-  'conversation.item.truncated': (event) =>
-    withItem(event, ({ itemId }) => ({
-      type: 'conversation.item.truncated',
-      itemId,
-      audioEndMs: asNumber(event['audio_end_ms']) ?? 0,
-    })),
-  'conversation.item.input_audio_transcription.delta': (event) =>
-    withItem(event, (part) => ({
-      type: 'conversation.item.input_audio_transcription.delta',
-      ...part,
-      delta: asString(event['delta']) ?? '',
-    })),
-  'conversation.item.input_audio_transcription.completed': (event) =>
-    withItem(event, (part) => ({
-      type: 'conversation.item.input_audio_transcription.completed',
-      ...part,
-      transcript: asString(event['transcript']) ?? '',
-    })),
-  'conversation.item.input_audio_transcription.failed': (event) =>
-    withItem(event, (part) => ({
-      type: 'conversation.item.input_audio_transcription.failed',
-      ...part,
-      message: errorOf(event['error']).message,
-    })),
-  'response.created': (event) => {
-    const response = asObject(event['response']);
-    const responseId = asString(response?.['id']);
-    if (responseId === undefined) return undefined;
-    // GA says `conversation_id: null` of a response that is no part of the conversation; beta has no such field.
-    return { type: 'response.created', responseId, outOfBand: response?.['conversation_id'] === null };
-  },
-  'response.done': (event) => {
-    const response = asObject(event['response']);
-    const responseId = asString(response?.['id']);
-    if (responseId === undefined) return undefined;
-    const details = asObject(asObject(response?.['status_details'])?.['error']);
-    return {
-      type: 'response.done',
-      responseId,
-      status: responseStatus(response?.['status']),
-      error: details ? errorOf(details) : null,
-    };
-  },
-  'response.output_item.added': (event) => {
-    const item = itemOf(event);
-    return item && { type: 'response.output_item.added', responseId: responseIdOf(event), item };
-  },
-  'response.output_item.done': (event) => {
-    const item = itemOf(event);
-    return item && { type: 'response.output_item.done', responseId: responseIdOf(event), item };
-  },
-  'response.output_audio.delta': (event) =>
-    withItem(event, (part) => {
-      const audio = asString(event['delta']) ?? '';
-      const audioMs = durationOfBase64(audio);
+const READERS: ReadonlyMap<string, Reader> = new Map(
+  Object.entries<Reader>({
+    'session.created': () => ({ type: 'session.created' }),
+    'session.updated': (event) => ({ type: 'session.updated', turnDetection: turnDetectionOf(event) }),
+    error: (event) => ({ type: 'error', error: errorOf(event['error']) }),
+    'input_audio_buffer.speech_started': (event) =>
+      withItem(event, ({ itemId }) => ({ type: 'input_audio_buffer.speech_started', itemId })),
+    'input_audio_buffer.speech_stopped': (event) =>
+      withItem(event, ({ itemId }) => ({ type: 'input_audio_buffer.speech_stopped', itemId })),
+    'input_audio_buffer.committed': (event) =>
+      withItem(event, ({ itemId }) => ({
+        type: 'input_audio_buffer.committed',
+        itemId,
+        previousItemId: asString(event['previous_item_id']) ?? null,
+      })),
+    'input_audio_buffer.cleared': () => ({ type: 'input_audio_buffer.cleared' }),
+    'conversation.item.added': (event) => {
+      const item = itemOf(event);
+      const previousItemId = asString(event['previous_item_id']) ?? null;
+      return item && { type: 'conversation.item.added', item, previousItemId };
+    },
+    'conversation.item.done': (event) => {
+      const item = itemOf(event);
+      return item && { type: 'conversation.item.done', item };
+    },
+    'conversation.item.deleted': (event) =>
+      withItem(event, ({ itemId }) => ({ type: 'conversation.item.deleted', itemId })),
+    'conversation.item.truncated': (event) =>
+      withItem(event, ({ itemId }) => ({
+        type: 'conversation.item.truncated',
+        itemId,
+        audioEndMs: asNumber(event['audio_end_ms']) ?? 0,
+      })),
+    'conversation.item.input_audio_transcription.delta': (event) =>
+      withItem(event, (part) => ({
+        type: 'conversation.item.input_audio_transcription.delta',
+        ...part,
+        delta: asString(event['delta']) ?? '',
+      })),
+    'conversation.item.input_audio_transcription.completed': (event) =>
+      withItem(event, (part) => ({
+        type: 'conversation.item.input_audio_transcription.completed',
+        ...part,
+        transcript: asString(event['transcript']) ?? '',
+      })),
+    'conversation.item.input_audio_transcription.failed': (event) =>
+      withItem(event, (part) => ({
+        type: 'conversation.item.input_audio_transcription.failed',
+        ...part,
+        message: errorOf(event['error']).message,
+      })),
+    'response.created': (event) => {
+      const response = asObject(event['response']);
+      const responseId = asString(response?.['id']);
+      if (responseId === undefined) return undefined;
+      // GA says `conversation_id: null` of a response that is no part of the conversation; beta has no such field.
+      return { type: 'response.created', responseId, outOfBand: response?.['conversation_id'] === null };
+    },
+    'response.done': (event) => {
+      const response = asObject(event['response']);
+      const responseId = asString(response?.['id']);
+      if (responseId === undefined) return undefined;
+      const details = asObject(asObject(response?.['status_details'])?.['error']);
       return {
-        type: 'response.output_audio.delta',
+        type: 'response.done',
+        responseId,
+        status: responseStatus(response?.['status']),
+        error: details ? errorOf(details) : null,
+      };
+    },
+    'response.output_item.added': (event) => {
+      const item = itemOf(event);
+      return item && { type: 'response.output_item.added', responseId: responseIdOf(event), item };
+    },
+    'response.output_item.done': (event) => {
+      const item = itemOf(event);
+      return item && { type: 'response.output_item.done', responseId: responseIdOf(event), item };
+    },
+    'response.output_audio.delta': (event) =>
+      withItem(event, (part) => {
+        const audio = asString(event['delta']) ?? '';
+        const audioMs = durationOfBase64(audio);
+        return {
+          type: 'response.output_audio.delta',
+          ...part,
+          responseId: responseIdOf(event),
+          audio,
+          audioMs,
+        };
+      }),
+    'response.output_audio.done': (event) =>
+      withItem(event, (part) => ({
+        type: 'response.output_audio.done',
         ...part,
         responseId: responseIdOf(event),
-        audio,
-        audioMs,
-      };
-    }),
-  'response.output_audio.done': (event) =>
-    withItem(event, (part) => ({
-      type: 'response.output_audio.done',
-      ...part,
-      responseId: responseIdOf(event),
-    })),
-  'response.output_audio_transcript.delta': (event) =>
-    withItem(event, (part) => ({
-      type: 'response.output_audio_transcript.delta',
-      ...part,
-      responseId: responseIdOf(event),
-      delta: asString(event['delta']) ?? '',
-    })),
-  'response.output_audio_transcript.done': (event) =>
-    withItem(event, (part) => ({
-      type: 'response.output_audio_transcript.done',
-      ...part,
-      responseId: responseIdOf(event),
-      text: asString(event['transcript']) ?? '',
-    })),
-  'response.output_text.delta': (event) =>
-    withItem(event, (part) => ({
-      type: 'response.output_text.delta',
-      ...part,
-      responseId: responseIdOf(event),
-      delta: asString(event['delta']) ?? '',
-    })),
-  'response.output_text.done': (event) =>
-    withItem(event, (part) => ({
-      type: 'response.output_text.done',
-      ...part,
-      responseId: responseIdOf(event),
-      text: asString(event['text']) ?? '',
-    })),
-  'response.function_call_arguments.delta': (event) =>
-    withItem(event, ({ itemId }) => ({
-      type: 'response.function_call_arguments.delta',
-      itemId,
-      responseId: responseIdOf(event),
-      delta: asString(event['delta']) ?? '',
-    })),
-};
+      })),
+    'response.output_audio_transcript.delta': (event) =>
+      withItem(event, (part) => ({
+        type: 'response.output_audio_transcript.delta',
+        ...part,
+        responseId: responseIdOf(event),
+        delta: asString(event['delta']) ?? '',
+      })),
+    'response.output_audio_transcript.done': (event) =>
+      withItem(event, (part) => ({
+        type: 'response.output_audio_transcript.done',
+        ...part,
+        responseId: responseIdOf(event),
+        text: asString(event['transcript']) ?? '',
+      })),
+    'response.output_text.delta': (event) =>
+      withItem(event, (part) => ({
+        type: 'response.output_text.delta',
+        ...part,
+        responseId: responseIdOf(event),
+        delta: asString(event['delta']) ?? '',
+      })),
+    'response.output_text.done': (event) =>
+      withItem(event, (part) => ({
+        type: 'response.output_text.done',
+        ...part,
+        responseId: responseIdOf(event),
+        text: asString(event['text']) ?? '',
+      })),
+    'response.function_call_arguments.delta': (event) =>
+      withItem(event, ({ itemId }) => ({
+        type: 'response.function_call_arguments.delta',
+        itemId,
+        responseId: responseIdOf(event),
+        delta: asString(event['delta']) ?? '',
+      })),
+  }),
+);
 
 function withItem(event: JsonObject, read: (part: ItemPart) => ServerEvent): ServerEvent | undefined {
   const itemId = asString(event['item_id']);

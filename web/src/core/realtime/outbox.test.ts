@@ -4,7 +4,13 @@ import { FrameOutbox } from './outbox';
 
 function outboxOn(line: { buffered: number }) {
   const sent: string[] = [];
-  return { sent, outbox: new FrameOutbox(() => line.buffered, (audio) => sent.push(audio)) };
+  return {
+    sent,
+    outbox: new FrameOutbox(
+      () => line.buffered,
+      (audio) => sent.push(audio),
+    ),
+  };
 }
 
 describe('FrameOutbox', () => {

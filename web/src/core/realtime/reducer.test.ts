@@ -5,7 +5,10 @@ import { readServerEvent } from './events';
 import { EMPTY_TRANSCRIPT, fold, type LocalEvent, type Transcript } from './reducer';
 
 function told(...events: ({ type: string } & Record<string, unknown>)[]): Transcript {
-  return events.reduce<Transcript>((transcript, event) => fold(transcript, readServerEvent(event)), EMPTY_TRANSCRIPT);
+  return events.reduce<Transcript>(
+    (transcript, event) => fold(transcript, readServerEvent(event)),
+    EMPTY_TRANSCRIPT,
+  );
 }
 
 function then(transcript: Transcript, event: LocalEvent): Transcript {
@@ -52,7 +55,9 @@ const responseDone = (status: string) => ({ type: 'response.done', response: { i
 describe('the transcript', () => {
   it('shows a spoken question as soon as it begins, and its words when they come', () => {
     expect(lines(told(started))).toEqual(['user:  (in_progress)']);
-    expect(lines(told(started, transcribing('What'), transcribing(' time')))).toEqual(['user: What time (in_progress)']);
+    expect(lines(told(started, transcribing('What'), transcribing(' time')))).toEqual([
+      'user: What time (in_progress)',
+    ]);
     expect(lines(told(started, committed, userAdded, userDone))).toEqual(['user:  (in_progress)']);
     expect(lines(told(started, committed, userAdded, userDone, transcribed))).toEqual([
       'user: What time is it? (completed)',
@@ -144,8 +149,16 @@ describe('the transcript', () => {
   });
 
   it('takes a truncation by the server for an interruption, once', () => {
-    const truncated = { type: 'conversation.item.truncated', item_id: 'a1', content_index: 0, audio_end_ms: 100 };
-    expect(told(outputAdded, truncated).items[0]).toMatchObject({ status: 'interrupted', interruptedAtMs: 100 });
+    const truncated = {
+      type: 'conversation.item.truncated',
+      item_id: 'a1',
+      content_index: 0,
+      audio_end_ms: 100,
+    };
+    expect(told(outputAdded, truncated).items[0]).toMatchObject({
+      status: 'interrupted',
+      interruptedAtMs: 100,
+    });
     const local = then(told(outputAdded), { type: 'local.interrupted', itemId: 'a1', atMs: 90 });
     expect(fold(local, readServerEvent(truncated))).toEqual(local);
   });

@@ -22,7 +22,9 @@ describe('Replies', () => {
   it('never cut behind what was received', () => {
     const replies = new Replies();
     replies.accept(audio('a', 100));
-    expect(truncationsOf(replies.cut(), { item: 'a', playedMs: 104, droppedMs: 0 })).toMatchObject([{ audioEndMs: 100 }]);
+    expect(truncationsOf(replies.cut(), { item: 'a', playedMs: 104, droppedMs: 0 })).toMatchObject([
+      { audioEndMs: 100 },
+    ]);
   });
 
   it('cut nothing of an item that was heard to its end', () => {

@@ -1,0 +1,37 @@
+/** Before all browser tests: what the fake microphone says, spoken by the local voice. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { start } from './program';
+import { MICROPHONE, QUESTION, REQUEST } from './said';
+import { joined, silence, wav } from './wav';
+
+export default async function makeSpeech(): Promise<void> {
+  mkdirSync(MICROPHONE, { recursive: true });
+  const gateway = await start(['serve', '--port', '0']);
+  try {
+    const question = await spoken(gateway.url, QUESTION);
+    const request = await spoken(gateway.url, REQUEST);
+    // Time to connect, the words, and the quiet in which they are answered.
+    write('question.wav', joined(silence(3), question, silence(25)));
+    // Said again while the long answer is still being spoken: the second time interrupts it.
+    write('interruption.wav', joined(silence(3), request, silence(4), request, silence(25)));
+    write('silence.wav', silence(10));
+  } finally {
+    await gateway.stop();
+  }
+}
+
+async function spoken(url: string, input: string): Promise<Int16Array> {
+  const answer = await fetch(`${url}/v1/local/default/local/audio/speech`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ model: 'local', voice: 'alloy', input, response_format: 'pcm' }),
+  });
+  if (!answer.ok) throw new Error(`no speech: ${answer.status} ${await answer.text()}`);
+  return new Int16Array(await answer.arrayBuffer());
+}
+
+function write(name: string, samples: Int16Array): void {
+  writeFileSync(join(MICROPHONE, name), wav(samples));
+}
