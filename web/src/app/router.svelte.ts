@@ -1,9 +1,9 @@
 /** Which page the address bar names. Pages are loaded when first shown. */
 import type { Component } from 'svelte';
 
-export type PageName = 'chat' | 'voice' | 'settings';
+import type { PageName } from './pages';
 
-interface Route {
+export interface Route {
   readonly name: PageName;
   readonly load: () => Promise<{ default: Component }>;
 }
@@ -28,9 +28,15 @@ class Router {
     document.addEventListener('click', (event) => this.#follow(event));
   }
 
+  /** Show the page of a path; where the application has none, the browser goes there itself. */
   go(path: string): void {
-    if (normal(path) !== this.#path) history.pushState(null, '', path);
-    this.#path = normal(path);
+    const wanted = normal(path);
+    if (!(wanted in routes)) {
+      location.assign(path);
+      return;
+    }
+    if (wanted !== this.#path) history.pushState(null, '', path);
+    this.#path = wanted;
   }
 
   #follow(event: MouseEvent): void {

@@ -1,38 +1,53 @@
 /** Single-key shortcuts, which can be switched off (WCAG 2.1.4). */
 import { preferences } from './preferences';
-import { router } from './router.svelte';
+
+const LONGEST_PAUSE_MS = 1200;
+const PLACES: Readonly<Record<string, string>> = { c: '/', v: '/voice', d: '/direct/', s: '/settings' };
 
 class Shortcuts {
   enabled = $state(preferences.read('shortcuts'));
   /** Whether the list of shortcuts is on screen. */
   listed = $state(false);
-  #afterG = 0;
+  /** How to get to another page; the document with the router sets its own way. */
+  visit: (path: string) => void = (path) => location.assign(path);
+
+  readonly #actions = new Map<string, () => void>();
+  #leader = -LONGEST_PAUSE_MS;
 
   choose(enabled: boolean): void {
     this.enabled = enabled;
     preferences.write('shortcuts', enabled);
   }
 
-  /** Acts on a key pressed outside of any text box. */
+  /** Give a page's own action a key; call what is returned when the page goes. */
+  bind(key: string, action: () => void): () => void {
+    this.#actions.set(key, action);
+    return () => {
+      if (this.#actions.get(key) === action) this.#actions.delete(key);
+    };
+  }
+
+  /** Act on a key pressed outside of text boxes and dialogs. */
   press(event: KeyboardEvent): void {
     if (!this.enabled || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (isTyping(event.target) || document.querySelector('dialog[open]')) return;
-    const follows = event.timeStamp - this.#afterG < LONGEST_PAUSE_MS;
-    this.#afterG = event.key === 'g' ? event.timeStamp : -LONGEST_PAUSE_MS;
-    if (event.key === '?') this.listed = true;
-    else if (follows && event.key === 'c') router.go('/');
-    else if (follows && event.key === 'v') router.go('/voice');
-    else if (follows && event.key === 'd') location.assign('/direct/');
-    else if (follows && event.key === 's') router.go('/settings');
-    else return;
+    if (takesKeys(event.target) || document.querySelector('dialog[open]')) return;
+    const action = this.#meaning(event);
+    if (!action) return;
     event.preventDefault();
+    action();
+  }
+
+  #meaning(event: KeyboardEvent): (() => void) | undefined {
+    const place = event.timeStamp - this.#leader < LONGEST_PAUSE_MS ? PLACES[event.key] : undefined;
+    this.#leader = event.key === 'g' ? event.timeStamp : -LONGEST_PAUSE_MS;
+    if (place !== undefined) return () => this.visit(place);
+    if (event.key === '?') return () => (this.listed = true);
+    return this.#actions.get(event.key);
   }
 }
 
-const LONGEST_PAUSE_MS = 1200;
-
-function isTyping(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.closest('input, textarea, select, [contenteditable]') !== null;
+function takesKeys(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.closest('input, textarea, select') !== null;
 }
 
 export const shortcuts = new Shortcuts();

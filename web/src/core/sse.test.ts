@@ -49,6 +49,13 @@ describe('SseParser', () => {
     expect(readInPieces('data: a\ndata:\ndata: b\n\n', 100)[0]?.data).toBe('a\n\nb');
   });
 
+  it('does not take the halves of a line end in two pieces for two line ends', () => {
+    const text = 'data: a\r\ndata: b\r\n\r\n';
+    for (let size = 1; size <= text.length; size += 1) {
+      expect(readInPieces(text, size).map(({ data }) => data)).toEqual(['a\nb']);
+    }
+  });
+
   it('takes off one blank only and leaves colons in the value', () => {
     expect(readInPieces('data:  {"a": 1}\n\n', 100)[0]?.data).toBe(' {"a": 1}');
   });

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from trunkline.local.realtime.hearing import AudioFormat
 from trunkline.local.realtime.mistakes import ClientMistake
 
 FRONT: Final = "root"
+_WORD: Final = re.compile(r"\S+")
 
 
 @dataclass(slots=True, eq=False)
@@ -44,8 +46,8 @@ def _heard(text: str, passages: list[tuple[int, int]], heard_bytes: int) -> str:
     for text_end, audio_end in passages:
         if audio_end > heard_bytes:
             share = (heard_bytes - audio_start) / (audio_end - audio_start)
-            words = text[text_start:text_end].split()
-            return (text[:text_start] + " ".join(words[: math.floor(share * len(words))])).rstrip()
+            word_ends = [text_start, *(word.end() for word in _WORD.finditer(text, text_start, text_end))]
+            return text[: word_ends[math.floor(share * (len(word_ends) - 1))]].rstrip()
         text_start, audio_start = text_end, audio_end
     return text[:text_start].rstrip()
 

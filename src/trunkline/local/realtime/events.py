@@ -106,10 +106,21 @@ def decode(text: str) -> ClientEvent:
         event: ClientEvent = _decoder.decode(text)
     except msgspec.ValidationError:
         # Once more, slowly, for a complaint that names the field.
-        return checked(msgspec.json.decode(text), ClientEvent)  # type: ignore[arg-type]
+        return checked(_parsed(text), ClientEvent)  # type: ignore[arg-type]
     except (msgspec.DecodeError, UnicodeError) as error:
-        raise ClientMistake("invalid_json", f"The frame is not valid JSON: {error}.") from None
+        raise _not_json(error) from None
     return event
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise _not_json(error) from None
+
+
+def _not_json(error: Exception) -> ClientMistake:
+    return ClientMistake("invalid_json", f"The frame is not valid JSON: {error}.")
 
 
 def event_id_of(text: str) -> str | None:

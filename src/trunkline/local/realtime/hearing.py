@@ -179,6 +179,8 @@ class Hearing:
         utterance = Utterance(audio, self._format, self._clip(end))
         self._drop_until(end)
         self._detector.cut(end)
+        # The frame that is not complete yet is judged with what follows: without what has been taken.
+        self._unjudged[: max(0, end - self.judged_ms) * _EAR_PER_MS] = 0
         return utterance
 
     def clear(self) -> None:

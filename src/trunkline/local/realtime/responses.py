@@ -6,7 +6,7 @@ import base64
 from collections.abc import Callable
 from typing import Any, Literal
 
-from trunkline.local.realtime.conversation import Conversation, Item, Sound
+from trunkline.local.realtime.conversation import FRONT, Conversation, Item, Sound
 from trunkline.local.realtime.hearing import FORMATS
 from trunkline.local.realtime.prompts import Plan
 from trunkline.local.realtime.usage import response_usage
@@ -41,6 +41,7 @@ class Response:
         self.format = FORMATS[settings["output"]["format"]["type"]]
         self._metadata = metadata
         self._new_id = new_id
+        self._follows = (conversation.last_id if conversation is not None else None) or FRONT
         self._output: list[Item] = []
         self._message: Item | None = None
         self._calls: dict[int, Item] = {}
@@ -137,9 +138,14 @@ class Response:
         place = {"response_id": self.id, "output_index": len(self._output) - 1}
         events: list[ServerEvent] = [{"type": "response.output_item.added", **place, "item": item.shown()}]
         if self.conversation is not None:
-            self.conversation.insert(item)
+            self.conversation.insert(item, self._place_in(self.conversation))
+            self._follows = item.id
             events.append(self._conversation_event("added", item))
         return events
+
+    def _place_in(self, conversation: Conversation) -> str | None:
+        """Return the item to follow: what was answered, even if the user has said more since."""
+        return self._follows if self._follows == FRONT or conversation.get(self._follows) else None
 
     def _close_message(self) -> list[ServerEvent]:
         place, part = self._place, self._shown_part()

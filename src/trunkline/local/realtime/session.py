@@ -203,7 +203,9 @@ class RealtimeSession:
     def draft(self, words: str) -> Plan | None:
         """Return the plan of the answer that would follow if the turn ended now with these words; None for none."""
         detection = self._configuration.turn_detection
-        if detection is None or not detection["create_response"] or self._speaker is not None:
+        if self._configuration.transcribes_only or self._speaker is not None:
+            return None
+        if detection is None or not detection["create_response"]:
             return None
         turn = Item("", "message", "completed", {"role": "user", "content": [{"type": "input_audio"}]})
         turn.sounds[0] = Sound(self._hearing.format, bytearray(), words)

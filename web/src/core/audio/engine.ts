@@ -42,10 +42,10 @@ export class AudioEngine implements AudioPort {
   }
 
   async open(options: AudioOptions): Promise<AudioOpened> {
-    await this.close();
+    void this.close();
     const problem = audioProblem();
     if (problem) return { output: false, microphone: false, problem };
-    // Nothing is awaited between the click and here: a context made later would stay silent.
+    // Nothing was awaited since the click: a context made later would stay silent.
     const running = new Running(new AudioContext({ latencyHint: 'interactive' }), (event) =>
       this.#emit(event),
     );

@@ -4,17 +4,10 @@ import { ApiFailure } from '../api/console';
 import { FRAME_MS } from '../audio/framing';
 import { decodeBase64, encodeBase64, SILENCE_DBFS, type Level } from '../audio/pcm';
 import type { Flushed, PlaybackState } from '../audio/playback-queue';
-import type {
-  AudioCondition,
-  AudioDevices,
-  AudioEvent,
-  AudioOpened,
-  AudioPort,
-  MicrophoneProblem,
-  MicrophoneState,
-} from '../audio/port';
+import type { AudioCondition, AudioDevices, AudioEvent, AudioPort, MicrophoneState } from '../audio/port';
 import { parseJson } from '../narrow';
-import { EventLog, type EventLogView, type LogFilter } from './event-log';
+import { Call, phaseOf, type TypedText } from './call';
+import { EventLog, type LogFilter } from './event-log';
 import {
   readServerEvent,
   type ClientEvent,
@@ -23,90 +16,23 @@ import {
   type ServerVad,
   type SessionSettings,
 } from './events';
-import { LatencyMeter, type LatencySummary } from './latency';
-import { MicrophoneWatch } from './microphone-watch';
-import { FrameOutbox } from './outbox';
+import { LatencyMeter } from './latency';
 import { Recording, type RecordedSide } from './recording';
-import { EMPTY_TRANSCRIPT, fold, type LocalEvent, type Transcript } from './reducer';
-import { Replies, truncationsOf, type Cut } from './replies';
+import { EMPTY_TRANSCRIPT, fold, type LocalEvent } from './reducer';
+import { truncationsOf, type Cut } from './replies';
 import { TransportFailure, type RealtimeTransport, type TransportClose } from './transport';
+import type {
+  Hint,
+  VoiceLevels,
+  VoiceMode,
+  VoiceOptions,
+  VoiceProblem,
+  VoiceSnapshot,
+  VoiceStatus,
+} from './voice';
 
 export type { AudioPort } from '../audio/port';
-
-export type VoiceStatus =
-  'idle' | 'asking-microphone' | 'connecting' | 'live' | 'reconnecting' | 'closing' | 'failed';
-
-export type VoicePhase = 'listening' | 'user-speaking' | 'thinking' | 'speaking' | 'interrupted';
-
-export type VoiceMode = 'vad' | 'push-to-talk';
-
-export interface VoiceOptions {
-  readonly model: string;
-  readonly voice: string;
-  readonly instructions?: string;
-  readonly mode: VoiceMode;
-  readonly inputDeviceId?: string;
-  readonly outputDeviceId?: string;
-  /** Without it nobody is asked for a microphone, and the call is by text in and sound out. */
-  readonly microphone: boolean;
-  /** Which model writes down what the user says; `whisper-1` when absent. */
-  readonly transcriptionModel?: string;
-}
-
-export interface VoiceProblem {
-  /**
-   * - a `MicrophoneProblem`: the call goes on by text
-   * - `refused`: the gateway or provider says why, in `message`; while live it concerns one request only
-   * - `closed`: the other side ended the call; `closeCode` says how
-   * - `lost`: the connection broke during the call
-   * - `unreachable`: it never came about
-   */
-  readonly kind: MicrophoneProblem | 'refused' | 'closed' | 'lost' | 'unreachable';
-  /** The error's code, of `refused`. */
-  readonly code?: string;
-  readonly closeCode?: number;
-  readonly message?: string;
-}
-
-export type Hint =
-  | AudioCondition
-  /** Nothing has come from the microphone for five seconds. */
-  | 'microphone-silent'
-  /** The microphone hears the speaker. */
-  | 'use-headphones'
-  /** The talk button was held too shortly. */
-  | 'press-longer';
-
-/** In dBFS. */
-export interface VoiceLevels {
-  readonly input: number;
-  readonly output: number;
-}
-
-export interface VoiceSnapshot {
-  readonly status: VoiceStatus;
-  /** null unless live. */
-  readonly phase: VoicePhase | null;
-  readonly problem: VoiceProblem | null;
-  readonly transcript: Transcript;
-  readonly levels: VoiceLevels;
-  readonly latency: LatencySummary;
-  readonly events: EventLogView;
-  /** When the session began, on the clock of `performance.now()`. */
-  readonly connectedAt: number | null;
-  readonly microphone: boolean;
-  readonly muted: boolean;
-  readonly halfDuplex: boolean;
-  readonly mode: VoiceMode;
-  readonly talking: boolean;
-  readonly recording: boolean;
-  readonly buffered: { readonly depthMs: number; readonly targetMs: number; readonly underruns: number };
-  readonly droppedFrames: number;
-  readonly lastInterruption: { readonly itemId: string; readonly atMs: number } | null;
-  readonly hints: readonly Hint[];
-  /** null until the first call. */
-  readonly devices: AudioDevices | null;
-}
+export type * from './voice';
 
 export interface VoiceParts {
   /** Makes a transport for each attempt. May reject with `ApiFailure`. */
@@ -118,8 +44,7 @@ export interface VoiceParts {
 
 const RETRY_DELAYS_MS = [500, 1000, 2000];
 const RETRIED_CLOSE_CODES = [1006, 1012, 1013];
-const NORMAL_CLOSURE = 1000;
-const SESSION_TIMEOUT_MS = 30_000;
+const SESSION_TIMEOUT_MS = 60_000;
 const SHORTEST_PRESS_MS = 150;
 const SHORTEST_COMMIT_MS = 100;
 /** Depth and running counters are shown this often; speech itself is shown at once. */
@@ -438,7 +363,6 @@ export class VoiceController {
     this.#problem = null;
     this.#transcript = EMPTY_TRANSCRIPT;
     this.#lastInterruption = null;
-    this.#conditions.clear();
     this.#resetMeters();
     this.#log.clear(this.#now());
     this.#latency.clicked(this.#now());
@@ -519,6 +443,7 @@ export class VoiceController {
   }
 
   #resetMeters(): void {
+    this.#conditions.clear();
     this.#playback = null;
     this.#latency.buffered(0);
     this.#showLevels({ input: SILENCE_DBFS, output: SILENCE_DBFS });
@@ -735,9 +660,7 @@ export class VoiceController {
         this.#changedSlowly();
         break;
       case 'condition':
-        if (event.active) this.#conditions.add(event.condition);
-        else this.#conditions.delete(event.condition);
-        this.#changed();
+        this.#conditionChanged(event.condition, event.active);
         break;
       case 'problem':
         this.#problem = { kind: event.problem };
@@ -748,6 +671,14 @@ export class VoiceController {
         this.#changed();
         break;
     }
+  }
+
+  #conditionChanged(condition: AudioCondition, active: boolean): void {
+    if (active) this.#conditions.add(condition);
+    else this.#conditions.delete(condition);
+    // The sound has started after all.
+    if (condition === 'sound-blocked' && !active && this.#problem?.kind === 'no-output') this.#problem = null;
+    this.#changed();
   }
 
   #frame(samples: Int16Array<ArrayBuffer>, level: Level): void {
@@ -801,101 +732,6 @@ export class VoiceController {
     this.#microphoneState = wanted;
     this.#audio.setMicrophone(wanted);
   }
-}
-
-interface TypedText {
-  readonly itemId: string;
-  readonly text: string;
-}
-
-/** What belongs to one call and ends with it. */
-class Call {
-  opened: AudioOpened | null = null;
-  transport: RealtimeTransport | null = null;
-  connectedAt: number | null = null;
-  retries = 0;
-  /** Whether anything of an answer has come. */
-  replied = false;
-  /** Texts of a call that had no answer yet: a new connection says them again. */
-  unanswered: TypedText[] = [];
-  /** The last event, when it was an error: what follows a refusal is only the close. */
-  lastError: ErrorBody | null = null;
-  /** Whether the server cancels its response by itself when it hears the user. */
-  serverInterrupts = false;
-  replies = new Replies();
-  userSpeaking = false;
-  press: { readonly at: number; sentMs: number } | null = null;
-  pressedTooShortly = false;
-  awaitingReply = false;
-  responseWanted = false;
-  /** Audio is queued or heard. */
-  isSounding = false;
-  isHeard = false;
-  /** The assistant was cut off, and what did that still goes on. */
-  cutShort = false;
-  readonly watch = new MicrophoneWatch();
-  readonly outbox: FrameOutbox;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-
-  constructor(
-    public options: VoiceOptions,
-    sendFrame: (audio: string) => void,
-  ) {
-    this.outbox = new FrameOutbox(() => this.transport?.bufferedAmount ?? 0, sendFrame);
-  }
-
-  attach(transport: RealtimeTransport): void {
-    this.transport = transport;
-  }
-
-  /** The connection is gone or given up. */
-  detach(): void {
-    this.cancelTimer();
-    this.transport = null;
-    this.outbox.clear();
-  }
-
-  /** Forget what the lost session knew. */
-  restart(): void {
-    this.replies = new Replies();
-    this.userSpeaking = false;
-    this.press = null;
-    this.awaitingReply = false;
-    this.responseWanted = false;
-    this.isSounding = false;
-    this.isHeard = false;
-    this.cutShort = false;
-  }
-
-  markReplied(): void {
-    this.replied = true;
-    this.unanswered = [];
-  }
-
-  stop(): void {
-    const { transport } = this;
-    this.detach();
-    transport?.close(NORMAL_CLOSURE);
-  }
-
-  /** One thing is waited for at a time. */
-  after(delayMs: number, act: () => void): void {
-    this.cancelTimer();
-    this.#timer = setTimeout(act, delayMs);
-  }
-
-  cancelTimer(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-  }
-}
-
-function phaseOf(call: Call): VoicePhase {
-  if (call.cutShort) return 'interrupted';
-  if (call.userSpeaking || call.press) return 'user-speaking';
-  if (call.isHeard) return 'speaking';
-  if (call.awaitingReply || call.isSounding || call.replies.active !== null) return 'thinking';
-  return 'listening';
 }
 
 function sessionSettings(options: VoiceOptions, mode: VoiceMode, canPlay: boolean): SessionSettings {

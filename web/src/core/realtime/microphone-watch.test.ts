@@ -28,6 +28,12 @@ describe('MicrophoneWatch', () => {
     expect(watch.isSilent).toBe(false);
   });
 
+  it('does not worry while the assistant speaks', () => {
+    const watch = new MicrophoneWatch();
+    hear(watch, 20, -90, ASSISTANT);
+    expect(watch.isSilent).toBe(false);
+  });
+
   it('notices an assistant that hears itself', () => {
     const watch = new MicrophoneWatch();
     hear(watch, 0.9, -20, ASSISTANT);

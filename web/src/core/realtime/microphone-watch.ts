@@ -22,7 +22,9 @@ export class MicrophoneWatch {
 
   /** A frame of an open microphone. */
   frame(rms: number, durationMs: number, speaking: { assistant: boolean; user: boolean }): void {
-    this.#silentMs = rms < SILENT_BELOW_DBFS ? this.#silentMs + durationMs : 0;
+    // While the assistant speaks, echo cancellation may leave nothing of the room.
+    if (rms >= SILENT_BELOW_DBFS) this.#silentMs = 0;
+    else if (!speaking.assistant) this.#silentMs += durationMs;
     const isEcho = speaking.assistant && !speaking.user && rms > ECHO_ABOVE_DBFS;
     this.#echoMs = isEcho ? this.#echoMs + durationMs : 0;
     this.#hearsItself ||= this.#echoMs >= ECHO_FOR_MS;

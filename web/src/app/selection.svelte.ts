@@ -1,0 +1,71 @@
+/** The provider and the models chosen in this browser. A choice is kept by the gateway with the rest of the session. */
+import { ApiFailure, type ProviderView, type SessionChange } from '../core/api/console';
+import { app } from './console.svelte';
+
+// The name of the embedded model, with which every session begins. At another provider it stands for no choice.
+const LOCAL = 'local';
+
+class Selection {
+  /** Why the last choice could not be kept; empty when it was. */
+  problem = $state('');
+
+  readonly #chatModels = new Map<string, string>();
+  readonly #realtimeModels = new Map<string, string>();
+
+  get chatProviders(): readonly ProviderView[] {
+    return app.providers.filter((provider) => provider.chat_path !== null);
+  }
+
+  /** The chosen provider, or the local one where the chosen one has no chat. */
+  get chatProvider(): ProviderView | undefined {
+    return app.provider?.chat_path == null ? app.find(LOCAL) : app.provider;
+  }
+
+  /** Empty where none is chosen. */
+  get chatModel(): string {
+    if (this.chatProvider?.slug === LOCAL) return LOCAL;
+    return chosen(app.session?.model);
+  }
+
+  /** Empty where none is chosen. */
+  get realtimeModel(): string {
+    return app.provider?.slug === LOCAL ? LOCAL : chosen(app.session?.realtime_model);
+  }
+
+  /** Change the provider; its models are those chosen for it before. */
+  chooseProvider(slug: string): Promise<void> {
+    if (app.session) {
+      this.#chatModels.set(app.session.provider, app.session.model);
+      this.#realtimeModels.set(app.session.provider, app.session.realtime_model);
+    }
+    return this.#change({
+      provider: slug,
+      model: this.#chatModels.get(slug) ?? LOCAL,
+      realtime_model: this.#realtimeModels.get(slug) ?? LOCAL,
+    });
+  }
+
+  chooseChatModel(model: string): Promise<void> {
+    return this.#change({ model });
+  }
+
+  chooseRealtimeModel(model: string): Promise<void> {
+    return this.#change({ realtime_model: model });
+  }
+
+  async #change(change: SessionChange): Promise<void> {
+    try {
+      await app.change(change);
+      this.problem = '';
+    } catch (error) {
+      if (!(error instanceof ApiFailure)) throw error;
+      this.problem = error.message;
+    }
+  }
+}
+
+function chosen(model: string | undefined): string {
+  return model === undefined || model === LOCAL ? '' : model;
+}
+
+export const selection = new Selection();

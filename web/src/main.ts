@@ -1,0 +1,19 @@
+import './styles/base.css';
+
+import { mount } from 'svelte';
+
+import { app } from './app/console.svelte';
+import { router } from './app/router.svelte';
+import Shell from './app/Shell.svelte';
+import { shortcuts } from './app/shortcuts.svelte';
+import { theme } from './app/theme.svelte';
+import { words } from './i18n/index.svelte';
+
+theme.apply();
+words.announce();
+router.start();
+shortcuts.visit = (path) => router.go(path);
+void app.load();
+
+const target = document.getElementById('app');
+if (target) mount(Shell, { target });

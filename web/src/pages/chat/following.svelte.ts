@@ -1,0 +1,23 @@
+/** Keeps the end of the document in view while it grows, until the reader scrolls away from it. */
+const NEAR_PX = 80;
+
+export class Following {
+  /** Whether the end is in view and stays there. */
+  atEnd = $state(true);
+
+  /** Call on every scroll of the window. */
+  scrolled(): void {
+    const { scrollHeight, clientHeight } = document.documentElement;
+    this.atEnd = scrollHeight - clientHeight - scrollY < NEAR_PX;
+  }
+
+  /** Call after the content has grown. */
+  grown(): void {
+    if (this.atEnd) this.toEnd();
+  }
+
+  toEnd(): void {
+    this.atEnd = true;
+    scrollTo({ top: document.documentElement.scrollHeight, behavior: 'instant' });
+  }
+}
