@@ -1,5 +1,7 @@
 import { defineConfig } from '@playwright/test';
 
+import { ALLOWED, LAUNCH } from './tests/browser/chromium';
+
 export default defineConfig({
   testDir: './tests/browser',
   outputDir: './test-results',
@@ -13,20 +15,6 @@ export default defineConfig({
   use: {
     viewport: { width: 1280, height: 860 },
     trace: 'off',
-    launchOptions: {
-      executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
-      args: [
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-        '--use-fake-device-for-media-stream',
-        '--use-fake-ui-for-media-stream',
-        '--autoplay-policy=user-gesture-required',
-      ],
-    },
+    launchOptions: { ...LAUNCH, args: [...LAUNCH.args, ...ALLOWED] },
   },
 });

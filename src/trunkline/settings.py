@@ -11,7 +11,9 @@ a value ``env:NAME`` is replaced by that variable, so that a file holds no secre
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -23,6 +25,9 @@ from trunkline.errors import SettingsError
 ENVIRONMENT_PREFIX = "TRUNKLINE_"
 PROVIDER_PREFIX = "TRUNKLINE_PROVIDERS__"
 FILE_NAME = "trunkline.toml"
+
+# What a header and a sub-protocol can both carry, so that one token works on every transport.
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 
 
 def default_data_dir(environment: Mapping[str, str] = os.environ) -> Path:
@@ -232,10 +237,11 @@ def load_with_sources(
 def _read_file(
     file: Path | None, flags: Mapping[str, Any], environment: Mapping[str, str]
 ) -> tuple[Path | None, dict[str, Any]]:
-    chosen = file or (Path(environment["TRUNKLINE_CONFIG"]) if environment.get("TRUNKLINE_CONFIG") else None)
+    named = file or environment.get("TRUNKLINE_CONFIG")
+    chosen = _path(named, "TRUNKLINE_CONFIG") if named else None
     if chosen is None:
         data_dir = flags.get("data_dir") or environment.get("TRUNKLINE_DATA_DIR") or default_data_dir(environment)
-        candidates = (Path(FILE_NAME), Path(data_dir) / FILE_NAME)
+        candidates = (Path(FILE_NAME), _path(data_dir, "data_dir") / FILE_NAME)
         chosen = next((candidate for candidate in candidates if candidate.is_file()), None)
         if chosen is None:
             return None, {}
@@ -245,6 +251,13 @@ def _read_file(
         raise SettingsError(f"Cannot read {chosen}: {error.strerror or error}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{chosen} is not valid TOML: {error}.") from error
+
+
+def _path(value: str | Path, source: str) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError as error:
+        raise SettingsError(f"{source}: {value} names the home of a user this machine does not know.") from error
 
 
 def _find(
@@ -271,7 +284,7 @@ def _checked(entry: Field[Any], raw: Any, source: str) -> Any:
     kind = get_type_hints(Settings)[entry.name]
     try:
         value = _converted(kind, raw)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: the ~user of a path is unknown
         raise SettingsError(f"{source}: expected {_type_words(kind)}, got {_shown(entry, raw)}.") from error
     choices = entry.metadata["choices"]
     if choices and value not in choices:
@@ -292,7 +305,7 @@ def _converted(kind: Any, raw: Any) -> Any:
         if isinstance(raw, bool):
             raise ValueError
         value = float(raw)
-        if value != value:  # NaN passes every bound
+        if not math.isfinite(value):  # NaN passes every bound, and a wait must end
             raise ValueError
         return value
     if kind is str:
@@ -302,11 +315,13 @@ def _converted(kind: Any, raw: Any) -> Any:
     if kind is Path or kind == Path | None:
         if not isinstance(raw, str | Path):
             raise TypeError
+        if not str(raw).strip():  # which would be the working directory
+            raise ValueError
         return Path(raw).expanduser()
     if kind == tuple[str, ...]:
         if isinstance(raw, str):
             raw = raw.split(",")
-        if not all(isinstance(part, str) for part in raw):
+        if not isinstance(raw, list | tuple) or not all(isinstance(part, str) for part in raw):
             raise TypeError
         return tuple(part.strip() for part in raw if part.strip())
     raise TypeError(f"no conversion to {kind}")
@@ -340,7 +355,7 @@ OTHER_VARIABLES = frozenset({"TRUNKLINE_CONFIG", "TRUNKLINE_CONSOLE", "TRUNKLINE
 
 
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    known = {environment_name(entry) for entry in table()} | OTHER_VARIABLES
+    known = {environment_name(entry) for entry in table() if entry.name != "providers"} | OTHER_VARIABLES
     for name in environment:
         if name.startswith(ENVIRONMENT_PREFIX) and name not in known and not name.startswith(PROVIDER_PREFIX):
             raise SettingsError(f"Unknown variable {name}; see `trunkline settings` for those there are.")
@@ -389,5 +404,10 @@ def _check_together(settings: Settings) -> None:
         )
     if settings.authenticated and len(settings.gateway_token) < 16:
         raise SettingsError("gateway_token: use at least 16 characters, for example from `openssl rand -hex 24`.")
+    if settings.authenticated and not _TOKEN.fullmatch(settings.gateway_token):
+        raise SettingsError(
+            "gateway_token: use only letters, digits and . _ ~ -, since a browser cannot send others on a WebSocket;"
+            " for example from `openssl rand -hex 24`."
+        )
     if settings.tls == "files" and not (settings.tls_certificate and settings.tls_key):
         raise SettingsError("tls = files needs tls_certificate and tls_key.")

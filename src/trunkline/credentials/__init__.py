@@ -1,7 +1,7 @@
 """Who is asking, and with which provider key: read once, by one function, for every transport."""
 
 from trunkline.credentials.placements import PLACEMENTS, Candidate, Carrier, Placement, Role, candidates
-from trunkline.credentials.reading import Caller, Credentials, read
+from trunkline.credentials.reading import Caller, Credentials, Rejection, read
 from trunkline.credentials.redaction import fingerprint, redact_query, tail
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Carrier",
     "Credentials",
     "Placement",
+    "Rejection",
     "Role",
     "candidates",
     "fingerprint",

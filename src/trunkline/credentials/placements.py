@@ -74,8 +74,9 @@ CREDENTIAL_HEADERS: Final = frozenset(
     placement.name.encode() for placement in PLACEMENTS if placement.carrier is Carrier.HEADER
 )
 
-# What clients send when they were given no key: Cloudflare's own SDK sends ``Bearer undefined``.
-_ABSENT: Final = frozenset({"", "undefined", "null", "none"})
+# What clients send when they were given no key: Cloudflare's own SDK sends ``Bearer undefined``, or a dummy of its own.
+# Other placeholder words are not guessed at: some word is always somebody's key.
+_ABSENT: Final = frozenset({"", "undefined", "null", "none", "cf_temp_token"})
 # A scheme that stands alone is a blank key, not a key of that name.
 _SCHEMES: Final = frozenset({"bearer", "token", "key", "basic", "api-key"})
 
@@ -104,13 +105,17 @@ def candidates(head: Head, query_names: frozenset[str] = frozenset()) -> Iterato
 
 
 def _parsed(placement: Placement, raw: str) -> Iterator[Candidate]:
-    """Split ``Bearer abc`` into scheme and value; a raw value has no scheme."""
+    """Split ``Bearer abc`` into scheme and value; a raw value has no scheme. ``Bearer:`` with a colon is understood."""
+    words = raw.split(None, 1)
+    if len(words) == 2:
+        yield from _present(placement, words[0].rstrip(":"), words[1])
+        return
     text = raw.strip()
-    scheme, separator, value = text.partition(" ")
-    if separator:
-        yield from _present(placement, scheme.rstrip(":"), value)
-    elif scheme.rstrip(":").lower() not in _SCHEMES:
+    scheme, colon, value = text.partition(":")
+    if scheme.lower() not in _SCHEMES:
         yield from _present(placement, "", text)
+    elif colon:
+        yield from _present(placement, scheme, value)
 
 
 def _present(placement: Placement, scheme: str, value: str) -> Iterator[Candidate]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from trunkline.credentials.placements import Candidate, Role, candidates
-from trunkline.errors import Unauthorized
+from trunkline.errors import MalformedRequest, Unauthorized
 from trunkline.wire.head import Head
+
+Rejection = Unauthorized | MalformedRequest
+
+# A query parameter can hold what a header cannot; written into one, a line break would begin another header.
+_NOT_FOR_A_HEADER: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +40,20 @@ def read(
     authenticated: bool,
     query_names: frozenset[str] = frozenset(),
     known: Caller | None = None,
-) -> Credentials | Unauthorized:
+) -> Credentials | Rejection:
     """Read all credentials of a head, on any transport.
 
     ``recognise`` tells whether a value is one of the gateway's own keys. Such a value authenticates the caller
     wherever it sat, and is consumed: it is never among ``provider_keys``. ``known`` is a caller established by other
-    means (the console's cookie). When the gateway is ``authenticated`` and nobody was recognised, the refusal is
-    returned: it names the places that were looked at, never a value.
+    means (the console's cookie). When the gateway is ``authenticated`` and nobody was recognised, or a value could be
+    carried by no header, the refusal is returned: it names the places that were looked at, never a value.
     """
     caller = known
     seen: list[Candidate] = []
     provider_keys: list[Candidate] = []
     for candidate in candidates(head, query_names):
+        if _NOT_FOR_A_HEADER.search(candidate.value):
+            return MalformedRequest(f"The key in the {candidate.placement} holds characters that no key has.")
         recognised = recognise(candidate.value)
         if recognised is not None:
             caller = recognised

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Final
 from urllib.parse import parse_qsl, urlencode
 
-_SECRET_PARAMETERS: Final = frozenset({"key", "api_key", "apikey", "access_token", "token", "signature", "sig"})
+# Whole words of a parameter's name: ``xi-api-key`` and ``X-Amz-Signature`` hold a secret, ``keywords`` does not.
+_SECRET_WORDS: Final = frozenset(
+    {"key", "apikey", "token", "secret", "signature", "sig", "credential", "password", "auth", "authorization"}
+)
+_WORD_BREAK: Final = re.compile(r"[^a-z0-9]+")
 
 
 def tail(secret: str) -> str:
@@ -25,7 +30,11 @@ def redact_query(query: str) -> str:
         return ""
     return urlencode(
         [
-            (name, "[redacted]" if name.lower() in _SECRET_PARAMETERS else value)
+            (name, "[redacted]" if _names_a_secret(name) else value)
             for name, value in parse_qsl(query, keep_blank_values=True)
         ]
     )
+
+
+def _names_a_secret(name: str) -> bool:
+    return not _SECRET_WORDS.isdisjoint(_WORD_BREAK.split(name.lower()))

@@ -1,7 +1,8 @@
 """Which close code one side is told when the other side closed.
 
 Codes and reasons are relayed as they are, except those that RFC 6455 section 7.4.1 keeps for local use and forbids in
-a close frame: they say that no code was received, and must not turn into a code that says all went well.
+a close frame: they say that no code was received, or that the connection broke, which must not turn into a code that
+says all went well.
 """
 
 from __future__ import annotations
@@ -10,18 +11,28 @@ from typing import Final
 
 NO_STATUS: Final = 1005
 ABNORMAL: Final = 1006
-_TLS_FAILED: Final = 1015
 
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
 SERVER_ERROR: Final = 1011
+
+_LOCAL: Final = frozenset({1004, NO_STATUS, ABNORMAL})
+_LAST_REGISTERED: Final = 1014
+
+
+def may_be_sent(code: int) -> bool:
+    """Whether a close frame may carry a code: a registered one, or one of those left to libraries and applications.
+
+    WebSocket libraries refuse to send, or fail on receiving, any other.
+    """
+    return 3000 <= code <= 4999 or (NORMAL <= code <= _LAST_REGISTERED and code not in _LOCAL)
 
 
 def for_client(code: int, reason: str) -> tuple[int, str]:
     """Translate the provider's close for the client."""
     if code == NO_STATUS:
         return NORMAL, reason
-    if code in (ABNORMAL, _TLS_FAILED):
+    if not may_be_sent(code):
         return SERVER_ERROR, "upstream_broken"
     return code, reason
 
@@ -30,6 +41,6 @@ def for_upstream(code: int, reason: str) -> tuple[int, str]:
     """Translate the client's close for the provider."""
     if code == NO_STATUS:
         return NORMAL, reason
-    if code in (ABNORMAL, _TLS_FAILED):
+    if not may_be_sent(code):
         return GOING_AWAY, ""
     return code, reason

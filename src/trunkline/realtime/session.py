@@ -82,7 +82,7 @@ class RelaySession:
                     return _brain_effects(text)
                 return [SendClient(text)]
             case ClientText(text):
-                if self._cascade and "trunkline." in text and _is_internal(text):
+                if self._cascade and _is_internal(text):
                     return []
                 return [SendUpstream(text)]
             case UpstreamBinary(data):
@@ -124,9 +124,14 @@ def _brain_effects(text: str) -> list[Effect]:
 
 
 def _is_internal(text: str) -> bool:
-    """Whether a client's frame poses as one of ours. The key ``type`` may stand anywhere, so the frame is parsed."""
+    """Whether a client's frame poses as one of ours.
+
+    The key ``type`` may stand anywhere and its value may be spelt with escapes, so a frame that could is parsed.
+    """
+    if "trunkline." not in text and "\\" not in text:
+        return False
     try:
         frame = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(frame, dict) and str(frame.get("type", "")).startswith("trunkline.")

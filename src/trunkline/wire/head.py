@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 from urllib.parse import parse_qsl
@@ -21,14 +21,15 @@ class Head:
     """A request head as received.
 
     ``path`` is percent-encoded as the client sent it, ``query`` has no question mark, header names are lower case.
+    Its ``repr`` leaves out whatever may hold a credential.
     """
 
     transport: Transport
     method: str
     path: str
-    query: str
-    headers: Sequence[tuple[bytes, bytes]]
-    subprotocols: Sequence[str] = ()
+    query: str = field(repr=False)
+    headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
+    subprotocols: Sequence[str] = field(default=(), repr=False)
 
     def header(self, name: bytes) -> str | None:
         """Return the first value of a header, or None."""
@@ -65,6 +66,15 @@ _OURS_ALONE: Final = frozenset({b"host", b"content-length", b"expect", b"cookie"
 _OURS_ALONE_PREFIXES: Final = (b"cf-aig-", b"cf-access-", b"sec-", b"x-forwarded-", b"x-trunkline-")
 
 
+# Said by a provider about its own host; a browser would take it as said about the gateway's. A cookie could replace the
+# console's session, HSTS and Alt-Svc would move the gateway's visitors elsewhere, Clear-Site-Data would log them out,
+# and which pages may read an answer is the gateway's to say (a second Access-Control-Allow-Origin voids the first).
+_OF_THE_PROVIDERS_HOST: Final = frozenset(
+    {b"set-cookie", b"set-cookie2", b"strict-transport-security", b"alt-svc", b"clear-site-data", b"nel", b"report-to"}
+)
+_CORS_PREFIX: Final = b"access-control-"
+
+
 def forwarded_headers(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
     """Yield the request headers a provider may see; credentials are dealt with by `trunkline.credentials`."""
     nominated = connection_options(headers)
@@ -77,13 +87,14 @@ def forwarded_headers(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[
 def returned_headers(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
     """Yield the response headers a client may see, names in lower case.
 
-    Cookies are left out: a provider's cookie would be stored for the gateway's own host, where it could replace the
-    console's session.
+    Left out, besides those of one hop, are the ones that a browser would apply to the gateway's own host.
     """
     nominated = connection_options(headers)
     for name, value in headers:
         lower = name.lower()
-        if lower in HOP_BY_HOP or lower == b"set-cookie" or lower in nominated:
+        if lower in HOP_BY_HOP or lower in nominated:
+            continue
+        if lower in _OF_THE_PROVIDERS_HOST or lower.startswith(_CORS_PREFIX):
             continue
         yield lower, value
 

@@ -20,17 +20,20 @@ class SseParser:
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
         self._pending = ""
+        self._after_return = False
         self._event = ""
         self._data: list[str] = []
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Take some bytes; return the events they complete."""
-        text = self._pending + self._decoder.decode(chunk)
-        # A carriage return at the end may be the first half of CRLF: it waits for the next chunk.
-        held = "\r" if text.endswith("\r") else ""
-        text = text.removesuffix("\r").replace("\r\n", "\n").replace("\r", "\n")
-        *lines, rest = text.split("\n")
-        self._pending = rest + held
+        text = self._decoder.decode(chunk)
+        if not text:
+            return []
+        if self._after_return:
+            # The second half of a CRLF that was cut in two: the first half has already ended the line.
+            text = text.removeprefix("\n")
+        self._after_return = text.endswith("\r")
+        *lines, self._pending = (self._pending + text.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
         return [event for line in lines if (event := self._line(line)) is not None]
 
     def _line(self, line: str) -> ServerSentEvent | None:

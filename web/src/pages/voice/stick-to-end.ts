@@ -1,0 +1,18 @@
+/** Keeps a scrolling element at its end while its content grows, unless the reader has scrolled away from there. */
+const NEAR_PX = 40;
+
+export function stickToEnd(element: HTMLElement): () => void {
+  let atEnd = true;
+  const look = () => {
+    atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR_PX;
+  };
+  const follow = new MutationObserver(() => {
+    if (atEnd) element.scrollTop = element.scrollHeight;
+  });
+  element.addEventListener('scroll', look, { passive: true });
+  follow.observe(element, { childList: true, characterData: true, subtree: true });
+  return () => {
+    follow.disconnect();
+    element.removeEventListener('scroll', look);
+  };
+}

@@ -1,0 +1,72 @@
+/** The call of one page: the controller, and its state as the views read it. */
+import { AudioEngine } from '../../core/audio/engine';
+import { VoiceController, type VoiceSnapshot } from '../../core/realtime/controller';
+import type { RealtimeTransport } from '../../core/realtime/transport';
+import type { ProviderView } from '../../core/api/console';
+import { LevelHistory } from './level-history';
+import { wishes } from './wishes.svelte';
+
+/** Makes the connection to a provider's model. */
+export type Dial = (provider: ProviderView, model: string) => Promise<RealtimeTransport>;
+
+export class VoiceCall {
+  readonly controller: VoiceController;
+  readonly levels = new LevelHistory();
+  snapshot: VoiceSnapshot;
+  /** Who is, or was, talked to. */
+  provider: ProviderView | null;
+
+  readonly underWay: boolean;
+  readonly live: boolean;
+
+  constructor(dial: Dial) {
+    this.controller = new VoiceController({
+      audio: new AudioEngine(),
+      transport: () => this.#dial(dial),
+    });
+    this.snapshot = $state.raw(this.controller.snapshot);
+    this.provider = $state.raw(null);
+    this.live = $derived(this.snapshot.status === 'live');
+    this.underWay = $derived(this.snapshot.status !== 'idle' && this.snapshot.status !== 'failed');
+  }
+
+  /** Follow the controller. Returns how to end the call and stop that. */
+  watch(): () => void {
+    const unsubscribe = this.controller.subscribe((snapshot) => this.#changed(snapshot));
+    const stopLevels = this.controller.onLevels((levels) => this.levels.add(levels, performance.now()));
+    return () => {
+      void this.controller.disconnect();
+      unsubscribe();
+      stopLevels();
+    };
+  }
+
+  /** Within the user's click. */
+  connect(microphone = wishes.microphone): void {
+    const { provider } = wishes;
+    if (!provider || this.underWay) return;
+    this.provider = provider;
+    this.levels.clear();
+    this.controller.setHalfDuplex(wishes.halfDuplex);
+    void this.controller.connect(wishes.options(provider, microphone));
+  }
+
+  /** Say something by text; where there is no call this begins one without the microphone. */
+  say(text: string): void {
+    if (!this.underWay) this.connect(false);
+    this.controller.sendText(text);
+  }
+
+  async #dial(dial: Dial): Promise<RealtimeTransport> {
+    if (!this.provider) throw new Error('No provider was chosen.');
+    return dial(this.provider, wishes.model);
+  }
+
+  #changed(snapshot: VoiceSnapshot): void {
+    const { lastInterruption } = snapshot;
+    if (lastInterruption && lastInterruption !== this.snapshot.lastInterruption) {
+      this.levels.interrupted(lastInterruption.atMs, performance.now());
+    }
+    this.snapshot = snapshot;
+  }
+}
