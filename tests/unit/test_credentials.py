@@ -8,9 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.credentials import PLACEMENTS, Caller, Candidate, Carrier, Credentials, Placement, Role, candidates, read
+from trunkline.credentials import (
+    PLACEMENTS,
+    Caller,
+    Candidate,
+    Carrier,
+    Credentials,
+    Placement,
+    Rejection,
+    Role,
+    candidates,
+    read,
+)
 from trunkline.credentials.placements import CREDENTIAL_HEADERS
-from trunkline.errors import Unauthorized
+from trunkline.errors import MalformedRequest, Unauthorized
 from trunkline.wire.head import Head, Transport
 
 TOKEN = "gateway-token-of-many-characters"
@@ -51,7 +62,7 @@ def found(asked: Head, query_names: frozenset[str] = frozenset()) -> list[tuple[
     return [(str(one.placement), one.scheme, one.value) for one in candidates(asked, query_names)]
 
 
-def judged(asked: Head, *, authenticated: bool = False, known: Caller | None = None) -> Credentials | Unauthorized:
+def judged(asked: Head, *, authenticated: bool = False, known: Caller | None = None) -> Credentials | Rejection:
     return read(asked, recognise, authenticated=authenticated, query_names=QUERY_NAMES, known=known)
 
 
@@ -352,6 +363,7 @@ heads = st.builds(
 @given(heads, st.booleans())
 def test_any_head_is_read_or_refused(asked: Head, authenticated: bool) -> None:
     outcome = judged(asked, authenticated=authenticated)
+    assert isinstance(outcome, Credentials | Unauthorized | MalformedRequest)
     if isinstance(outcome, Credentials):
         assert TOKEN not in keys(outcome)
         assert all(value and value == value.strip() for value in keys(outcome))
@@ -367,7 +379,26 @@ def test_a_consumed_token_is_never_left_among_the_keys(asked: Head) -> None:
         [*asked.headers, (b"authorization", f"Bearer {TOKEN}".encode()), (b"x-api-key", TOKEN.encode())],
         [*asked.subprotocols, f"openai-insecure-api-key.{TOKEN}"],
     )
-    assert TOKEN not in keys(accepted(with_token, authenticated=True))
+    outcome = judged(with_token, authenticated=True)
+    assert not isinstance(outcome, Unauthorized)
+    if isinstance(outcome, Credentials):
+        assert outcome.caller == US
+        assert TOKEN not in keys(outcome)
+
+
+@every_placement
+@pytest.mark.parametrize("character", ["\x00", "\x7f"])
+def test_a_key_that_no_header_could_carry_is_refused_by_its_place(placement: Placement, character: str) -> None:
+    for authenticated in (True, False):
+        outcome = judged(head_with(placement, f"sk-{character}hidden"), authenticated=authenticated)
+        assert isinstance(outcome, MalformedRequest)
+        assert str(placement) in outcome.message
+        assert "hidden" not in outcome.message
+
+
+@pytest.mark.parametrize("encoded", ["%0d%0ax-injected:%201", "%00", "%E4%B8%96"])
+def test_a_query_key_cannot_bring_more_than_a_value_into_a_header(encoded: str) -> None:
+    assert isinstance(judged(head(query=f"key=sk{encoded}x")), MalformedRequest)
 
 
 def test_the_representation_of_a_candidate_holds_no_secret() -> None:

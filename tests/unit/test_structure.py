@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -39,6 +41,26 @@ def test_the_consoles_types_know_every_schema_of_the_api() -> None:
     types = (ROOT / "web/src/gen/api.d.ts").read_text("utf-8")
     schemas = json.loads((ROOT / "web/src/gen/openapi.json").read_text("utf-8"))["components"]["schemas"]
     assert [name for name in schemas if f"    {name}: " not in types] == []
+
+
+def test_imports_point_downwards_and_the_cores_know_no_shell() -> None:
+    result = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+
+
+def test_every_folder_of_the_package_has_a_layer() -> None:
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][0]
+    layers = {name.strip() for layer in contract["layers"] for name in layer.split("|")}
+    package = ROOT / "src" / "trunkline"
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__", "__main__"}
+    assert layers == folders | modules
 
 
 def test_every_setting_is_documented_and_has_a_sentence_of_help() -> None:

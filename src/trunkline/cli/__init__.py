@@ -47,3 +47,6 @@ def main() -> None:
     except TrunklineError as error:
         complain(str(error))
         sys.exit(2)
+    except OSError as error:  # a full disk, a folder that may not be written
+        complain(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.")
+        sys.exit(2)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trunkline.settings import default_data_dir
+from trunkline.cli.data_directory import DataDirOption, chosen
 
 
 def local(
@@ -19,7 +19,7 @@ def local(
             envvar="TRUNKLINE_LOCAL_KEY", help="Refuse every request that does not show this key exactly once."
         ),
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(envvar="TRUNKLINE_DATA_DIR", help="Where the models are.")] = None,
+    data_dir: DataDirOption = None,
     model: Annotated[Path | None, typer.Option(help="A GGUF file to answer with instead of the demo model.")] = None,
 ) -> None:
     """Serve the local models alone, as a strict OpenAI-compatible upstream for tests and probes.
@@ -27,6 +27,8 @@ def local(
     Models named test/... misbehave on demand: test/echo, test/slow-MS, test/slow-stream-MS, test/refuse-NNN,
     test/break, test/huge-MB, test/silent, test/close-NNNN.
     """
+    models_home = chosen(data_dir)
+
     from trunkline.local.worker import run  # late: it loads every model library
 
-    run(host=host, port=port, required_key=require_key, data_dir=data_dir or default_data_dir(), language=model)
+    run(host=host, port=port, required_key=require_key, data_dir=models_home, language=model)

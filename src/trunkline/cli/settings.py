@@ -17,9 +17,9 @@ def settings(config: Annotated[Path | None, typer.Option(help="Settings file to 
     chosen, sources = table.load_with_sources(file=config)
     for entry in table.table():
         if entry.name == "providers":
-            value = ", ".join(chosen.providers) or "none"
+            value, variable = ", ".join(chosen.providers) or "none", f"{table.PROVIDER_PREFIX}*"
         else:
-            value = table.value_words(entry, getattr(chosen, entry.name))
+            value, variable = table.value_words(entry, getattr(chosen, entry.name)), table.environment_name(entry)
         name, source = ".".join(table.file_key(entry)), sources[entry.name]
-        out.print(f"[bold]{name}[/bold] = {escape(value)}  ({escape(source)}; {table.environment_name(entry)})")
+        out.print(f"[bold]{name}[/bold] = {escape(value)}  ({escape(source)}; {variable})")
         out.print(f"    {escape(entry.metadata['help'])}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -16,6 +17,10 @@ from trunkline.providers.schema import Provider
 from trunkline.settings import is_loopback_host
 
 _CUSTOM_PREFIX: Final = "custom-"
+_CUSTOM_NAME: Final = re.compile(r"custom-[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+# What no URL holds, and no header; a header's value may hold blanks within.
+_NOT_IN_A_URL: Final = re.compile(r"[^\x21-\x7e]|\\")
+_NOT_IN_A_HEADER: Final = re.compile(r"[^\t\x20-\x7e]")
 _CUSTOM_DEFAULTS: Final[dict[str, Any]] = {
     "needs_key": False,
     "chat_path": "chat/completions",
@@ -51,7 +56,11 @@ class Catalogue:
         names = {name: slug for slug, data in packaged.items() for name in (slug, *data.get("aliases", ()))}
         merged: dict[str, dict[str, Any]] = {slug: dict(data) for slug, data in packaged.items()}
         for name, override in (overrides or {}).items():
+            if "slug" in override:
+                raise SettingsError(f"providers.{name}: slug cannot be set; the table's name is the slug.")
             if name.startswith(_CUSTOM_PREFIX):
+                if not _CUSTOM_NAME.fullmatch(name):
+                    raise SettingsError(f"providers.{name}: a name has small letters, digits and hyphens only.")
                 base = {"slug": name, "name": name.removeprefix(_CUSTOM_PREFIX), **_CUSTOM_DEFAULTS}
                 merged[name] = _overlaid(base, override)
             elif name in names:
@@ -84,16 +93,37 @@ def _order(table: Mapping[str, Any]) -> tuple[int, str]:
 
 
 def provider_from(data: Mapping[str, Any], where: str) -> Provider:
-    """Check one provider's table against the schema and its addresses against the rules for them."""
+    """Check one provider's table against the schema, and what becomes part of a request against the rules for that.
+
+    Raises `SettingsError` naming the field at fault.
+    """
     try:
-        provider = msgspec.convert(data, Provider)
+        # Not strict, because variables of the environment are text: "false" is taken for a switch.
+        provider = msgspec.convert(data, Provider, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{where}: {error}.") from error
-    for address in _addresses(provider):
-        check_address(address, where)
+        raise SettingsError(f"{where}: {str(error).replace('stored_key', 'api_key')}.") from error
+    for field, address in _addresses(provider):
+        check_address(address, f"{where}{field}")
     if not provider.credential_slots:
         raise SettingsError(f"{where}: credential_slots needs at least one place for a key.")
+    _check_headers(provider, where)
+    socket = provider.socket
+    if socket is not None and not socket.credential_slots:
+        socket = msgspec.structs.replace(socket, credential_slots=provider.credential_slots)
+        provider = msgspec.structs.replace(provider, realtime=socket)
     return provider
+
+
+def _check_headers(provider: Provider, where: str) -> None:
+    """Refuse a key or header that would break a request's head, or be a second credential in it."""
+    if _NOT_IN_A_HEADER.search(provider.stored_key):
+        raise SettingsError(f"{where}: api_key holds characters that no key has.")
+    own = {slot.name for slot in provider.credential_slots if slot.kind == "header"}
+    for name, value in provider.headers.items():
+        if not name or not name.isascii() or _NOT_IN_A_HEADER.search(value) or not name.replace("-", "").isalnum():
+            raise SettingsError(f"{where}: headers.{name!r} is not a header, or its value holds what none can hold.")
+        if name.lower() in own:
+            raise SettingsError(f"{where}: headers.{name} is where the key goes; set it as api_key.")
 
 
 def check_address(address: str, where: str) -> None:
@@ -102,7 +132,9 @@ def check_address(address: str, where: str) -> None:
         parts = urlsplit(address)
         host, _ = parts.hostname or "", parts.port
     except ValueError as error:
-        raise SettingsError(f"{where}: {address!r} is not a URL.") from error
+        raise SettingsError(f"{where}: the base_url is not a URL: {error}.") from error
+    if _NOT_IN_A_URL.search(address):
+        raise SettingsError(f"{where}: a base_url has no blanks, backslashes or letters beyond ASCII.")
     if parts.scheme not in ("https", "http", "wss", "ws") or not host:
         raise SettingsError(f"{where}: a base_url begins with https:// and a host name.")
     if parts.username is not None or parts.query or parts.fragment:
@@ -114,20 +146,22 @@ def check_address(address: str, where: str) -> None:
         )
 
 
-def _addresses(provider: Provider) -> Iterator[str]:
+def _addresses(provider: Provider) -> Iterator[tuple[str, str]]:
+    """Yield every address with the table it stands in."""
     if not provider.routes or provider.base_url:
-        yield provider.base_url
+        yield "", provider.base_url
     for route in provider.routes:
-        yield route.base_url
-    if provider.socket is not None and provider.socket.base_url:
-        yield provider.socket.base_url
+        yield ".routes", route.base_url
+    if provider.socket is not None:
+        yield ".realtime", provider.socket.base_url or provider.base_url
 
 
 def _overlaid(data: dict[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
     """Lay a settings table over a provider's data: tables merge, everything else replaces."""
     changes = dict(override)
     if "api_key" in changes:
-        changes["stored_key"] = str(changes.pop("api_key")).strip()
+        key = changes.pop("api_key")
+        changes["stored_key"] = key.strip() if isinstance(key, str) else key
     result = dict(data)
     if "base_url" in changes:
         # One address replaces all: another host does not share the provider's own routes.

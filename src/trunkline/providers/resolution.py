@@ -69,7 +69,7 @@ def versioned(rest: str, version: str, base: str) -> str:
     """Put exactly one version segment between base and path, wherever the client had it."""
     if not version:
         return rest
-    bare = rest.removeprefix(f"{version}/")
+    bare = "" if rest == version else rest.removeprefix(f"{version}/")
     return bare if base.rstrip("/").endswith(f"/{version}") else f"{version}/{bare}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -18,7 +18,7 @@ class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     kind: Literal["header", "subprotocol", "query"]
-    name: str
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9._-]+$")]
     scheme: str = ""
 
     def __str__(self) -> str:
@@ -43,8 +43,8 @@ class Realtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``paths`` maps what a client may put after the slug to the upstream path, relative to ``base_url`` (the
     provider's own when empty). ``any_path`` relays every other path as it is. When a parameter named in
-    ``exclusive_query`` is present, those listed with it are dropped. ``subprotocols`` are offered upstream besides the
-    client's own.
+    ``exclusive_query`` is present, those listed with it are dropped. ``credential_slots`` are the provider's own when
+    none are given. ``subprotocols`` are offered upstream besides the client's own.
     """
 
     paths: dict[str, str] = {}

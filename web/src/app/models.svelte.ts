@@ -1,4 +1,5 @@
 /** The models of each provider, asked for when first needed. */
+import { untrack } from 'svelte';
 import { SvelteMap } from 'svelte/reactivity';
 
 import type { ProviderView } from '../core/api/console';
@@ -24,7 +25,8 @@ class Models {
   async load(provider: ProviderView): Promise<void> {
     const source = sourceOf(provider);
     const path = app.modelsPath(provider);
-    const known = this.#lists.get(source);
+    // Untracked: an effect that asks would otherwise ask again at once, and for ever, when the answer is a refusal.
+    const known = untrack(() => this.#lists.get(source));
     if (path === null || known?.state === 'loading' || known?.state === 'known') return;
     this.#lists.set(source, { state: 'loading' });
     this.#lists.set(source, await this.#ask(path));

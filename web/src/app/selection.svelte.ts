@@ -18,7 +18,7 @@ class Selection {
 
   /** The chosen provider, or the local one where the chosen one has no chat. */
   get chatProvider(): ProviderView | undefined {
-    return app.provider?.chat_path == null ? app.find(LOCAL) : app.provider;
+    return app.provider?.chat_path ? app.provider : app.find(LOCAL);
   }
 
   /** Empty where none is chosen. */

@@ -12,7 +12,8 @@ export const de: Catalogue = {
     missingText: 'Unter dieser Adresse hat die Konsole keine Seite.',
     toChat: 'Zum Chat',
     failed: 'Diese Seite ließ sich nicht laden',
-    failedText: 'Vielleicht ist das Gateway nicht erreichbar oder wurde seit dem Öffnen der Konsole aktualisiert.',
+    failedText:
+      'Vielleicht ist das Gateway nicht erreichbar oder wurde seit dem Öffnen der Konsole aktualisiert.',
   },
   shell: {
     skip: 'Zum Inhalt springen',
@@ -43,14 +44,17 @@ export const de: Catalogue = {
   },
   banners: {
     label: 'Hinweise',
-    offline: 'Das Gateway antwortet nicht. Nichts Geschriebenes geht verloren; diese Seite versucht es weiter.',
+    offline:
+      'Das Gateway antwortet nicht. Nichts Geschriebenes geht verloren; diese Seite versucht es weiter.',
     returned: 'Das Gateway war nicht erreichbar und ist wieder da. Ihre Einstellungen sind erhalten.',
-    forgotten: 'Das Gateway kennt diesen Browser nicht mehr, vermutlich nach einem Neustart. Schlüssel liegen nur in seinem Arbeitsspeicher: Bitte erneut eingeben.',
+    forgotten:
+      'Das Gateway kennt diesen Browser nicht mehr, vermutlich nach einem Neustart. Schlüssel liegen nur in seinem Arbeitsspeicher: Bitte erneut eingeben.',
     openSettings: 'Einstellungen öffnen',
     outdated: 'Das Gateway wurde aktualisiert. Laden Sie neu, um seine neue Konsole zu benutzen.',
     demo: 'Demo-Modell: {model} ist ein kleines Modell zur Vorführung, seine Antworten sind oft falsch. Ein besseres wählen Sie mit',
     demoEnd: 'in trunkline.toml.',
-    insecure: 'Diese Seite wurde ohne sichere Verbindung geöffnet, deshalb gibt der Browser ihr kein Mikrofon. Öffnen Sie sie als http://127.0.0.1 oder über TLS:',
+    insecure:
+      'Diese Seite wurde ohne sichere Verbindung geöffnet, deshalb gibt der Browser ihr kein Mikrofon. Öffnen Sie sie als http://127.0.0.1 oder über TLS:',
     modelsMissing: 'Die lokalen Modelle sind nicht installiert. Holen Sie sie mit',
     localFailed: 'Die lokalen Modelle sind ausgefallen: {detail}',
     localStarting: 'Die lokalen Modelle werden geladen.',
@@ -95,7 +99,7 @@ export const de: Catalogue = {
     maxTokens: 'Höchstzahl Token je Antwort',
     maxTokensHint: 'Leer: Der Anbieter entscheidet.',
     emptyTitle: 'Fragen Sie etwas',
-    emptyText: 'Ihre Frage geht durch dieses Gateway an {model} bei {provider}.',
+    emptyText: 'Ihre Frage geht durch dieses Gateway. Anbieter: {provider}, Modell: {model}.',
     emptyNoModel: 'Wählen Sie oben ein Modell, um zu beginnen.',
     examples: 'Beispiele',
     example1: 'Erkläre in zwei Sätzen, wozu ein KI-Gateway gut ist.',
@@ -123,9 +127,11 @@ export const de: Catalogue = {
     next: 'Nächste Fassung',
     versionOf: '{position} von {count}',
     continue: 'Fortsetzen',
-    continueRequest: 'Deine Antwort wurde abgeschnitten. Fahre genau dort fort, wo sie endete, ohne etwas zu wiederholen.',
+    continueRequest:
+      'Deine Antwort wurde abgeschnitten. Fahre genau dort fort, wo sie endete, ohne etwas zu wiederholen.',
     stopped: 'Sie haben diese Antwort angehalten.',
-    interrupted: 'Unterbrochen: Die Verbindung brach ab, bevor die Antwort vollständig war. Der bisherige Text bleibt erhalten.',
+    interrupted:
+      'Unterbrochen: Die Verbindung brach ab, bevor die Antwort vollständig war. Der bisherige Text bleibt erhalten.',
     lengthLimit: 'Die Antwort endete an ihrer Höchstzahl Token.',
     filtered: 'Der Anbieter hat die Antwort wegen seines Inhaltsfilters beendet.',
     noText: 'Die Antwort enthält keinen Text.',
@@ -134,7 +140,8 @@ export const de: Catalogue = {
     rateLimited: 'Zu viele Anfragen. Ein neuer Versuch ist in {seconds} s möglich.',
     rateLimitOver: 'Zu viele Anfragen. Sie können es jetzt erneut versuchen.',
     noKeyTitle: '{provider} braucht einen Schlüssel',
-    noKeyText: 'Geben Sie Ihren Schlüssel einmal in den Einstellungen ein. Er bleibt auf dem Gateway und kommt nie auf diese Seite zurück.',
+    noKeyText:
+      'Geben Sie Ihren Schlüssel einmal in den Einstellungen ein. Er bleibt auf dem Gateway und kommt nie auf diese Seite zurück.',
     addKey: 'Schlüssel eingeben',
     useLocal: 'Lokales Modell benutzen',
     copyCode: 'Code kopieren',
@@ -155,14 +162,17 @@ export const de: Catalogue = {
     gatewayId: 'Gateway-ID',
     nameEmpty: 'Dies darf nicht leer sein.',
     nameSign: 'Nur Buchstaben, Ziffern, Punkte, Binde- und Unterstriche.',
-    otherGateway: 'Dieses Gateway antwortet nur unter {account}/{gateway}. Anfragen mit diesen IDs werden abgelehnt.',
+    otherGateway:
+      'Dieses Gateway antwortet nur unter {account}/{gateway}. Anfragen mit diesen IDs werden abgelehnt.',
     useTheseIds: '{account}/{gateway} benutzen',
     credentials: 'Zugangsdaten',
-    credentialsText: 'Schlüssel werden einmal an das Gateway gesendet, bleiben in seinem Arbeitsspeicher und sind hier nur an ihren letzten Zeichen zu erkennen.',
+    credentialsText:
+      'Schlüssel werden einmal an das Gateway gesendet, bleiben in seinem Arbeitsspeicher und sind hier nur an ihren letzten Zeichen zu erkennen.',
     providerKey: 'Anbieter-Schlüssel',
     providerKeyOf: 'Anbieter-Schlüssel für {provider}',
     keyNotNeeded: '{provider} braucht keinen Schlüssel.',
-    keyFromSettings: 'In der Konfiguration des Gateways hinterlegt. Ein hier eingegebener Schlüssel tritt für diesen Browser an seine Stelle.',
+    keyFromSettings:
+      'In der Konfiguration des Gateways hinterlegt. Ein hier eingegebener Schlüssel tritt für diesen Browser an seine Stelle.',
     gatewayToken: 'Gateway-Token',
     useAuthenticated: 'Authentifiziertes Gateway benutzen',
     useAuthenticatedHint: 'Zeigt das Gateway-Token bei jeder Anfrage dieses Browsers vor.',
@@ -171,7 +181,7 @@ export const de: Catalogue = {
     setEnding: 'hinterlegt, endet auf {tail}',
     replace: 'Ersetzen',
     remove: 'Entfernen',
-    paste: 'Schlüssel einfügen',
+    paste: 'Hier einfügen',
     saveSecret: '{name} speichern',
     replaceSecret: '{name} ersetzen',
     removeSecret: '{name} entfernen',
@@ -191,7 +201,8 @@ export const de: Catalogue = {
     copyCurl: 'Als cURL kopieren',
     copyUrl: 'Adresse kopieren',
     test: 'Verbindung prüfen',
-    testText: 'Fragt nach der Liste der Modelle, nach einer Antwort von einem Token und nach einer Sprachsitzung, die sofort geschlossen wird.',
+    testText:
+      'Fragt nach der Liste der Modelle, nach einer Antwort von einem Token und nach einer Sprachsitzung, die sofort geschlossen wird.',
     testing: 'Prüfung läuft …',
     testDone: 'Prüfung beendet.',
     http: 'HTTP',
@@ -202,6 +213,7 @@ export const de: Catalogue = {
     skipped: 'nicht geprüft',
     pending: 'läuft',
     noModelsPath: '{provider} hat keine Liste der Modelle.',
+    noModelChosen: 'Es ist kein Modell gewählt.',
     timedOut: 'Keine Antwort innerhalb von {seconds} s.',
     closedEarly: 'Mit Code {code} geschlossen, bevor die Sitzung begann.',
     appearance: 'Darstellung und Tasten',
@@ -213,7 +225,8 @@ export const de: Catalogue = {
     shortcuts: 'Einzeltasten-Kürzel',
     shortcutsHint: 'Die Liste zeigt die Taste ?.',
     erase: 'Löschen',
-    eraseText: 'Entfernt die Schlüssel und Einstellungen dieses Browsers aus dem Gateway und alles, was die Konsole hier gespeichert hat. Auch die Unterhaltungen dieser Seite gehen verloren.',
+    eraseText:
+      'Entfernt die Schlüssel und Einstellungen dieses Browsers aus dem Gateway und alles, was die Konsole hier gespeichert hat. Auch die Unterhaltungen dieser Seite gehen verloren.',
     eraseButton: 'Alles in diesem Browser löschen',
     eraseConfirm: 'Alles löschen?',
     eraseYes: 'Löschen',

@@ -39,7 +39,8 @@ export const voice: Catalogue['voice'] = {
   },
   first: {
     text: 'Verbinden Sie sich und sprechen Sie. Vorher fragt der Browser nach dem Mikrofon; Ton wird nur gesendet, solange Sie verbunden sind.',
-    local: 'Die lokale Stimme läuft auf diesem Rechner: kein Schlüssel, kein Konto, kein Netz. Sie spricht Englisch.',
+    local:
+      'Die lokale Stimme läuft auf diesem Rechner: kein Schlüssel, kein Konto, kein Netz. Sie spricht Englisch.',
     typed: 'Kein Mikrofon? Tippen Sie stattdessen und hören Sie zu.',
   },
   starting: 'Die lokalen Modelle werden geladen, das dauert einige Sekunden.',
@@ -55,7 +56,7 @@ export const voice: Catalogue['voice'] = {
   },
   transcript: {
     title: 'Mitschrift',
-    you: 'Sie',
+    user: 'Sie',
     assistant: 'Assistent',
     system: 'System',
     tool: 'Werkzeug',
@@ -105,15 +106,18 @@ export const voice: Catalogue['voice'] = {
   problems: {
     'insecure-context': {
       title: 'Kein Mikrofon unter dieser Adresse',
-      remedy: 'Browser geben ein Mikrofon nur an sichere Seiten. Öffnen Sie die Konsole als http://127.0.0.1 oder über TLS (trunkline serve --tls local). Tippen geht.',
+      remedy:
+        'Browser geben ein Mikrofon nur an sichere Seiten. Öffnen Sie die Konsole als http://127.0.0.1 oder über TLS (trunkline serve --tls local). Tippen geht.',
     },
     unsupported: {
       title: 'Dieser Browser kann keinen Ton übertragen',
-      remedy: 'Ihm fehlen Audio-Worklets oder der Zugang zu Mikrofonen. Benutzen Sie ein aktuelles Chrome, Edge, Firefox oder Safari. Tippen geht.',
+      remedy:
+        'Ihm fehlen Audio-Worklets oder der Zugang zu Mikrofonen. Benutzen Sie ein aktuelles Chrome, Edge, Firefox oder Safari. Tippen geht.',
     },
     denied: {
       title: 'Das Mikrofon ist gesperrt',
-      remedy: 'Erlauben Sie es dieser Seite, im Browser links in der Adresszeile und, falls nötig, in den Einstellungen Ihres Systems. Versuchen Sie es dann erneut. Tippen geht.',
+      remedy:
+        'Erlauben Sie es dieser Seite, im Browser links in der Adresszeile und, falls nötig, in den Einstellungen Ihres Systems. Versuchen Sie es dann erneut. Tippen geht.',
     },
     'no-device': {
       title: 'Kein Mikrofon gefunden',
@@ -121,11 +125,13 @@ export const voice: Catalogue['voice'] = {
     },
     busy: {
       title: 'Das Mikrofon ist belegt',
-      remedy: 'Ein anderes Programm benutzt es. Schließen Sie es oder wählen Sie ein anderes Mikrofon, dann versuchen Sie es erneut. Tippen geht.',
+      remedy:
+        'Ein anderes Programm benutzt es. Schließen Sie es oder wählen Sie ein anderes Mikrofon, dann versuchen Sie es erneut. Tippen geht.',
     },
     'no-output': {
       title: 'Der Ton springt nicht an',
-      remedy: 'Kein Gerät zum Abspielen gefunden. Schließen Sie Kopfhörer oder Lautsprecher an und verbinden Sie sich neu. Die Mitschrift zeigt die Antworten.',
+      remedy:
+        'Kein Gerät zum Abspielen gefunden. Schließen Sie Kopfhörer oder Lautsprecher an und verbinden Sie sich neu. Die Mitschrift zeigt die Antworten.',
     },
     refused: {
       title: 'Abgelehnt',
@@ -141,11 +147,13 @@ export const voice: Catalogue['voice'] = {
     },
     unreachable: {
       title: 'Keine Verbindung',
-      remedy: 'Das Gateway oder der Anbieter war nicht zu erreichen. Prüfen Sie, ob es läuft, dann versuchen Sie es erneut.',
+      remedy:
+        'Das Gateway oder der Anbieter war nicht zu erreichen. Prüfen Sie, ob es läuft, dann versuchen Sie es erneut.',
     },
     unreachableDirect: {
       title: 'Der Anbieter war nicht zu erreichen',
-      remedy: 'Dieser Browser muss ihn ohne das Gateway erreichen: Eine Firewall oder ein Proxy kann im Weg sein.',
+      remedy:
+        'Dieser Browser muss ihn ohne das Gateway erreichen: Eine Firewall oder ein Proxy kann im Weg sein.',
     },
     closed: {
       title: 'Die Gegenseite hat den Anruf beendet',
@@ -155,7 +163,8 @@ export const voice: Catalogue['voice'] = {
   closes: {
     normal: 'Er wurde regulär geschlossen, etwa nach der längsten Dauer, die ein Anruf haben darf.',
     abnormal: 'Er brach ohne ein Wort ab: Das Netz, das Gateway oder der Anbieter war weg.',
-    policy: 'Er wurde aus Gründen der Richtlinien geschlossen, meist wegen eines Schlüssels oder Tokens, das nicht gilt.',
+    policy:
+      'Er wurde aus Gründen der Richtlinien geschlossen, meist wegen eines Schlüssels oder Tokens, das nicht gilt.',
     internal: 'Die Gegenseite hatte einen eigenen Fehler.',
     restart: 'Die Gegenseite startet neu.',
     tryLater: 'Die Gegenseite ist überlastet. Versuchen Sie es etwas später.',
@@ -178,9 +187,12 @@ export const voice: Catalogue['voice'] = {
   },
   hints: {
     'sound-blocked': 'Der Browser hält den Ton zurück, bis Sie ihn erlauben.',
-    'echo-not-cancelled': 'Echo wird nur für den Standard-Lautsprecher unterdrückt. Nehmen Sie mit diesem Kopfhörer.',
-    'narrow-band-headset': 'Dieses Headset ist im Telefonmodus und klingt daher dumpf. Ein eigenes Mikrofon hilft.',
-    'microphone-silent': 'Wir hören nichts. Prüfen Sie, ob das richtige Mikrofon gewählt und eingeschaltet ist.',
+    'echo-not-cancelled':
+      'Echo wird nur für den Standard-Lautsprecher unterdrückt. Nehmen Sie mit diesem Kopfhörer.',
+    'narrow-band-headset':
+      'Dieses Headset ist im Telefonmodus und klingt daher dumpf. Ein eigenes Mikrofon hilft.',
+    'microphone-silent':
+      'Wir hören nichts. Prüfen Sie, ob das richtige Mikrofon gewählt und eingeschaltet ist.',
     'use-headphones': 'Das Mikrofon hört den Assistenten. Nehmen Sie Kopfhörer.',
     'press-longer': 'Das war zu kurz. Halten Sie die Taste, während Sie sprechen.',
     'text-only': 'Das Mikrofon ist in diesem Anruf aus. Tippen Sie und hören Sie zu.',
@@ -196,7 +208,7 @@ export const voice: Catalogue['voice'] = {
     connectHint: 'Vom Druck auf Verbinden bis zur Sitzung, die Frage nach dem Mikrofon eingeschlossen',
     firstByte: 'Sprechende → erstes Byte',
     firstSound: 'Sprechende → erster Ton',
-    heard: 'ab Erkennung durch den Server',
+    heard: 'ab speech_stopped',
     spoken: 'ab Ihrem letzten Wort',
     bargeIn: 'Unterbrechung → Stille',
     roundTrip: 'Hin und zurück',

@@ -53,7 +53,7 @@ export const voice = {
   },
   transcript: {
     title: 'Transcript',
-    you: 'You',
+    user: 'You',
     assistant: 'Assistant',
     system: 'System',
     tool: 'Tool',
@@ -103,15 +103,18 @@ export const voice = {
   problems: {
     'insecure-context': {
       title: 'No microphone on this address',
-      remedy: 'Browsers give a microphone only to secure pages. Open the console as http://127.0.0.1, or over TLS (trunkline serve --tls local). Typing works.',
+      remedy:
+        'Browsers give a microphone only to secure pages. Open the console as http://127.0.0.1, or over TLS (trunkline serve --tls local). Typing works.',
     },
     unsupported: {
       title: 'This browser cannot carry sound',
-      remedy: 'It lacks audio worklets or access to microphones. Use a current Chrome, Edge, Firefox or Safari. Typing works.',
+      remedy:
+        'It lacks audio worklets or access to microphones. Use a current Chrome, Edge, Firefox or Safari. Typing works.',
     },
     denied: {
       title: 'The microphone is blocked',
-      remedy: 'Allow it for this site, in the browser at the left of the address bar and, if asked, in the settings of your system. Then retry. Typing works.',
+      remedy:
+        'Allow it for this site, in the browser at the left of the address bar and, if asked, in the settings of your system. Then retry. Typing works.',
     },
     'no-device': {
       title: 'No microphone found',
@@ -119,11 +122,13 @@ export const voice = {
     },
     busy: {
       title: 'The microphone is in use',
-      remedy: 'Another program holds it. Close that program or choose another microphone, then retry. Typing works.',
+      remedy:
+        'Another program holds it. Close that program or choose another microphone, then retry. Typing works.',
     },
     'no-output': {
       title: 'The sound does not start',
-      remedy: 'No device to play on was found. Plug in headphones or a speaker, then connect again. The transcript shows the answers.',
+      remedy:
+        'No device to play on was found. Plug in headphones or a speaker, then connect again. The transcript shows the answers.',
     },
     refused: {
       title: 'Refused',
@@ -177,7 +182,8 @@ export const voice = {
   hints: {
     'sound-blocked': 'The browser holds the sound back until you allow it.',
     'echo-not-cancelled': 'Echo is cancelled for the default speaker only. Use headphones with this one.',
-    'narrow-band-headset': 'This headset is in its telephone mode, so it sounds dull. A separate microphone helps.',
+    'narrow-band-headset':
+      'This headset is in its telephone mode, so it sounds dull. A separate microphone helps.',
     'microphone-silent': 'We hear nothing. Check that the right microphone is chosen and not switched off.',
     'use-headphones': 'The microphone hears the assistant. Use headphones.',
     'press-longer': 'That was too short. Hold the button while you speak.',
@@ -194,7 +200,7 @@ export const voice = {
     connectHint: 'From pressing Connect until the session exists, the question for the microphone included',
     firstByte: 'Speech end → first byte',
     firstSound: 'Speech end → first sound',
-    heard: 'after the server noticed',
+    heard: 'after speech_stopped',
     spoken: 'after your last word',
     bargeIn: 'Barge-in → silence',
     roundTrip: 'Round trip',

@@ -7,7 +7,9 @@ const SILENCE = 0.003;
 
 test.use(microphone('interruption'));
 
-test('speaking while the assistant speaks stops its sound, and the rest is never played', async ({ page }) => {
+test('speaking while the assistant speaks stops its sound, and the rest is never played', async ({
+  page,
+}) => {
   const pieces = receivedAudio(page);
   await page.goto('/voice');
   await connect(page);

@@ -34,7 +34,11 @@ test('an answer can be stopped, and made again beside the first', async ({ page 
   await expect(log).toContainText('1 of 2');
 });
 
-test('an answer that breaks off is kept and marked, and a refusal says why', async ({ page, expectedErrors, gateway }) => {
+test('an answer that breaks off is kept and marked, and a refusal says why', async ({
+  page,
+  expectedErrors,
+  gateway,
+}) => {
   expectedErrors.push(/status of 429|ERR_INCOMPLETE_CHUNKED_ENCODING/);
   await page.goto('/');
   await page.route('**/v1/local/default/local/chat/completions', async (route) => {
@@ -60,7 +64,8 @@ test('what a model says is never markup', async ({ page }) => {
     const body = { ...(route.request().postDataJSON() as object), model: 'test/echo' };
     await route.continue({ postData: JSON.stringify(body) });
   });
-  const hostile = '<img src=x onerror="document.title=1"> <script>document.title=2</script> [link](javascript:alert(1)) **bold**';
+  const hostile =
+    '<img src=x onerror="document.title=1"> <script>document.title=2</script> [link](javascript:alert(1)) **bold**';
   await page.getByRole('textbox', { name: 'Message' }).fill(hostile);
   await page.keyboard.press('Enter');
   const log = page.getByRole('log', { name: 'Conversation' });

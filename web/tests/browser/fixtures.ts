@@ -22,7 +22,6 @@ interface Watched {
 
 export const test = base.extend<Watched, Servers>({
   gateway: [
-    // eslint-disable-next-line no-empty-pattern -- Playwright reads the pattern to know what a fixture needs
     async ({}, use) => {
       const upstream = await start(['local', '--port', '0'], { TRUNKLINE_LOCAL_KEY: KEY });
       const gateway = await start(['serve', '--port', '0'], {
@@ -34,7 +33,6 @@ export const test = base.extend<Watched, Servers>({
     },
     { scope: 'worker', timeout: 120_000 },
   ],
-  // eslint-disable-next-line no-empty-pattern -- see above
   expectedErrors: async ({}, use) => use([]),
   baseURL: async ({ gateway }, use) => use(gateway.url),
   page: async ({ page, expectedErrors }, use) => {

@@ -2,14 +2,21 @@ import type { Page } from '@playwright/test';
 
 import { expect, expectAccessible, KEY, test } from './fixtures';
 
-test('a key is typed once, works on every transport, and is found nowhere in the browser', async ({ page }) => {
+test('a key is typed once, works on every transport, and is found nowhere in the browser', async ({
+  page,
+}) => {
   const addresses: string[] = [];
   page.on('request', (request) => addresses.push(request.url()));
   page.on('websocket', (socket) => addresses.push(socket.url()));
   await page.goto('/settings');
   await page.getByLabel('Provider', { exact: true }).selectOption('openai');
   await typeKey(page, KEY);
-  await expect(page.getByText(`set, ending in ${KEY.slice(-4)}`).or(page.getByText(`…${KEY.slice(-4)}`)).first()).toBeVisible();
+  await expect(
+    page
+      .getByText(`set, ending in ${KEY.slice(-4)}`)
+      .or(page.getByText(`…${KEY.slice(-4)}`))
+      .first(),
+  ).toBeVisible();
   await chooseModel(page, 'local');
   await page.getByRole('button', { name: 'Test connection' }).click();
   await expect(page.getByText('works', { exact: true })).toHaveCount(3);
@@ -17,15 +24,27 @@ test('a key is typed once, works on every transport, and is found nowhere in the
 
   const held = await page.evaluate(async () => {
     const databases = await indexedDB.databases();
-    return JSON.stringify([{ ...localStorage }, { ...sessionStorage }, databases, document.cookie, location.href]);
+    return JSON.stringify([
+      { ...localStorage },
+      { ...sessionStorage },
+      databases,
+      document.cookie,
+      location.href,
+    ]);
   });
   const fields = await page.evaluate(() =>
-    [...document.querySelectorAll('input, textarea')].map((field) => (field as HTMLInputElement).value).join(),
+    [...document.querySelectorAll('input, textarea')]
+      .map((field) => (field as HTMLInputElement).value)
+      .join(),
   );
-  for (const place of [held, fields, await page.content(), addresses.join()]) expect(place).not.toContain(KEY);
+  for (const place of [held, fields, await page.content(), addresses.join()])
+    expect(place).not.toContain(KEY);
 });
 
-test('a wrong key fails on every transport, with the words of the provider', async ({ page, expectedErrors }) => {
+test('a wrong key fails on every transport, with the words of the provider', async ({
+  page,
+  expectedErrors,
+}) => {
   expectedErrors.push(/status of 401/);
   await page.goto('/settings');
   await page.getByLabel('Provider', { exact: true }).selectOption('openai');
@@ -43,7 +62,9 @@ test('erasing forgets the key on the gateway too', async ({ page }) => {
   await page.getByRole('button', { name: 'Erase everything in this browser' }).click();
   await page.getByRole('button', { name: 'Erase', exact: true }).click();
   await expect(page.getByText('Everything was erased.')).toBeVisible();
-  const session = await page.evaluate(async () => (await fetch('/api/session')).json() as Promise<{ provider_keys: object }>);
+  const session = await page.evaluate(
+    async () => (await fetch('/api/session')).json() as Promise<{ provider_keys: object }>,
+  );
   expect(session.provider_keys).toEqual({});
 });
 

@@ -1,12 +1,15 @@
-import { expect, receivedAudio, sharedWords, soundLevel, test } from './fixtures';
-import { microphone, QUESTION } from './said';
+import { expect, receivedAudio, soundLevel, test } from './fixtures';
+import { microphone, QUESTION, sharedWords } from './said';
 import { connect, panel, transcript, type } from './voice-page';
 import { wav } from './wav';
 
 test.use(microphone('question'));
 
 for (const path of ['/voice', '/direct/']) {
-  test(`${path}: a spoken question is heard, answered, spoken and shown on both sides`, async ({ page, gateway }) => {
+  test(`${path}: a spoken question is heard, answered, spoken and shown on both sides`, async ({
+    page,
+    gateway,
+  }) => {
     const pieces = receivedAudio(page);
     await page.goto(path);
     await connect(page);
@@ -34,6 +37,9 @@ async function words(url: string, samples: Int16Array): Promise<string> {
   const form = new FormData();
   form.set('model', 'local');
   form.set('file', new Blob([new Uint8Array(wav(samples))]), 'answer.wav');
-  const answer = await fetch(`${url}/v1/local/default/local/audio/transcriptions`, { method: 'POST', body: form });
+  const answer = await fetch(`${url}/v1/local/default/local/audio/transcriptions`, {
+    method: 'POST',
+    body: form,
+  });
   return ((await answer.json()) as { text: string }).text;
 }

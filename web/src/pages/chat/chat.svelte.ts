@@ -124,15 +124,6 @@ class Chat {
     this.cleared = null;
   }
 
-  /** Leave nothing of any conversation behind. */
-  erase(): void {
-    this.stop();
-    this.conversation = EMPTY_CONVERSATION;
-    this.cleared = null;
-    this.systemPrompt = '';
-    this.#sent.clear();
-  }
-
   /** What was sent for an answer of this page. */
   sentFor(answerId: string): SentRequest | undefined {
     return this.#sent.get(answerId);
@@ -240,7 +231,9 @@ class Chat {
   #announce(id: string): void {
     const answer = this.conversation.messages.get(id);
     if (answer?.role !== 'assistant') return;
-    announcer.say(answer.failure ? answer.failure.message : fill(words.t.chat.answered, { text: answer.text }));
+    announcer.say(
+      answer.failure ? answer.failure.message : fill(words.t.chat.answered, { text: answer.text }),
+    );
   }
 }
 

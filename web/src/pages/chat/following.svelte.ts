@@ -4,11 +4,16 @@ const NEAR_PX = 80;
 export class Following {
   /** Whether the end is in view and stays there. */
   atEnd = $state(true);
+  #lastY = scrollY;
 
   /** Call on every scroll of the window. */
   scrolled(): void {
     const { scrollHeight, clientHeight } = document.documentElement;
-    this.atEnd = scrollHeight - clientHeight - scrollY < NEAR_PX;
+    const near = scrollHeight - clientHeight - scrollY < NEAR_PX;
+    // More may have been written since the scroll that this tells of, so being far from the end proves nothing:
+    // only going up leaves it.
+    this.atEnd = near || (this.atEnd && scrollY >= this.#lastY);
+    this.#lastY = scrollY;
   }
 
   /** Call after the content has grown. */

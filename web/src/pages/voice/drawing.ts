@@ -73,7 +73,13 @@ function drawMark({ context, height, width, markColour }: Brush, x: number, text
   context.fillText(text, x + (context.textAlign === 'right' ? -5 : 5), height - 2);
 }
 
-function rounded(context: CanvasRenderingContext2D, x: number, y: number, width: number, height: number): void {
+function rounded(
+  context: CanvasRenderingContext2D,
+  x: number,
+  y: number,
+  width: number,
+  height: number,
+): void {
   context.beginPath();
   context.roundRect(x, y, width, height, Math.min(width, height) / 2);
   context.fill();

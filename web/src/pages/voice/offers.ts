@@ -25,6 +25,8 @@ export function offerOf(provider: ProviderView): Offer {
 
 /** Those of a provider's models that hold conversations; all of them where no name tells. */
 export function conversational(models: readonly string[]): readonly string[] {
-  const named = models.filter((model) => /realtime|voice/i.test(model) && !/transcribe|whisper|tts/i.test(model));
+  const named = models.filter(
+    (model) => /realtime|voice/i.test(model) && !/transcribe|whisper|tts/i.test(model),
+  );
   return named.length > 0 ? named : models;
 }

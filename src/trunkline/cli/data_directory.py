@@ -1,0 +1,21 @@
+"""The data directory, for commands that use nothing else of the settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trunkline import settings
+
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option("--data-dir", metavar="PATH", help="Where the models are kept; by default where `serve` looks."),
+]
+
+
+def chosen(data_dir: Path | None) -> Path:
+    """Return the flag's value, else what ``trunkline serve`` would use. Raises `SettingsError`."""
+    # These commands open no gateway, so one that is set up to be reached from elsewhere needs no token here.
+    return settings.load({"data_dir": data_dir, "host": "127.0.0.1"}).data_dir

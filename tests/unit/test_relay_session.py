@@ -1,0 +1,346 @@
+"""The relay of a WebSocket session, as transcripts: events in, effects out. With the rules for close codes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.errors import GatewayError, Unauthorized, UpstreamRefused, UpstreamUpgradeRefused
+from trunkline.realtime import closing
+from trunkline.realtime.events import (
+    AskBrain,
+    BrainSaid,
+    ClientBinary,
+    ClientClosed,
+    ClientText,
+    CloseClient,
+    CloseUpstream,
+    Effect,
+    Event,
+    Failed,
+    SendClient,
+    SendUpstream,
+    StopBrain,
+    UpstreamBinary,
+    UpstreamClosed,
+    UpstreamConnected,
+    UpstreamText,
+)
+from trunkline.realtime.session import RelaySession
+from trunkline.wire.refusal import Dialect
+
+
+def relay(*, cascade: bool = False, dialect: Dialect = Dialect.OPENAI) -> RelaySession:
+    return RelaySession(dialect, "event_1", cascade=cascade)
+
+
+def relaying(*, cascade: bool = False) -> RelaySession:
+    session = relay(cascade=cascade)
+    assert session.receive(UpstreamConnected()) == []
+    return session
+
+
+def play(session: RelaySession, *events: Event) -> list[Effect]:
+    return [effect for event in events for effect in session.receive(event)]
+
+
+def said(effect: Effect) -> dict[str, object]:
+    assert isinstance(effect, SendClient)
+    decoded = json.loads(effect.payload)
+    assert isinstance(decoded, dict)
+    return decoded
+
+
+# Relaying
+
+
+def test_a_whole_session_is_relayed_in_order() -> None:
+    session = relaying()
+    effects = play(
+        session,
+        UpstreamText('{"type":"session.created"}'),
+        ClientText('{"type":"response.create"}'),
+        UpstreamText('{"type":"response.done"}'),
+        ClientClosed(1000, "bye"),
+    )
+    assert effects == [
+        SendClient('{"type":"session.created"}'),
+        SendUpstream('{"type":"response.create"}'),
+        SendClient('{"type":"response.done"}'),
+        CloseUpstream(1000, "bye"),
+    ]
+    assert session.is_closed
+
+
+@given(st.text(max_size=50))
+def test_text_is_relayed_untouched_in_both_directions(text: str) -> None:
+    session = relaying()
+    assert session.receive(ClientText(text)) == [SendUpstream(text)]
+    assert session.receive(UpstreamText(text)) == [SendClient(text)]
+
+
+@pytest.mark.parametrize("cascade", [False, True])
+@given(data=st.binary(max_size=50))
+def test_binary_is_relayed_as_binary_in_both_directions(data: bytes, cascade: bool) -> None:
+    session = relaying(cascade=cascade)
+    assert session.receive(ClientBinary(data)) == [SendUpstream(data)]
+    assert session.receive(UpstreamBinary(data)) == [SendClient(data)]
+
+
+def test_frames_of_our_own_family_are_ordinary_text_where_there_is_no_cascade() -> None:
+    session = relaying()
+    frame = '{"type":"trunkline.brain.request","id":"1","body":{}}'
+    assert session.receive(UpstreamText(frame)) == [SendClient(frame)]
+    assert session.receive(ClientText(frame)) == [SendUpstream(frame)]
+
+
+# The end
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(1000, ""), (1001, "session hit the maximum duration"), (3000, "x"), (4999, "")]
+)
+def test_a_close_is_relayed_with_its_code_and_reason(code: int, reason: str) -> None:
+    assert play(relaying(), UpstreamClosed(code, reason)) == [CloseClient(code, reason)]
+    assert play(relaying(), ClientClosed(code, reason)) == [CloseUpstream(code, reason)]
+
+
+def test_a_provider_that_breaks_off_is_not_shown_as_a_clean_end() -> None:
+    assert play(relaying(), UpstreamClosed(closing.ABNORMAL, "")) == [CloseClient(1011, "upstream_broken")]
+
+
+def test_a_client_that_vanishes_is_reported_to_the_provider_as_going_away() -> None:
+    assert play(relaying(), ClientClosed(closing.ABNORMAL, "")) == [CloseUpstream(1001, "")]
+
+
+def test_a_close_without_a_code_is_a_normal_end() -> None:
+    assert play(relaying(), UpstreamClosed(closing.NO_STATUS, "")) == [CloseClient(1000, "")]
+    assert play(relaying(), ClientClosed(closing.NO_STATUS, "")) == [CloseUpstream(1000, "")]
+
+
+def test_nothing_is_done_after_the_end() -> None:
+    session = relaying()
+    play(session, UpstreamClosed(1000, ""))
+    late: list[Event] = [
+        ClientText("late"),
+        ClientBinary(b"late"),
+        UpstreamText("late"),
+        UpstreamBinary(b"late"),
+        BrainSaid("late"),
+        ClientClosed(1000, ""),
+        UpstreamClosed(1000, ""),
+        UpstreamConnected(),
+        Failed(GatewayError("late")),
+    ]
+    assert play(session, *late) == []
+    assert session.is_closed
+
+
+# Refusals
+
+
+def test_a_refusal_is_one_error_event_and_then_the_close() -> None:
+    session = relay()
+    event, close = play(session, Failed(Unauthorized("The gateway refused this.")))
+    assert said(event) == {
+        "type": "error",
+        "event_id": "event_1",
+        "error": {
+            "message": "The gateway refused this.",
+            "type": "invalid_request_error",
+            "param": None,
+            "code": "invalid_api_key",
+            "event_id": None,
+        },
+    }
+    assert close == CloseClient(3000, "invalid_request_error.invalid_api_key")
+    assert session.is_closed
+
+
+def test_a_provider_that_cannot_be_reached_asks_to_try_later() -> None:
+    event, close = play(relay(), Failed(UpstreamRefused("OpenAI refused the connection.")))
+    assert "OpenAI refused the connection." in json.dumps(said(event))
+    assert close == CloseClient(1013, "server_error.upstream_refused")
+
+
+def test_a_refused_upgrade_says_whether_trying_again_helps() -> None:
+    for status, code in ((401, 3000), (404, 4004), (429, 1013)):
+        error = UpstreamUpgradeRefused("It answered.", upstream_status=status, headers=[], body=b"")
+        assert play(relay(), Failed(error))[-1] == CloseClient(code, "server_error.upstream_upgrade_refused")
+
+
+def test_a_refusal_is_in_the_providers_dialect() -> None:
+    event, _ = play(relay(dialect=Dialect.GOOGLE), Failed(Unauthorized("No.")))
+    assert said(event) == {"error": {"code": 401, "message": "No.", "status": "UNAUTHENTICATED"}}
+
+
+def test_a_failure_in_the_middle_ends_both_sides() -> None:
+    session = relaying()
+    upstream, event, close = play(session, Failed(GatewayError("Broken.")))
+    assert upstream == CloseUpstream(closing.GOING_AWAY, "")
+    assert said(event)["type"] == "error"
+    assert isinstance(close, CloseClient)
+    assert session.is_closed
+
+
+def test_a_client_that_leaves_before_the_provider_answers_stops_the_dialling() -> None:
+    session = relay()
+    assert play(session, ClientClosed(closing.ABNORMAL, "")) == [CloseUpstream(1001, "")]
+    assert play(session, UpstreamConnected()) == []
+    assert session.is_closed
+
+
+@pytest.mark.parametrize("event", [ClientText("x"), ClientBinary(b"x"), UpstreamText("x"), BrainSaid("x")])
+def test_a_frame_before_the_provider_answered_is_a_fault_of_ours(event: Event) -> None:
+    with pytest.raises(AssertionError):
+        relay().receive(event)
+
+
+def test_a_provider_cannot_connect_twice() -> None:
+    with pytest.raises(AssertionError):
+        relaying().receive(UpstreamConnected())
+
+
+# The cascade: the voice worker asks for text through the session's own socket
+
+
+def test_the_workers_request_for_text_is_answered_by_the_gateway_and_never_shown() -> None:
+    session = relaying(cascade=True)
+    body = {"messages": [{"role": "user", "content": "hello"}], "temperature": 0}
+    request = json.dumps({"type": "trunkline.brain.request", "id": "r1", "body": body})
+    assert session.receive(UpstreamText(request)) == [AskBrain("r1", body)]
+
+
+def test_the_answer_goes_to_the_worker_and_not_to_the_client() -> None:
+    session = relaying(cascade=True)
+    frame = '{"type":"trunkline.brain.chunk","id":"r1","chunk":{}}'
+    assert session.receive(BrainSaid(frame)) == [SendUpstream(frame)]
+
+
+def test_the_worker_can_stop_an_answer() -> None:
+    frame = '{"type":"trunkline.brain.cancel","id":"r1"}'
+    assert relaying(cascade=True).receive(UpstreamText(frame)) == [StopBrain("r1")]
+
+
+def test_a_frame_of_our_family_that_nobody_knows_is_not_shown() -> None:
+    frame = '{"type":"trunkline.brain.unknown","id":"r1"}'
+    assert relaying(cascade=True).receive(UpstreamText(frame)) == []
+
+
+def test_a_turn_of_a_cascade_is_a_transcript() -> None:
+    effects = play(
+        relaying(cascade=True),
+        UpstreamText('{"type":"session.created"}'),
+        ClientText('{"type":"input_audio_buffer.append","audio":"AAAA"}'),
+        UpstreamText('{"type":"trunkline.brain.request","id":"r1","body":{"messages":[]}}'),
+        BrainSaid('{"type":"trunkline.brain.chunk","id":"r1","chunk":{}}'),
+        UpstreamText('{"type":"response.output_audio.delta","delta":"AAAA"}'),
+        UpstreamText('{"type":"trunkline.brain.cancel","id":"r1"}'),
+        BrainSaid('{"type":"trunkline.brain.done","id":"r1"}'),
+        ClientClosed(1000, ""),
+    )
+    assert effects == [
+        SendClient('{"type":"session.created"}'),
+        SendUpstream('{"type":"input_audio_buffer.append","audio":"AAAA"}'),
+        AskBrain("r1", {"messages": []}),
+        SendUpstream('{"type":"trunkline.brain.chunk","id":"r1","chunk":{}}'),
+        SendClient('{"type":"response.output_audio.delta","delta":"AAAA"}'),
+        StopBrain("r1"),
+        SendUpstream('{"type":"trunkline.brain.done","id":"r1"}'),
+        CloseUpstream(1000, ""),
+    ]
+
+
+FORGED = [
+    '{"type":"trunkline.brain.chunk","id":"r1","chunk":{}}',
+    '{"type":"trunkline.brain.request","id":"r1","body":{}}',
+    '{ "id": "r1", "chunk": {"choices": []}, "type": "trunkline.brain.chunk" }',
+    '{"type":"session.update","type":"trunkline.brain.done","id":"r1"}',
+    '{"type":"trunkline.anything"}',
+    '{"type":"trunkline.brain.chunk","id":"r1","number":' + "1" * 5000 + "}",
+]
+
+
+@pytest.mark.parametrize("frame", FORGED, ids=range(len(FORGED)))
+def test_a_client_cannot_speak_for_the_brain(frame: str) -> None:
+    assert relaying(cascade=True).receive(ClientText(frame)) == []
+
+
+HARMLESS = [
+    '{"type":"conversation.item.create","item":{"text":"what is trunkline.brain.chunk?"}}',
+    '{"type":"session.update","session":{"instructions":"say trunkline."}}',
+    '["trunkline.brain.chunk"]',
+    '"trunkline.brain.chunk"',
+    "trunkline. is not JSON",
+    '{"type":"trunkline.brain.chunk"',
+    '{"type":7,"trunkline.":1}',
+    "",
+]
+
+
+@pytest.mark.parametrize("frame", HARMLESS)
+def test_a_client_may_speak_of_the_brain(frame: str) -> None:
+    assert relaying(cascade=True).receive(ClientText(frame)) == [SendUpstream(frame)]
+
+
+def test_a_worker_may_speak_of_the_brain() -> None:
+    frame = '{"type":"response.done","note":"trunkline.brain."}'
+    assert relaying(cascade=True).receive(UpstreamText(frame)) == [SendClient(frame)]
+
+
+def test_nesting_without_end_does_not_end_the_session() -> None:
+    frame = '{"trunkline.":' + "[" * 100_000
+    session = relaying(cascade=True)
+    session.receive(ClientText(frame))
+    assert not session.is_closed
+
+
+@given(st.text(max_size=60) | st.text(max_size=40).map("trunkline.".__add__))
+def test_no_text_of_a_client_raises_in_a_cascade(text: str) -> None:
+    assert relaying(cascade=True).receive(ClientText(text)) in ([SendUpstream(text)], [])
+
+
+# Close codes
+
+
+@pytest.mark.parametrize(
+    "code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4004, 4999]
+)
+def test_a_code_that_may_be_sent_is_relayed(code: int) -> None:
+    assert closing.may_be_sent(code)
+    assert closing.for_client(code, "why") == (code, "why")
+    assert closing.for_upstream(code, "why") == (code, "why")
+
+
+@pytest.mark.parametrize("code", [0, 999, 1004, 1006, 1015, 1016, 2999, 5000, 65535])
+def test_a_code_that_no_frame_may_carry_is_never_sent_and_is_no_clean_end(code: int) -> None:
+    assert not closing.may_be_sent(code)
+    assert closing.for_client(code, "why")[0] == closing.SERVER_ERROR
+    assert closing.for_upstream(code, "why")[0] == closing.GOING_AWAY
+
+
+@given(st.integers(0, 65535), st.text(max_size=20))
+def test_whatever_arrives_what_is_sent_may_be_sent(code: int, reason: str) -> None:
+    assert closing.may_be_sent(closing.for_client(code, reason)[0])
+    assert closing.may_be_sent(closing.for_upstream(code, reason)[0])
+
+
+@given(st.integers(0, 65535).filter(lambda code: code not in (closing.NORMAL, closing.NO_STATUS)))
+def test_only_a_clean_end_is_told_as_one(code: int) -> None:
+    assert closing.for_client(code, "")[0] != closing.NORMAL
+
+
+@given(st.integers(0, 65535))
+def test_the_codes_that_may_be_sent_are_those_the_server_can_send(code: int) -> None:
+    from websockets.exceptions import ProtocolError
+    from websockets.frames import Close
+
+    try:
+        Close(code, "").check()
+        sendable = True
+    except ProtocolError:
+        sendable = False
+    assert closing.may_be_sent(code) <= sendable

@@ -1,0 +1,15 @@
+import './styles/base.css';
+
+import { mount } from 'svelte';
+
+import { app } from './app/console.svelte';
+import { theme } from './app/theme.svelte';
+import { words } from './i18n/index.svelte';
+import DirectDocument from './pages/voice/DirectDocument.svelte';
+
+theme.apply();
+words.announce();
+void app.load();
+
+const target = document.getElementById('app');
+if (target) mount(DirectDocument, { target });
