@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trustme
+import uvloop
 
 from tests.contract.raw_server import answering, raw_server, read_head
 from trunkline.errors import (
@@ -102,6 +103,20 @@ def test_no_answer_at_all_is_named_as_such(noise: bytes) -> None:
                 await HttpPool().send(get(origin))
 
     run(main())
+
+
+def test_a_large_body_that_arrives_together_with_its_head_is_no_large_head() -> None:
+    async def main() -> None:
+        body = b"x" * 3_000_000
+        answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+        async with raw_server(answering(answer)) as origin:
+            pool = HttpPool()
+            for _ in range(20):
+                assert await body_of(pool, get(origin)) == body
+            await pool.aclose()
+
+    # uvloop's reads are large enough to hold both.
+    uvloop.run(asyncio.wait_for(main(), 20))
 
 
 def test_endless_headers_are_cut_off() -> None:

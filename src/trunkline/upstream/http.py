@@ -440,9 +440,6 @@ class _Connection(asyncio.Protocol):
         self._touched = self._loop.time()
         if not self._has_head:
             self._head_bytes += len(data)
-            if self._head_bytes > _MAX_HEAD_BYTES and not self._chunks:
-                self._fail(failures.broken(self._pool.origin, "sent more headers than anyone needs"))
-                return
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -453,6 +450,10 @@ class _Connection(asyncio.Protocol):
                 self._fail(failures.broken(self._pool.origin, "sent something that is not HTTP"))
                 return
             self._keep_alive = False
+        # Judged after parsing: the piece that completes a head may bring a large body along.
+        if not self._has_head and self._head_bytes > _MAX_HEAD_BYTES:
+            self._fail(failures.broken(self._pool.origin, "sent more headers than anyone needs"))
+            return
         self._wake()
 
     def eof_received(self) -> bool | None:

@@ -22,6 +22,7 @@ class MemoryAudio implements AudioPort {
   isOpen = false;
   microphone: MicrophoneState = 'open';
   readonly asked: AudioOptions[] = [];
+  readonly microphonesAsked: (string | undefined)[] = [];
   readonly played: string[] = [];
   readonly finished: string[] = [];
   flushes = 0;
@@ -37,7 +38,8 @@ class MemoryAudio implements AudioPort {
     this.isOpen = false;
   }
 
-  async openMicrophone(): Promise<MicrophoneProblem | null> {
+  async openMicrophone(deviceId?: string): Promise<MicrophoneProblem | null> {
+    this.microphonesAsked.push(deviceId);
     return this.microphoneAnswer;
   }
 
@@ -613,6 +615,18 @@ describe('the microphone', () => {
       expect(stage.voice.snapshot).toMatchObject({ microphone: true, problem: null });
     },
   );
+
+  it('may be turned on in a call by text, and then be changed like any other', async () => {
+    const stage = new Stage();
+    stage.audio.opened = { output: true, microphone: false, problem: null };
+    await stage.live({ microphone: false });
+    await stage.voice.setInputDevice('desk');
+    expect(stage.audio.microphonesAsked).toEqual([]);
+    await stage.voice.retryMicrophone();
+    await stage.voice.setInputDevice('headset');
+    expect(stage.audio.microphonesAsked).toEqual(['desk', 'headset']);
+    expect(stage.voice.snapshot.microphone).toBe(true);
+  });
 
   it('may be there before the sound is: the problem goes when the sound starts', async () => {
     const stage = await new Stage().live();

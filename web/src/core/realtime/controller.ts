@@ -219,10 +219,11 @@ export class VoiceController {
     if (call.options.microphone) await this.retryMicrophone();
   }
 
-  /** Ask for the microphone once more, after it was denied, missing or busy. Within the user's click. */
+  /** Ask for the microphone once more, or for the first time in a call by text. Within the user's click. */
   async retryMicrophone(): Promise<void> {
     const call = this.#call;
     if (!call?.opened) return;
+    call.options = { ...call.options, microphone: true };
     const problem = await this.#audio.openMicrophone(call.options.inputDeviceId);
     if (call !== this.#call) return;
     call.opened = { ...call.opened, microphone: problem === null };
