@@ -14,5 +14,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
     if os.environ.get("CI") and skipped:
+        reporter.ensure_newline()
         reporter.write_line(f"{len(skipped)} skipped tests count as failed on CI", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

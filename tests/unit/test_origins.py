@@ -145,7 +145,6 @@ def test_a_refusal_shows_no_more_than_a_piece_of_what_was_sent() -> None:
         assert len(refusal.value.message) < 500
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="urlsplit's ValueError is not translated")
 @pytest.mark.parametrize("origin", ["http://[", "https://[::1", "http://a]"])
 def test_an_origin_that_is_no_url_is_refused(origin: str) -> None:
     assert not allows(origins(), head(origin=origin))

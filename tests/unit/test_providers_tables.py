@@ -128,7 +128,9 @@ field_values = st.recursive(
 )
 
 
-@given(st.sampled_from(["openai", "azure", "custom-mine"]), st.dictionaries(field_names, field_values, max_size=3))
+@given(
+    st.sampled_from(["openai", "azure-openai", "custom-mine"]), st.dictionaries(field_names, field_values, max_size=3)
+)
 def test_any_table_makes_a_provider_or_is_refused_by_its_name(name: str, table: dict[str, Any]) -> None:
     message = "providers: taken"
     try:

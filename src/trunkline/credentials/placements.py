@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -81,13 +81,16 @@ _ABSENT: Final = frozenset({"", "undefined", "null", "none", "cf_temp_token"})
 _SCHEMES: Final = frozenset({"bearer", "token", "key", "basic", "api-key"})
 
 
-def candidates(head: Head, query_names: frozenset[str] = frozenset()) -> Iterator[Candidate]:
+def candidates(
+    head: Head, query_names: frozenset[str] = frozenset(), own: Iterable[Placement] = ()
+) -> Iterator[Candidate]:
     """Yield every credential of a head, in the order of the table.
 
     ``query_names`` are the query parameters in which the addressed provider's own API takes a key; ``key`` means
-    something else to many others. A value that stands for "no key" is left out.
+    something else to many others. ``own`` are places that only this provider has, looked at last. A value that stands
+    for "no key" is left out.
     """
-    for placement in PLACEMENTS:
+    for placement in (*PLACEMENTS, *own):
         if placement.carrier is Carrier.HEADER:
             name = placement.name.encode()
             for found, raw in head.headers:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from trunkline.credentials.placements import Candidate, Role, candidates
+from trunkline.credentials.placements import Candidate, Placement, Role, candidates
 from trunkline.errors import MalformedRequest, Unauthorized
 from trunkline.wire.head import Head
 
@@ -39,19 +39,21 @@ def read(
     *,
     authenticated: bool,
     query_names: frozenset[str] = frozenset(),
+    own: Iterable[Placement] = (),
     known: Caller | None = None,
 ) -> Credentials | Rejection:
     """Read all credentials of a head, on any transport.
 
     ``recognise`` tells whether a value is one of the gateway's own keys. Such a value authenticates the caller
-    wherever it sat, and is consumed: it is never among ``provider_keys``. ``known`` is a caller established by other
+    wherever it sat, and is consumed: it is never among ``provider_keys``. ``query_names`` and ``own`` are as in
+    `candidates`. ``known`` is a caller established by other
     means (the console's cookie). When the gateway is ``authenticated`` and nobody was recognised, or a value could be
     carried by no header, the refusal is returned: it names the places that were looked at, never a value.
     """
     caller = known
     seen: list[Candidate] = []
     provider_keys: list[Candidate] = []
-    for candidate in candidates(head, query_names):
+    for candidate in candidates(head, query_names, own):
         if _NOT_FOR_A_HEADER.search(candidate.value):
             return MalformedRequest(f"The key in the {candidate.placement} holds characters that no key has.")
         recognised = recognise(candidate.value)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from trunkline import credentials
-from trunkline.credentials import Caller, Candidate, Carrier
+from trunkline.credentials import PLACEMENTS, Caller, Candidate, Carrier, Placement, Role
 from trunkline.errors import NoProviderKey, UnknownGateway, UnknownProvider
 from trunkline.providers import Catalogue, Provider, Slot
 from trunkline.server.origins import Origins
@@ -29,13 +29,17 @@ class ProviderKey:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A request that may go on: who asks, which provider is meant, and the rest of the path as the client sent it."""
+    """A request that may go on: who asks, which provider is meant, and the rest of the path as the client sent it.
+
+    ``is_ours`` tells the gateway's own keys, none of which may leave.
+    """
 
     provider: Provider
     rest: str
     account: str
     caller: Caller | None
     key: ProviderKey | None
+    is_ours: Callable[[str], object] = field(default=lambda value: None, repr=False)
 
 
 class Doorkeeper:
@@ -68,6 +72,7 @@ class Doorkeeper:
             self._recognise,
             authenticated=self._settings.authenticated,
             query_names=provider.query_names,
+            own=_own_places(provider),
             known=self._known(session),
         )
         if not isinstance(found, credentials.Credentials):
@@ -78,6 +83,7 @@ class Doorkeeper:
             account=target.account or self._settings.account,
             caller=found.caller,
             key=self._key(provider, found, session, head),
+            is_ours=self._recognise,
         )
 
     def _check_gateway(self, target: Target) -> None:
@@ -146,6 +152,13 @@ def recogniser(gateway_token: str) -> Callable[[str], Caller | None]:
     return recognise
 
 
+def _own_places(provider: Provider) -> list[Placement]:
+    """Return the places in which only this provider takes a key: those of its slots that the common table lacks."""
+    slots = (*provider.credential_slots, *(provider.socket.credential_slots if provider.socket else ()))
+    places = [Placement(Carrier(slot.kind), slot.name, Role.PROVIDER) for slot in slots]
+    return [place for place in dict.fromkeys(places) if place not in PLACEMENTS]
+
+
 def _preferred(provider: Provider, keys: tuple[Candidate, ...]) -> Candidate:
     """Choose among several keys the one in a place the provider itself has: others belong to other APIs.
 
@@ -161,5 +174,7 @@ def _preferred(provider: Provider, keys: tuple[Candidate, ...]) -> Candidate:
 def sits_in(candidate: Candidate, slot: Slot) -> bool:
     """Whether a key was sent in a provider's own slot, scheme included."""
     if candidate.placement.carrier is not Carrier(slot.kind) or candidate.placement.name != slot.name:
+        return False
+    if slot.except_prefix and candidate.value.startswith(slot.except_prefix):
         return False
     return not slot.scheme or candidate.scheme.lower() == slot.scheme.lower()

@@ -8,7 +8,7 @@ would otherwise count as same-origin), and an ``Origin`` must be the gateway's o
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from trunkline.errors import ForbiddenOrigin
 from trunkline.settings import Settings, is_loopback_host
@@ -51,7 +51,8 @@ class Origins:
         """Whether a browser says that the request comes from a page of this very host and port."""
         origin = head.header(b"origin")
         if origin is not None:
-            return urlsplit(origin).netloc.lower() == (head.header(b"host") or "").lower()
+            parts = _parts(origin)
+            return parts is not None and parts.netloc.lower() == (head.header(b"host") or "").lower()
         # Browsers send no Origin with a same-origin GET; they then say so in Sec-Fetch-Site.
         return head.header(b"sec-fetch-site") in ("same-origin", "none")
 
@@ -83,7 +84,16 @@ class Origins:
         if self.same_origin(head) or _ANY in self._origins or origin.lower().rstrip("/") in self._origins:
             return True
         # An app under development on this machine: whoever runs it could call the gateway without a browser.
-        return self._loopback and is_loopback_host(urlsplit(origin).hostname or "")
+        parts = _parts(origin)
+        return self._loopback and parts is not None and is_loopback_host(parts.hostname or "")
+
+
+def _parts(origin: str) -> SplitResult | None:
+    """Split an origin; None when it is none, as anybody may write into the header."""
+    try:
+        return urlsplit(origin)
+    except ValueError:
+        return None
 
 
 def _host_name(host: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus
 
@@ -32,15 +32,24 @@ def compose(
 ) -> OutgoingHead:
     """Write the provider's head. ``slots`` are its credential slots on this transport; ``query`` replaces the client's.
 
-    ``subprotocols`` are offered besides the key, in order.
+    ``subprotocols`` are offered besides the key, in order. A key of the gateway's own stays here wherever it sat.
     """
-    provider = admission.provider
+    provider, is_ours = admission.provider, admission.is_ours
+    own = {kind: [slot.name for slot in slots if slot.kind == kind] for kind in ("header", "subprotocol", "query")}
     extra = [(name.lower().encode(), value.encode()) for name, value in provider.headers.items()]
-    replaced = CREDENTIAL_HEADERS | {name for name, _ in extra}
-    headers = [pair for pair in forwarded_headers(head.headers) if pair[0] not in replaced]
+    replaced = CREDENTIAL_HEADERS | {name for name, _ in extra} | {name.encode() for name in own["header"]}
+    headers = [
+        (name, value)
+        for name, value in forwarded_headers(head.headers)
+        if name not in replaced and not is_ours(value.decode("latin-1").rpartition(" ")[2])
+    ]
     headers += extra
-    remaining = _without(head.query if query is None else query, provider.query_names)
-    offered = [name for name in subprotocols if not carries_secret(name)]
+    remaining = _without(head.query if query is None else query, provider.query_names.union(own["query"]), is_ours)
+    offered = [
+        name
+        for name in subprotocols
+        if not (carries_secret(name) or name.startswith(tuple(own["subprotocol"])) or is_ours(name))
+    ]
     if admission.key is not None:
         slot, scheme = _slot_for(admission.key, slots)
         value = f"{scheme} {admission.key.value}" if scheme else admission.key.value
@@ -63,8 +72,11 @@ def _slot_for(key: ProviderKey, slots: Sequence[Slot]) -> tuple[Slot, str]:
     return slots[0], slots[0].scheme
 
 
-def _without(query: str, names: frozenset[str]) -> str:
-    """Drop parameters by name and leave the rest of the query byte for byte."""
-    if not names or not query:
-        return query
-    return "&".join(pair for pair in query.split("&") if unquote_plus(pair.partition("=")[0]) not in names)
+def _without(query: str, names: frozenset[str], is_ours: Callable[[str], object]) -> str:
+    """Drop parameters by name, and those that hold a key of ours; leave the rest of the query byte for byte."""
+
+    def stays(pair: str) -> bool:
+        name, _, value = pair.partition("=")
+        return unquote_plus(name) not in names and not (value and is_ours(unquote_plus(value)))
+
+    return "&".join(pair for pair in query.split("&") if stays(pair))

@@ -10,7 +10,6 @@ import secrets
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
 from trunkline.wire.head import Head
@@ -91,13 +90,12 @@ class Sessions:
         return f"{self.cookie_name}={token}{attributes}{'; Secure' if self._secure else ''}"
 
     def _token(self, header: str | None) -> str | None:
-        if not header or self.cookie_name not in header:
-            return None
-        try:
-            morsel = SimpleCookie(header).get(self.cookie_name)
-        except CookieError:
-            return None
-        return morsel.value if morsel and morsel.value else None
+        # Cookies of other programs on this host come along, and not all are well formed: only ours is looked at.
+        for pair in (header or "").split(";"):
+            name, _, value = pair.strip().partition("=")
+            if name == self.cookie_name and value:
+                return value
+        return None
 
 
 def _digest(token: str) -> bytes:

@@ -18,7 +18,7 @@ export const de: Catalogue = {
   shell: {
     skip: 'Zum Inhalt springen',
     navigation: 'Seiten',
-    status: 'Gateway',
+    status: 'Status',
     gateway: 'Konto {account}, Gateway {gateway}',
     loading: 'Verbinde …',
     online: 'Verbunden',

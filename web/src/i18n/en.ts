@@ -16,7 +16,7 @@ export const en = {
   shell: {
     skip: 'Skip to the content',
     navigation: 'Pages',
-    status: 'Gateway',
+    status: 'Status',
     gateway: 'Account {account}, gateway {gateway}',
     loading: 'Connecting…',
     online: 'Connected',

@@ -1,10 +1,21 @@
 /** Keeps the end of the document in view while it grows, until the reader scrolls away from it. */
+import type { Attachment } from 'svelte/attachments';
+
 const NEAR_PX = 80;
 
 export class Following {
   /** Whether the end is in view and stays there. */
   atEnd = $state(true);
-  #lastY = scrollY;
+  #lastY = 0;
+
+  /** Attach to what grows. Sizes are known before anything is painted, so the end is never seen to jump. */
+  readonly watch: Attachment = (element) => {
+    const observer = new ResizeObserver(() => {
+      if (this.atEnd && element.childElementCount > 0) this.toEnd();
+    });
+    observer.observe(element);
+    return () => observer.disconnect();
+  };
 
   /** Call on every scroll of the window. */
   scrolled(): void {
@@ -14,11 +25,6 @@ export class Following {
     // only going up leaves it.
     this.atEnd = near || (this.atEnd && scrollY >= this.#lastY);
     this.#lastY = scrollY;
-  }
-
-  /** Call after the content has grown. */
-  grown(): void {
-    if (this.atEnd) this.toEnd();
   }
 
   toEnd(): void {
