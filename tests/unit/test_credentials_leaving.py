@@ -1,4 +1,4 @@
-"""Where the rule at the centre does not hold yet: each of these fails until it does, and says so when it is mended."""
+"""The rule at the centre at its edges: keys in places no table lists, places of settings, and traps of section 3.4."""
 
 from __future__ import annotations
 

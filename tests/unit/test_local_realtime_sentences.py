@@ -47,6 +47,16 @@ def test_the_first_passage_may_be_a_clause_so_that_sound_comes_early() -> None:
     ]
 
 
+def test_the_first_passage_may_end_before_a_subordinate_clause_and_sounds_unfinished() -> None:
+    text = "A bicycle stays upright because its wheels steer. It goes on and on because it must."
+    assert cut(text) == [
+        "A bicycle stays upright",
+        " because its wheels steer.",
+        " It goes on and on because it must.",
+    ]
+    assert spoken(text)[0] == "A bicycle stays upright,"
+
+
 def test_a_very_short_clause_is_not_a_passage() -> None:
     assert cut("Well, yes, it is.") == ["Well, yes, it is."]
 

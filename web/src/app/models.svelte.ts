@@ -43,9 +43,10 @@ class Models {
   }
 }
 
-/** Another key or another gateway may show other models. */
-function sourceOf(provider: ProviderView): string {
-  return [app.account, app.gateway, provider.slug, provider.key.source, provider.key.tail].join('\n');
+/** Another key, another token or another gateway may show other models. */
+function sourceOf({ slug, key }: ProviderView): string {
+  const token = app.session?.use_authenticated_gateway ? app.session.gateway_token.tail : null;
+  return [app.account, app.gateway, slug, key.source, key.tail, token].join('\n');
 }
 
 export const models = new Models();

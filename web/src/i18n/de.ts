@@ -82,9 +82,10 @@ export const de: Catalogue = {
     model: 'Modell',
     otherModel: 'Anderes Modell …',
     modelName: 'Name des Modells',
+    askAgain: 'Erneut nach der Liste der Modelle fragen',
     showList: 'Zurück zur Liste',
     loading: 'Modelle werden erfragt …',
-    noList: 'Die Liste der Modelle ist nicht verfügbar: {reason} Geben Sie den Namen eines Modells ein.',
+    noList: 'Geben Sie einen Namen ein; es gibt keine Liste: {reason}',
     withoutKey: '{provider} (kein Schlüssel)',
   },
   chat: {

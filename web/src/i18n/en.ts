@@ -79,9 +79,10 @@ export const en = {
     model: 'Model',
     otherModel: 'Another model…',
     modelName: 'Model name',
+    askAgain: 'Ask for the list of models again',
     showList: 'Back to the list',
     loading: 'Asking for the models…',
-    noList: 'The list of models is not available: {reason} Type the name of a model.',
+    noList: 'Type a name; there is no list: {reason}',
     withoutKey: '{provider} (no key)',
   },
   chat: {

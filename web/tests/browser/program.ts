@@ -13,7 +13,7 @@ export interface Program {
 /** Starts `trunkline ARGUMENTS` and resolves when it says where it listens. */
 export function start(args: string[], environment: Record<string, string> = {}): Promise<Program> {
   const child = spawn(PYTHON, ['-m', 'trunkline', ...args], {
-    env: { ...process.env, ...environment },
+    env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: '1', ...environment },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   let output = '';

@@ -15,6 +15,7 @@ _MIN_FIRST_CLAUSE_WORDS: Final = 4
 # A mark counts only once what follows it is there: the full stop in "3." may be the point of 3.14.
 _POSSIBLE_END: Final = re.compile(
     r"""(?P<sentence>[.!?…]+["'”’)\]*_]*(?=\s)|[。！？])|(?P<line>\n)|(?P<clause>[,;:—–]["'”’)*_]*(?=\s))"""
+    r"""|(?P<turn>(?<=\w)(?=\s(?:because|but|that|when|where|which|while|who)\s))"""
 )
 _LAST_WORD: Final = re.compile(r"(\S+?)[.!?…]+\S*$")
 _LIST_NUMBER: Final = re.compile(r"\s*\d+\.$")
@@ -79,7 +80,7 @@ class PassageCutter:
             return True
         if self._in_code:
             return False
-        if mark["clause"]:
+        if mark["clause"] is not None or mark["turn"] is not None:
             return self._is_first and len(before.split()) >= _MIN_FIRST_CLAUSE_WORDS
         return not _is_within_sentence(before)
 
@@ -89,6 +90,8 @@ class PassageCutter:
             self._in_code = not self._in_code
             return Passage(text, "")
         speech = "" if self._in_code else speakable(text)
+        if self._rest and speech[-1:].isalnum() and not self._rest.startswith("\n"):
+            speech += ","  # the voice is to stay up: the sentence goes on
         self._is_first = self._is_first and not speech
         return Passage(text, speech)
 

@@ -11,10 +11,10 @@ FRAME_MS: Final = 32
 # Once somebody speaks, a frame counts as silence only this far below the threshold: voices sink within words.
 _HYSTERESIS: Final = 0.15
 _LOWEST_THRESHOLD: Final = 0.01
-# The detector's probability falls this long after the voice has ended.
-_DETECTION_LAG_MS: Final = 40
+# The detector's probability falls this long after the voice has ended (the median over clean recordings).
+_DETECTION_LAG_MS: Final = 53
 # Where a pause is taken for the likely end of the turn. Words rarely have a longer one inside; half of a short window.
-_PROBABLE_END_MS: Final = 200
+_PROBABLE_END_MS: Final = 180
 # A noise that is taken for speech must not fill the memory: such a turn is ended.
 _LONGEST_TURN_MS: Final = 5 * 60_000
 

@@ -18,9 +18,15 @@ describe('GrowingBlocks', () => {
     const growing = new GrowingBlocks();
     for (let length = 1; length <= TEXT.length; length++) {
       const text = TEXT.slice(0, length);
-      expect(growing.of(text).join('')).toBe(text);
+      expect(growing.of(text)).toEqual(splitBlocks(text));
     }
-    expect(growing.of(TEXT)).toEqual(splitBlocks(TEXT));
+  });
+
+  it('copes with line ends that are normalised when they are cut', () => {
+    const growing = new GrowingBlocks();
+    const text = TEXT.replaceAll('\n', '\r\n');
+    for (let length = 1; length <= text.length; length++) growing.of(text.slice(0, length));
+    expect(growing.of(text)).toEqual(splitBlocks(text));
   });
 
   it('begins anew when it is given another text', () => {

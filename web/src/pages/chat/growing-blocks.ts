@@ -5,8 +5,9 @@ export class GrowingBlocks {
   #settled: readonly string[] = [];
   #settledText = '';
 
-  /** Return the blocks of `text`; joined, they are the text. */
+  /** Return what `splitBlocks` returns for `text`. */
   of(text: string): readonly string[] {
+    // Another text, or one with line ends that cutting has changed: its blocks tell nothing of where they were.
     if (!text.startsWith(this.#settledText)) {
       this.#settled = [];
       this.#settledText = '';
@@ -14,7 +15,7 @@ export class GrowingBlocks {
     const rest = splitBlocks(text.slice(this.#settledText.length));
     const blocks = [...this.#settled, ...rest];
     this.#settled = blocks.slice(0, -1);
-    this.#settledText = text.slice(0, text.length - (blocks.at(-1)?.length ?? 0));
+    this.#settledText += rest.slice(0, -1).join('');
     return blocks;
   }
 }
