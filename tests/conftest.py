@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 
-import hypothesis  # noqa: F401  # imported late, at the end of a run, its import crashes Python 3.11.7
+import hypothesis  # imported late, at the end of a run, its import crashes Python 3.11.7
 import pytest
+
+# How long an example takes says something of the machine, not of the code.
+hypothesis.settings.register_profile("trunkline", deadline=None)
+hypothesis.settings.load_profile("trunkline")
 
 
 @pytest.hookimpl(trylast=True)

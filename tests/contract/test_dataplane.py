@@ -393,7 +393,8 @@ def test_each_provider_is_refused_in_its_own_dialect() -> None:
 
 def test_a_page_of_a_stranger_gets_nothing() -> None:
     async def main() -> None:
-        async with gateway() as address, httpx.AsyncClient() as client:
+        # The local worker loads its models for the first request that may pass.
+        async with gateway() as address, httpx.AsyncClient(timeout=60) as client:
             url = f"{address.http}/v1/local/default/local/models"
             foreign = await client.get(url, headers={"origin": "https://evil.example"})
             rebound = await client.get(url, headers={"host": "evil.example"})
@@ -410,7 +411,7 @@ def test_a_page_on_the_allow_list_may_read_the_answer() -> None:
     async def main() -> None:
         async with (
             gateway(allowed_origins=("https://app.example",)) as address,
-            httpx.AsyncClient() as client,
+            httpx.AsyncClient(timeout=60) as client,
         ):
             url = f"{address.http}/v1/local/default/local/models"
             preflight = await client.options(

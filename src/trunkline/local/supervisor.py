@@ -165,5 +165,5 @@ class LocalWorker:
 def _environment() -> dict[str, str]:
     """Return the worker's environment: what an interpreter and its libraries need, and none of the gateway's keys."""
     kept = ("PATH", "HOME", "TMPDIR", "TZ", "VIRTUAL_ENV")
-    families = ("LANG", "LC_", "LD_", "DYLD_", "PYTHON", "OMP_")
+    families = ("LANG", "LC_", "LD_", "DYLD_", "PYTHON", "OMP_", "GOMP_")
     return {name: value for name, value in os.environ.items() if name in kept or name.startswith(families)}

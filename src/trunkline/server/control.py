@@ -82,11 +82,12 @@ class SessionView(BaseModel):
 
 
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
+_Model = Annotated[str, Field(max_length=200)]
 _Secret = Annotated[str, Field(max_length=8192)]
 
 
 class SessionChange(BaseModel):
-    """Fields to change; an absent one stays. A secret of null or blank is removed.
+    """Fields to change; an absent one stays. A secret of null or blank is removed; an empty model means none chosen.
 
     ``provider_key`` belongs to ``provider``, or to the session's provider when that is absent.
     """
@@ -96,8 +97,8 @@ class SessionChange(BaseModel):
     account_id: _Name | None = None
     gateway_id: _Name | None = None
     provider: _Name | None = None
-    model: _Name | None = None
-    realtime_model: _Name | None = None
+    model: _Model | None = None
+    realtime_model: _Model | None = None
     use_authenticated_gateway: bool | None = None
     provider_key: _Secret | None = None
     gateway_token: _Secret | None = None

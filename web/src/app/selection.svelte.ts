@@ -2,7 +2,7 @@
 import { ApiFailure, type ProviderView, type SessionChange } from '../core/api/console';
 import { app } from './console.svelte';
 
-// The name of the embedded model, with which every session begins. At another provider it stands for no choice.
+// The slug of the embedded provider, and the name of its only model.
 const LOCAL = 'local';
 
 class Selection {
@@ -24,12 +24,12 @@ class Selection {
   /** Empty where none is chosen. */
   get chatModel(): string {
     if (this.chatProvider?.slug === LOCAL) return LOCAL;
-    return chosen(app.session?.model);
+    return app.session?.model ?? '';
   }
 
   /** Empty where none is chosen. */
   get realtimeModel(): string {
-    return app.provider?.slug === LOCAL ? LOCAL : chosen(app.session?.realtime_model);
+    return app.provider?.slug === LOCAL ? LOCAL : (app.session?.realtime_model ?? '');
   }
 
   /** Change the provider; its models are those chosen for it before. */
@@ -40,8 +40,8 @@ class Selection {
     }
     return this.#change({
       provider: slug,
-      model: this.#chatModels.get(slug) ?? LOCAL,
-      realtime_model: this.#realtimeModels.get(slug) ?? LOCAL,
+      model: this.#chatModels.get(slug) ?? (slug === LOCAL ? LOCAL : ''),
+      realtime_model: this.#realtimeModels.get(slug) ?? (slug === LOCAL ? LOCAL : ''),
     });
   }
 
@@ -62,10 +62,6 @@ class Selection {
       this.problem = error.message;
     }
   }
-}
-
-function chosen(model: string | undefined): string {
-  return model === undefined || model === LOCAL ? '' : model;
 }
 
 export const selection = new Selection();

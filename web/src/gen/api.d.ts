@@ -184,7 +184,7 @@ export interface components {
         };
         /**
          * SessionChange
-         * @description Fields to change; an absent one stays. A secret of null or blank is removed.
+         * @description Fields to change; an absent one stays. A secret of null or blank is removed; an empty model means none chosen.
          *
          *     ``provider_key`` belongs to ``provider``, or to the session's provider when that is absent.
          */

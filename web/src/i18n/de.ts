@@ -26,7 +26,6 @@ export const de: Catalogue = {
     keySet: 'Schlüssel hinterlegt',
     keyMissing: 'Kein Schlüssel',
     keyNotNeeded: 'Kein Schlüssel nötig',
-    keyOf: '{provider}: {state}',
     themeIs: 'Farbschema: {theme}',
     shortcuts: 'Tastenkürzel',
     version: 'Version {version}',

@@ -24,7 +24,6 @@ export const en = {
     keySet: 'Key set',
     keyMissing: 'No key',
     keyNotNeeded: 'No key needed',
-    keyOf: '{provider}: {state}',
     themeIs: 'Theme: {theme}',
     shortcuts: 'Keyboard shortcuts',
     version: 'Version {version}',

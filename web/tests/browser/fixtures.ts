@@ -27,6 +27,7 @@ export const test = base.extend<Watched, Servers>({
       const gateway = await start(['serve', '--port', '0'], {
         TRUNKLINE_PROVIDERS__OPENAI__BASE_URL: `${upstream.url}/v1`,
       });
+      await warmUp(gateway);
       await use(gateway);
       await gateway.stop();
       await upstream.stop();
@@ -49,15 +50,24 @@ export const test = base.extend<Watched, Servers>({
 
 export { expect };
 
+/** Loads the local models, so that the first test waits no longer than the others. */
+async function warmUp(gateway: Program): Promise<void> {
+  const answer = await fetch(`${gateway.url}/v1/local/default/local/models`);
+  expect(answer.status).toBe(200);
+}
+
 /** Runs in the page: whatever goes to the speakers also goes to an analyser, which `soundLevel` reads. */
 function listenToTheSpeakers(): void {
   const connect = AudioNode.prototype.connect as (...args: unknown[]) => unknown;
   AudioNode.prototype.connect = function (this: AudioNode, ...args: unknown[]) {
     if (args[0] instanceof AudioDestinationNode) {
-      const analyser = this.context.createAnalyser();
-      analyser.fftSize = 2048;
+      let analyser = (window as { speakers?: AnalyserNode }).speakers;
+      if (analyser?.context !== this.context) {
+        analyser = this.context.createAnalyser();
+        analyser.fftSize = 2048;
+        Object.assign(window, { speakers: analyser });
+      }
       connect.call(this, analyser);
-      Object.assign(window, { speakers: analyser });
     }
     return connect.apply(this, args);
   } as typeof AudioNode.prototype.connect;

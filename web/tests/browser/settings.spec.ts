@@ -86,11 +86,14 @@ async function typeKey(page: Page, key: string): Promise<void> {
 async function chooseModel(page: Page, model: string): Promise<void> {
   for (const name of ['Model', 'Realtime model']) {
     const field = page.getByLabel(name, { exact: true });
-    const tag = await field.evaluate((element) => element.tagName);
-    if (tag === 'SELECT') await field.selectOption(model);
+    // A list where the provider gives one, else a text box: it becomes the one or the other once the list has come.
+    const list = page.locator('select').and(field);
+    const box = page.locator('input').and(field);
+    await expect(list.locator('option', { hasText: model }).or(box).first()).toBeAttached();
+    if (await list.isVisible()) await list.selectOption(model);
     else {
-      await field.fill(model);
-      await field.blur();
+      await box.fill(model);
+      await box.blur();
     }
   }
 }

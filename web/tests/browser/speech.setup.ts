@@ -13,9 +13,9 @@ export default async function makeSpeech(): Promise<void> {
     const question = await spoken(gateway.url, QUESTION);
     const request = await spoken(gateway.url, REQUEST);
     // Time to connect, the words, and the quiet in which they are answered.
-    write('question.wav', joined(silence(3), question, silence(25)));
+    write('question.wav', joined(silence(5), question, silence(25)));
     // Said again while the long answer is still being spoken: the second time interrupts it.
-    write('interruption.wav', joined(silence(3), request, silence(4), request, silence(25)));
+    write('interruption.wav', joined(silence(5), request, silence(5), request, silence(25)));
     write('silence.wav', silence(10));
   } finally {
     await gateway.stop();

@@ -90,8 +90,7 @@ class Wishes {
     if (!provider) return '';
     const { session } = app;
     // A session begins with the local model, which no other provider knows.
-    const isOwn =
-      session?.provider === provider.slug && (provider.slug === LOCAL || session.realtime_model !== LOCAL);
+    const isOwn = session?.provider === provider.slug && session.realtime_model !== '';
     return (isOwn ? session.realtime_model : offerOf(provider).model) || (this.models[0] ?? '');
   }
 }
