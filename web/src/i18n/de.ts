@@ -1,5 +1,5 @@
 /** German. */
-import type { Catalogue } from './index.svelte';
+import type { Catalogue } from './catalogue';
 import { voice } from './voice.de';
 
 export const de: Catalogue = {

@@ -1,10 +1,8 @@
 /** Words in the reader's language. English is the source; a catalogue that misses a key does not compile. */
 import { preferences } from '../app/preferences';
+import type { Catalogue } from './catalogue';
 import { de } from './de';
 import { en } from './en';
-
-export type Catalogue = Widen<typeof en>;
-type Widen<T> = { readonly [Key in keyof T]: T[Key] extends string ? string : Widen<T[Key]> };
 
 export const languages = { en: 'English', de: 'Deutsch' } as const;
 export type Language = keyof typeof languages;

@@ -1,5 +1,5 @@
 /** German words of the voice pages. */
-import type { Catalogue } from './index.svelte';
+import type { Catalogue } from './catalogue';
 
 export const voice: Catalogue['voice'] = {
   title: 'Sprache',

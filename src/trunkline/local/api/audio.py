@@ -19,11 +19,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from trunkline.local.api.bodies import Body, read
 from trunkline.local.api.connection import MAX_BODY, Stream
 from trunkline.local.api.problems import Problem, unknown_model
-from trunkline.local.audio import resample, to_pcm16
+from trunkline.local.audio import FloatArray, resample, to_pcm16
 from trunkline.local.engines import Engines, Synthesiser, UnspeakableText
 from trunkline.local.engines.language import MODEL_NAME
 from trunkline.local.engines.recognition import SAMPLE_RATE
-from trunkline.local.engines.sessions import FloatArray
 
 # Every one is the same voice; the names are accepted so that clients need no change.
 VOICES: Final = frozenset(

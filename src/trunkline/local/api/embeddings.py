@@ -11,10 +11,10 @@ from starlette.responses import JSONResponse
 
 from trunkline.local.api.bodies import Body, read
 from trunkline.local.api.problems import Problem, unknown_model
+from trunkline.local.audio import FloatArray
 from trunkline.local.engines import Embedder
 from trunkline.local.engines.embeddings import DIMENSIONS
 from trunkline.local.engines.language import MODEL_NAME
-from trunkline.local.engines.sessions import FloatArray
 
 _Text = Annotated[str, Field(min_length=1)]
 

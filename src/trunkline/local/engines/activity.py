@@ -7,7 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from trunkline.local.engines.sessions import FloatArray, open_session
+from trunkline.local.audio import FloatArray
+from trunkline.local.engines.sessions import open_session
 
 _RATE: Final = 16_000
 _CONTEXT: Final = 64  # samples of the frame before, which the model wants in front of each

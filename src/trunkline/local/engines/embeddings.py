@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 from tokenizers import Tokenizer
 
-from trunkline.local.engines.sessions import FloatArray, open_session
+from trunkline.local.audio import FloatArray
+from trunkline.local.engines.sessions import open_session
 from trunkline.local.models import ModelFiles
 
 DIMENSIONS: Final = 384

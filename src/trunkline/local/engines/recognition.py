@@ -10,7 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trunkline.local.engines.sessions import FloatArray, open_session
+from trunkline.local.audio import FloatArray
+from trunkline.local.engines.sessions import open_session
 from trunkline.local.models import ModelFiles
 
 SAMPLE_RATE: Final = 16_000

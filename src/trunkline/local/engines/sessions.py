@@ -5,11 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
-
-FloatArray = NDArray[np.float32]
 
 _QUIET = 3  # onnxruntime's level for errors only
 

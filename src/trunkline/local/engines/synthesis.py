@@ -11,7 +11,7 @@ import numpy as np
 from hibari import SAMPLE_RATE as _RATE
 from hibari import Hibari
 
-from trunkline.local.engines.sessions import FloatArray
+from trunkline.local.audio import FloatArray
 
 SAMPLE_RATE: Final[int] = _RATE
 

@@ -72,7 +72,7 @@ async def _read(
 def _brain_frame(text: str) -> dict[str, Any] | None:
     try:
         frame = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):  # the latter for nesting without end
         return None
     if isinstance(frame, dict) and str(frame.get("type")).startswith(FRAME_FAMILY):
         return frame

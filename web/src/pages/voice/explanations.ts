@@ -1,6 +1,7 @@
 /** Problems and close codes in words. */
 import type { VoiceProblem } from '../../core/realtime/controller';
-import { fill, type Catalogue } from '../../i18n/index.svelte';
+import type { Catalogue } from '../../i18n/catalogue';
+import { fill } from '../../i18n/index.svelte';
 
 type Words = Catalogue['voice'];
 
