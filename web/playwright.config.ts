@@ -3,7 +3,10 @@ import { defineConfig } from '@playwright/test';
 import { ALLOWED, LAUNCH } from './tests/browser/chromium';
 
 export default defineConfig({
-  testDir: './tests/browser',
+  projects: [
+    { name: 'browser', testDir: './tests/browser' },
+    { name: 'pictures', testDir: './tests/pictures' },
+  ],
   outputDir: './test-results',
   globalSetup: './tests/browser/speech.setup.ts',
   // One at a time: the pages share two cores with a language model and each other's audio clocks.

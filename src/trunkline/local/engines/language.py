@@ -154,6 +154,8 @@ def _parameters(path: Path) -> Any:
     threads = max(1, min(8, os.cpu_count() or 1))
     parameters.cpuparams.n_threads = threads
     parameters.cpuparams_batch.n_threads = threads
+    # Prompts kept outside the slots cost a copy each time a slot changes hands, and memory without bound.
+    parameters.cache_ram_mib = 0
     parameters.verbosity = _QUIET
     parameters.ui = False
     # The library always opens an HTTP listener on loopback; a key nobody knows keeps it shut.
