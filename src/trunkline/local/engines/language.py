@@ -20,8 +20,9 @@ _CONTEXT_PER_SLOT: Final = 2048
 _QUIET: Final = -1
 
 # What the built-in model does best with; a larger model of the user's own is left to its defaults.
-# What it does without a system message: its template's own makes it answer questions of fact in broken French.
 _BUILTIN_SAMPLING: Final = {"temperature": 0.0, "repeat_penalty": 1.05}
+# What it is told where nobody tells it anything: its template's own words make it answer questions of fact in broken
+# French. Short, for they are read before the first answer.
 BUILTIN_INSTRUCTIONS: Final = "You answer questions. Keep answers short, in English."
 
 

@@ -7,14 +7,12 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from typing import Any, Final, Protocol
 
-from trunkline.local.engines.language import LanguageError, LanguageModel
+from trunkline.local.engines.language import BUILTIN_INSTRUCTIONS, LanguageError, LanguageModel
 from trunkline.local.realtime.prompts import Plan
 from trunkline.local.realtime.tools import calling, chosen_function
 
 FRAME_FAMILY: Final = "trunkline.brain."
 
-# Short, for it is read before the first answer; naming the language keeps the built-in model from slipping into French.
-_SPOKEN_STYLE: Final = "You are a helpful voice assistant who speaks English. Answer briefly."
 _SPOKEN_HINT: Final = "Your answer is read out by a voice: write plain sentences, no markdown, lists or emoji."
 
 # The model reads about 400 tokens a second and 2048 at most. History is cut rarely and far, because what is read stays
@@ -98,7 +96,7 @@ async def _brief(answer: AsyncGenerator[dict[str, Any], None]) -> AsyncGenerator
 
 def local_request(plan: Plan) -> dict[str, Any]:
     """Return the request for the model in this process."""
-    instructions = plan.instructions or (_SPOKEN_STYLE if plan.spoken else "")
+    instructions = plan.instructions or (BUILTIN_INSTRUCTIONS if plan.spoken else "")
     system = [{"role": "system", "content": instructions}] if instructions else []
     limit = _MOST_ANSWER_TOKENS if plan.max_tokens is None else min(plan.max_tokens, _MOST_ANSWER_TOKENS)
     return {"messages": system + _recent(_plain_messages(plan.messages)), "max_tokens": limit}
