@@ -179,7 +179,10 @@ def test_speaking_while_it_speaks_interrupts_it() -> None:
                         "content": [{"type": "input_text", "text": "Tell me a very long story about the sea."}],
                     }
                 )
-                await connection.response.create()
+                # Long enough to be interrupted: audio is made much faster than it is heard.
+                await connection.response.create(
+                    response={"instructions": "You tell very long stories.", "max_output_tokens": 600}
+                )
                 talking: asyncio.Task[None] | None = None
                 item_id = ""
                 async for event in connection:
@@ -190,8 +193,6 @@ def test_speaking_while_it_speaks_interrupts_it() -> None:
                     if event.type == "response.done":
                         break
                 assert event.type == "response.done"
-                if event.response.status == "completed":
-                    pytest.fail("the answer ended before it could be interrupted")
                 assert event.response.status == "cancelled"
                 assert event.response.status_details is not None
                 assert event.response.status_details.reason == "turn_detected"
