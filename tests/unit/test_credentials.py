@@ -182,7 +182,7 @@ def test_a_header_sent_twice_gives_both_values() -> None:
     assert keys(accepted(head(("authorization", "Bearer one"), ("authorization", "Bearer two")))) == ["one", "two"]
 
 
-# Clause 1: what counts as absent (cloudflare-contract.md, section 3.4)
+# Clause 1: what counts as absent
 
 
 @every_placement

@@ -1,4 +1,4 @@
-"""The rule at the centre at its edges: keys in places no table lists, places of settings, and traps of section 3.4."""
+"""The rule at the centre at its edges: keys in places no table lists, places of settings, traps others fell into."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CUSTOM: dict[str, dict[str, Any]] = {
 
 
 def test_trap_the_gateway_token_never_leaves_in_a_query_parameter_the_provider_does_not_have() -> None:
-    """Section 3.4: never forward a value equal to one of our gateway keys, wherever it sits."""
+    """Never forward a value equal to one of our gateway keys, wherever it sits."""
     assert carrying(sent("openai", query=f"a=1&key={TOKEN}", stored=True), TOKEN) == []
 
 
@@ -40,7 +40,7 @@ def test_a_place_of_a_custom_provider_holds_one_credential() -> None:
 
 
 def test_trap_an_api_key_for_anthropic_sent_as_bearer_goes_on_as_x_api_key() -> None:
-    """Section 3.4: API keys upstream as ``x-api-key``; OAuth tokens stay bearer tokens."""
+    """API keys upstream as ``x-api-key``; OAuth tokens stay bearer tokens."""
     outgoing = sent("anthropic", ("authorization", "Bearer sk-ant-api03-abc"))
     assert in_headers(outgoing) == [("x-api-key", "sk-ant-api03-abc")]
 
@@ -51,6 +51,6 @@ def test_trap_an_oauth_token_for_anthropic_stays_a_bearer_token() -> None:
 
 
 def test_trap_the_callers_key_survives_every_turn_of_a_tool_loop() -> None:
-    """Section 3.4: the second call of a loop lost its key elsewhere; here no call remembers another."""
+    """The second call of a loop lost its key elsewhere; here no call remembers another."""
     calls = [sent("anthropic", ("x-api-key", KEY), ("x-turn", str(turn))) for turn in range(3)]
     assert all(("x-api-key", KEY) in in_headers(call) for call in calls)

@@ -1,4 +1,4 @@
-"""Who can be reached, and at which address: every slug of cloudflare-contract.md, section 1.2."""
+"""Who can be reached, and at which address: every slug of Cloudflare AI Gateway."""
 
 from __future__ import annotations
 

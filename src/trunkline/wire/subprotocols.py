@@ -30,7 +30,7 @@ def select(offered: Sequence[str]) -> str | None:
 
     Browsers and ``ws`` drop a connection that offered some and was given none, so one is always chosen when any is
     offered. One that carries a secret is echoed only where there is nothing else: it goes back to the party that
-    sent it. (openai-realtime.md, section 4.2)
+    sent it.
     """
     for name in _PREFERRED:
         if name in offered:
