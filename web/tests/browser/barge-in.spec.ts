@@ -14,8 +14,10 @@ test('speaking while the assistant speaks stops its sound, and the rest is never
   await page.goto('/voice');
   await connect(page);
   await expect.poll(() => soundLevel(page), { message: 'the assistant speaks' }).toBeGreaterThan(0.01);
-  const interrupted = transcript(page).getByText(/interrupted at/);
-  await expect(interrupted).toBeVisible();
+  const interrupted = transcript(page)
+    .getByText(/interrupted at/)
+    .first();
+  await expect(interrupted).toBeVisible({ timeout: 60_000 });
   const received = pieces.reduce((bytes, piece) => bytes + piece.length, 0) / 2 / RATE;
   await expect.poll(() => soundLevel(page), { message: 'the sound stops' }).toBeLessThan(SILENCE);
   const played = Number(/interrupted at ([\d.]+)/.exec(await interrupted.innerText())?.[1]);

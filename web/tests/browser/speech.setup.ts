@@ -14,8 +14,9 @@ export default async function makeSpeech(): Promise<void> {
     const request = await spoken(gateway.url, REQUEST);
     // Time to connect, the words, and the quiet in which they are answered.
     write('question.wav', joined(silence(5), question, silence(25)));
-    // Said again while the long answer is still being spoken: the second time interrupts it.
-    write('interruption.wav', joined(silence(5), request, silence(5), request, silence(25)));
+    // Said again while the long answer is still being spoken, which it is sooner or later, as the machine has time.
+    const again = [5, 8, 12].flatMap((seconds) => [silence(seconds), request]);
+    write('interruption.wav', joined(silence(5), request, ...again, silence(25)));
     write('silence.wav', silence(10));
   } finally {
     await gateway.stop();
