@@ -54,6 +54,7 @@ class Doorkeeper:
         self._sessions = sessions
         self._local_key = local_key
         self._recognise = recogniser(settings.gateway_token)
+        self._own_places = {provider.slug: _own_places(provider) for provider in catalogue.all()}
 
     def provider_of(self, head: Head) -> Provider | None:
         """Return the provider a head names, without judging anything else: a refusal is put in its dialect."""
@@ -72,7 +73,7 @@ class Doorkeeper:
             self._recognise,
             authenticated=self._settings.authenticated,
             query_names=provider.query_names,
-            own=_own_places(provider),
+            own=self._own_places[provider.slug],
             known=self._known(session),
         )
         if not isinstance(found, credentials.Credentials):
