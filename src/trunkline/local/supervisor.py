@@ -19,8 +19,8 @@ from trunkline.local import models
 
 log = structlog.get_logger("trunkline.local")
 
-# The worker's own announcement (`trunkline.local.worker.READY`); importing it would load every model library here.
-_READY: Final = b"ready\n"
+# What the worker says when its models are loaded. It stands here, since importing the worker loads every model library.
+READY: Final = b"ready\n"
 _START_SECONDS: Final = 120.0
 _STOP_SECONDS: Final = 8.0
 # A worker that ends sooner than this after its start will do so again: it is then left to the next request.
@@ -143,7 +143,7 @@ class LocalWorker:
         except TimeoutError:
             process.kill()
             raise WorkerUnavailable(f"The local models did not load within {_START_SECONDS:.0f} s.") from None
-        if line == _READY:
+        if line == READY:
             return
         status = await process.wait()
         kind, _, words = line.decode("utf-8", "replace").strip().partition(" ")

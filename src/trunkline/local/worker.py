@@ -19,10 +19,10 @@ import uvicorn
 from trunkline.errors import LocalError
 from trunkline.local import models
 from trunkline.local.api.application import create_application
+from trunkline.local.api.behaviours import BrokenOnPurpose
 from trunkline.local.api.keys import Keys
 from trunkline.local.engines import Engines
-
-READY: Final = b"ready\n"
+from trunkline.local.supervisor import READY
 
 _MAX_FRAME_BYTES: Final = 24 * 1024 * 1024
 _PING_SECONDS: Final = 20.0
@@ -89,7 +89,7 @@ def _serve(listener: socket.socket, engines: Engines, keys: Keys) -> None:
 def _not_on_purpose(record: logging.LogRecord) -> bool:
     """Drop the traces of behaviours that break off because a test asked for it."""
     kind = record.exc_info[0] if record.exc_info else None
-    return kind is None or kind.__name__ != "BrokenOnPurpose"
+    return kind is not BrokenOnPurpose
 
 
 def _die_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -80,7 +81,7 @@ async def speak(request: Request, synthesiser: Synthesiser) -> Response | Stream
         samples = await synthesiser.speak(body.input, speed=body.speed)
     except UnspeakableText as error:
         raise Problem(400, str(error), code="unspeakable_text", param="input") from error
-    content, kind = _encoded(samples, body.response_format)
+    content, kind = await asyncio.to_thread(_encoded, samples, body.response_format)
     if body.stream_format == "sse":
         return Stream(_speech_events(content))
     return Response(content, media_type=kind)
@@ -112,10 +113,12 @@ def _encoded(samples: FloatArray, form: str) -> tuple[bytes, str]:
 async def transcribe(request: Request, engines: Engines) -> Response | Stream:
     """Answer with the words of an audio file."""
     form = await _form(request)
-    samples = _decoded(await _file(form))
+    # Both take seconds for a long recording, and sessions beside this request speak in real time.
+    samples = await asyncio.to_thread(_decoded, await _file(form))
+    spans = await asyncio.to_thread(speech_in, samples, engines)
     segments = [
         Segment(start / SAMPLE_RATE, end / SAMPLE_RATE, text)
-        for start, end in speech_in(samples, engines)
+        for start, end in spans
         if (text := await engines.recogniser.transcribe(samples[start:end]))
     ]
     seconds = len(samples) / SAMPLE_RATE
