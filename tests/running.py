@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -45,19 +46,29 @@ class Address:
 
 @asynccontextmanager
 async def gateway(**settings: Any) -> AsyncIterator[Address]:
-    """A gateway on a free port, served as `trunkline serve` does it."""
-    chosen = Settings(**{"port": 0, "data_dir": default_data_dir(), **settings})
-    listener = listen(chosen)
-    server = create_server(chosen, listener)
-    serving = asyncio.create_task(server._serve(sockets=[listener]))
-    while not server.started:
-        assert not serving.done(), serving.exception()
-        await asyncio.sleep(0.005)
-    try:
-        yield Address("https" if chosen.tls != "off" else "http", chosen.host, listener.getsockname()[1])
-    finally:
-        server.should_exit = True
-        await serving
+    """A gateway on a free port, served as `trunkline serve` does it, with a data directory of its own."""
+    with data_directory() as fresh:
+        chosen = Settings(**{"port": 0, "data_dir": fresh, **settings})
+        listener = listen(chosen)
+        server = create_server(chosen, listener)
+        serving = asyncio.create_task(server._serve(sockets=[listener]))
+        while not server.started:
+            assert not serving.done(), serving.exception()
+            await asyncio.sleep(0.005)
+        try:
+            yield Address("https" if chosen.tls != "off" else "http", chosen.host, listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            await serving
+
+
+@contextmanager
+def data_directory() -> Iterator[Path]:
+    """A new data directory that has the installed models and nothing else of the user's."""
+    with tempfile.TemporaryDirectory(prefix="trunkline-test-") as name:
+        directory = Path(name)
+        (directory / "models").symlink_to(default_data_dir() / "models", target_is_directory=True)
+        yield directory
 
 
 @dataclass

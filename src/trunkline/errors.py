@@ -7,11 +7,17 @@
     │   └── WorkerUnavailable
     └── GatewayError              answered to the caller, on any transport
         ├── MalformedRequest
+        ├── RequestTooLarge
         ├── UnknownGateway
         ├── UnknownProvider
         ├── Unauthorized          the gateway refuses the caller
         ├── ForbiddenOrigin
+        ├── NotPermitted          the caller is known, and may not do this
         ├── NoProviderKey         nothing to show the provider
+        ├── UnknownAlias          no stored key of that alias
+        ├── TooManyRequests       more at once than is taken on
+        ├── SpendCapReached       what a client secret may spend is spent
+        ├── TooManySecrets        more client secrets are open than the gateway keeps
         ├── UpgradeRequired
         └── UpstreamError         no usable answer from the provider
             ├── UpstreamUnresolved    (DNS)
@@ -77,6 +83,16 @@ class MalformedRequest(GatewayError):
     close_code = 4000
 
 
+class RequestTooLarge(GatewayError):
+    """A body that must be read whole before it is sent on, and is too large for that."""
+
+    status = 413
+    code = 2019
+    reason = "request_too_large"
+    type = "invalid_request_error"
+    close_code = 1009
+
+
 class UnknownGateway(GatewayError):
     """No gateway of that account and name."""
 
@@ -117,6 +133,16 @@ class ForbiddenOrigin(GatewayError):
     close_code = 4003
 
 
+class NotPermitted(GatewayError):
+    """The caller's key is good, but not for this gateway, provider, model or act."""
+
+    status = 403
+    code = 2009
+    reason = "not_permitted"
+    type = "invalid_request_error"
+    close_code = 4003
+
+
 class NoProviderKey(GatewayError):
     """The caller is welcome, but there is no key to show the provider."""
 
@@ -125,6 +151,46 @@ class NoProviderKey(GatewayError):
     reason = "no_provider_key"
     type = "invalid_request_error"
     close_code = 3000
+
+
+class UnknownAlias(GatewayError):
+    """The gateway holds no provider key under the alias that was asked for."""
+
+    status = 400
+    code = 2040
+    reason = "unknown_alias"
+    type = "invalid_request_error"
+    close_code = 4000
+
+
+class TooManyRequests(GatewayError):
+    """More requests at once than the gateway takes on; one that waits for another to end will be served."""
+
+    status = 429
+    code = 2003
+    reason = "too_many_requests"
+    type = "rate_limit_error"
+    close_code = 1013
+
+
+class SpendCapReached(GatewayError):
+    """A client secret has spent what it may. Clients treat the close code as final."""
+
+    status = 429
+    code = 2041
+    reason = "spend_cap_reached"
+    type = "insufficient_quota"
+    close_code = 4000
+
+
+class TooManySecrets(GatewayError):
+    """More client secrets are open than the gateway keeps."""
+
+    status = 429
+    code = 2003
+    reason = "rate_limit_exceeded"
+    type = "rate_limit_error"
+    close_code = 1013
 
 
 class UpgradeRequired(GatewayError):

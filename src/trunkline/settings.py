@@ -83,6 +83,11 @@ class Settings:
         help="When set, the gateway is authenticated: callers must show this token.",
         secret=True,
     )
+    master_key: str = setting(
+        "",
+        help="Seals stored provider keys: 32 bytes in hex or base64. Without it, the file master.key in `data_dir`.",
+        secret=True,
+    )
     root_provider: str = setting(
         "openai",
         help="Provider that answers root paths such as /v1/chat/completions, without account and gateway.",

@@ -17,8 +17,9 @@ from trunkline.errors import (
     UnknownProvider,
 )
 from trunkline.providers import Catalogue
-from trunkline.server.admission import Admission, Doorkeeper, ProviderKey, recogniser
+from trunkline.server.admission import Admission, Doorkeeper, ProviderKey
 from trunkline.server.origins import Origins
+from trunkline.server.registry import LiveRegistry
 from trunkline.server.sessions import ConsoleSession, Sessions
 from trunkline.settings import Settings
 from trunkline.wire.head import Head, Transport
@@ -37,8 +38,14 @@ class Entrance:
     def __init__(self, providers: Mapping[str, Mapping[str, Any]] | None = None, **settings: Any) -> None:
         self.settings = Settings(providers=providers or {}, **settings)
         self.sessions = Sessions(self.settings.account, self.settings.gateway, secure=False)
+        self.registry = LiveRegistry(self.settings)
         self.doorkeeper = Doorkeeper(
-            self.settings, Catalogue.build(self.settings.providers), Origins(self.settings), self.sessions, LOCAL_KEY
+            self.settings,
+            Catalogue.build(self.settings.providers),
+            Origins(self.settings),
+            self.sessions,
+            self.registry,
+            LOCAL_KEY,
         )
 
     def admit(
@@ -173,16 +180,17 @@ def test_trap_which_layer_refused_can_be_told_by_code_reason_and_words() -> None
     assert "no key for OpenAI" in provider.message
 
 
-def test_a_recogniser_without_a_token_knows_nobody() -> None:
-    assert recogniser("")("") is None
-    assert recogniser("")("anything") is None
+def test_without_a_token_in_the_settings_nobody_is_known() -> None:
+    registry = LiveRegistry(Settings())
+    assert registry.recognise("") is None
+    assert registry.recognise("anything") is None
 
 
 @pytest.mark.parametrize("value", ["", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "\xff", "日本"])
-def test_a_recogniser_knows_only_the_whole_token(value: str) -> None:
-    recognise = recogniser(TOKEN)
-    assert recognise(value) is None
-    assert recognise(TOKEN) is not None
+def test_only_the_whole_token_is_known(value: str) -> None:
+    registry = LiveRegistry(Settings(gateway_token=TOKEN))
+    assert registry.recognise(value) is None
+    assert registry.recognise(TOKEN) is not None
 
 
 # Which key is shown to the provider
@@ -273,7 +281,36 @@ def test_of_several_keys_the_one_in_the_providers_own_place_is_taken() -> None:
     both = (("authorization", "Bearer for-openai"), ("api-key", "for-azure"))
     entrance = Entrance()
     assert shown(entrance.admit("/v1/local/default/openai/models", *both)) == ("for-openai", "caller")
-    assert shown(entrance.admit("/v1/local/default/azure/res/dep/models", *both)) == ("for-azure", "caller")
+    assert shown(entrance.admit("/v1/local/default/ideogram/generate", *both)) == ("for-azure", "caller")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "subprotocols"),
+    [
+        ("azure/res/dep/models", (("authorization", "Bearer one-key"), ("api-key", "other-key")), ()),
+        ("anthropic/v1/messages", (("authorization", "Bearer sk-ant-api-one-key"), ("x-api-key", "other-key")), ()),
+        ("openai", (("authorization", "Bearer one-key"),), ("realtime", "openai-insecure-api-key.other-key")),
+    ],
+)
+def test_two_different_keys_in_places_of_the_provider_are_refused_by_their_places(
+    path: str, headers: tuple[tuple[str, str], ...], subprotocols: tuple[str, ...]
+) -> None:
+    transport = Transport.WEBSOCKET if subprotocols else Transport.HTTP
+    with pytest.raises(MalformedRequest) as refusal:
+        Entrance().admit(f"/v1/local/default/{path}", *headers, subprotocols=subprotocols, transport=transport)
+    assert "header authorization" in refusal.value.message
+    assert "one-key" not in refusal.value.message
+    assert "other-key" not in refusal.value.message
+
+
+def test_the_same_key_in_two_places_of_the_provider_is_one_key() -> None:
+    admission = Entrance().admit(
+        "/v1/local/default/openai",
+        ("authorization", "Bearer own"),
+        subprotocols=("realtime", "openai-insecure-api-key.own"),
+        transport=Transport.WEBSOCKET,
+    )
+    assert shown(admission) == ("own", "caller")
 
 
 def test_a_key_in_a_place_the_provider_does_not_have_is_taken_when_it_is_the_only_one() -> None:

@@ -33,8 +33,16 @@ every_transport = pytest.mark.parametrize("transport", list(Transport))
 every_placement = pytest.mark.parametrize("placement", PLACEMENTS, ids=str)
 
 
+REVOKED = "gateway-key-that-was-revoked"
+COLLEAGUE = Caller("gateway_key", "a colleague", id="key_2")
+
+
 def recognise(value: str) -> Caller | None:
-    return US if value == TOKEN else None
+    return {
+        TOKEN: US,
+        "key-of-a-colleague": COLLEAGUE,
+        REVOKED: Caller("gateway_key", "old", refusal="was revoked"),
+    }.get(value)
 
 
 def head(
@@ -63,7 +71,10 @@ def found(asked: Head, query_names: frozenset[str] = frozenset()) -> list[tuple[
 
 
 def judged(asked: Head, *, authenticated: bool = False, known: Caller | None = None) -> Credentials | Rejection:
-    return read(asked, recognise, authenticated=authenticated, query_names=QUERY_NAMES, known=known)
+    outcome = read(asked, recognise, query_names=QUERY_NAMES, known=known)
+    if isinstance(outcome, Credentials) and authenticated and outcome.caller is None:
+        return outcome.unauthenticated()
+    return outcome
 
 
 def accepted(asked: Head, *, authenticated: bool = False, known: Caller | None = None) -> Credentials:
@@ -340,6 +351,36 @@ def test_a_token_on_the_request_says_more_than_the_cookie() -> None:
 
 def test_an_open_gateway_serves_a_caller_it_does_not_know() -> None:
     assert accepted(head()) == Credentials(None, ())
+
+
+# Keys of ours that count no more
+
+
+@every_placement
+def test_a_revoked_key_refuses_the_request_on_an_open_gateway_too(placement: Placement) -> None:
+    outcome = judged(head_with(placement, REVOKED))
+    assert isinstance(outcome, Unauthorized)
+    assert "was revoked" in outcome.message
+    assert str(placement) in outcome.message
+    assert REVOKED not in outcome.message
+
+
+def test_a_good_key_counts_beside_a_revoked_one_which_goes_nowhere() -> None:
+    for asked in (
+        head(("cf-aig-authorization", TOKEN), ("authorization", f"Bearer {REVOKED}")),
+        head(("cf-aig-authorization", REVOKED), ("authorization", f"Bearer {TOKEN}")),
+    ):
+        assert accepted(asked, authenticated=True) == Credentials(US, ())
+
+
+def test_of_two_good_keys_the_first_place_of_the_table_counts() -> None:
+    asked = head(("authorization", f"Bearer {TOKEN}"), ("cf-aig-authorization", "key-of-a-colleague"))
+    assert accepted(asked).caller == COLLEAGUE
+
+
+def test_a_revoked_key_refuses_a_page_of_the_console_too() -> None:
+    outcome = judged(head(("authorization", f"Bearer {REVOKED}")), known=US)
+    assert isinstance(outcome, Unauthorized)
 
 
 # Whatever arrives

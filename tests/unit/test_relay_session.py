@@ -179,11 +179,66 @@ def test_a_refusal_is_in_the_providers_dialect() -> None:
 
 def test_a_failure_in_the_middle_ends_both_sides() -> None:
     session = relaying()
-    upstream, event, close = play(session, Failed(GatewayError("Broken.")))
+    event, close, upstream = play(session, Failed(GatewayError("Broken.")))
     assert upstream == CloseUpstream(closing.GOING_AWAY, "")
     assert said(event)["type"] == "error"
     assert isinstance(close, CloseClient)
     assert session.is_closed
+
+
+# Settings that the session was promised
+
+UPDATE = '{"type": "session.update", "session": {"instructions": "Be brief."}}'
+CREATED = '{"type": "session.created", "event_id": "e1", "session": {"voice": "alloy"}}'
+UPDATED = '{"type": "session.updated", "event_id": "e2", "session": {"voice": "alloy", "instructions": "Be brief."}}'
+
+
+def configuring() -> RelaySession:
+    session = relay()
+    assert session.receive(UpstreamConnected(UPDATE)) == []
+    assert not session.is_relaying
+    return session
+
+
+def test_a_session_gets_its_promised_settings_and_the_client_sees_one_creation() -> None:
+    session = configuring()
+    assert play(session, UpstreamText(CREATED)) == [SendUpstream(UPDATE)]
+    assert not session.is_relaying
+    (created,) = play(session, UpstreamText(UPDATED))
+    assert said(created) == {
+        "type": "session.created",
+        "event_id": "e1",
+        "session": {"voice": "alloy", "instructions": "Be brief."},
+    }
+    assert session.is_relaying
+    assert play(session, UpstreamText(UPDATED)) == [SendClient(UPDATED)]
+
+
+def test_settings_that_the_provider_refuses_leave_a_session_and_the_reason() -> None:
+    session = configuring()
+    refusal = '{"type": "error", "error": {"message": "no such voice"}}'
+    created, error = play(session, UpstreamText(CREATED), UpstreamText(refusal))[1:]
+    assert said(created)["session"] == {"voice": "alloy"}
+    assert error == SendClient(refusal)
+    assert session.is_relaying
+
+
+def test_a_provider_that_refuses_the_session_is_heard_before_any_settings() -> None:
+    session = configuring()
+    refusal = '{"type": "error", "error": {"message": "no such key"}}'
+    assert play(session, UpstreamText(refusal)) == [SendClient(refusal)]
+
+
+def test_either_side_may_end_a_session_that_has_no_settings_yet() -> None:
+    for event in (ClientClosed(1000, ""), UpstreamClosed(1011, "gone"), Failed(GatewayError("Broken."))):
+        session = configuring()
+        assert play(session, UpstreamText(CREATED), event)[1:]
+        assert session.is_closed
+
+
+@given(st.text())
+def test_whatever_a_provider_says_before_the_settings_stand_reaches_the_client(text: str) -> None:
+    assert configuring().receive(UpstreamText(text)) == [SendClient(text)]
 
 
 def test_a_client_that_leaves_before_the_provider_answers_stops_the_dialling() -> None:

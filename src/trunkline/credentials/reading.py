@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from trunkline.credentials.placements import Candidate, Placement, Role, candidates
@@ -16,28 +16,60 @@ Rejection = Unauthorized | MalformedRequest
 # A query parameter can hold what a header cannot; written into one, a line break would begin another header.
 _NOT_FOR_A_HEADER: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
+_REMEDY: Final = (
+    "Send the gateway token in the header cf-aig-authorization, as the sub-protocol cf-aig-authorization.<token>,"
+    " or in the place where your client keeps its API key."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody the gateway knows. ``kind`` says by what: ``gateway_token`` or ``console_session``."""
+    """Somebody the gateway knows, by one of its own keys.
+
+    ``kind`` says by what: ``gateway_token``, ``gateway_key`` or ``client_secret``; ``id`` by which one. ``gateway``,
+    ``provider`` and ``models`` (patterns) bound what it opens; None and empty bound nothing. ``refusal`` completes
+    "The gateway key ..." when the key counts no more: it is still recognised, so that it goes nowhere else.
+    """
 
     kind: str
     name: str
+    id: str = ""
+    gateway: str | None = None
+    provider: str | None = None
+    models: tuple[str, ...] = ()
+    may_run: bool = True
+    expires_at: float | None = None
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a head proves: the caller, if one was recognised, and the caller's own provider keys in table order."""
+    """What a head proves: the caller, if one was recognised, and the caller's own provider keys in table order.
+
+    ``places`` are those in which something was found that is not a key of the gateway.
+    """
 
     caller: Caller | None
     provider_keys: tuple[Candidate, ...]
+    places: tuple[Placement, ...] = field(default=(), compare=False)
+
+    def unauthenticated(self) -> Unauthorized:
+        """Return the refusal for a gateway that demands a key of its own: it names places, never a value."""
+        if not self.places:
+            return Unauthorized(
+                f"The gateway refused this request: it is authenticated, and no credential was sent. {_REMEDY}"
+            )
+        places = ", ".join(dict.fromkeys(str(place) for place in self.places))
+        return Unauthorized(
+            "The gateway refused this request: it is authenticated, and what was sent in"
+            f" {places} is not its token. {_REMEDY}"
+        )
 
 
 def read(
     head: Head,
     recognise: Callable[[str], Caller | None],
     *,
-    authenticated: bool,
     query_names: frozenset[str] = frozenset(),
     own: Iterable[Placement] = (),
     known: Caller | None = None,
@@ -45,39 +77,35 @@ def read(
     """Read all credentials of a head, on any transport.
 
     ``recognise`` tells whether a value is one of the gateway's own keys. Such a value authenticates the caller
-    wherever it sat, and is consumed: it is never among ``provider_keys``. ``query_names`` and ``own`` are as in
-    `candidates`. ``known`` is a caller established by other
-    means (the console's cookie). When the gateway is ``authenticated`` and nobody was recognised, or a value could be
-    carried by no header, the refusal is returned: it names the places that were looked at, never a value.
+    wherever it sat, and is consumed: it is never among ``provider_keys``. Of several that count, the first in the
+    order of the table does; where none does, one that was revoked or has expired refuses the request. ``query_names``
+    and ``own`` are as in `candidates`. ``known`` is a caller established by other means (the console's cookie). A
+    value that no header could carry refuses the request too.
     """
-    caller = known
-    seen: list[Candidate] = []
+    caller: Caller | None = None
+    dead: Unauthorized | None = None
+    places: list[Placement] = []
     provider_keys: list[Candidate] = []
     for candidate in candidates(head, query_names, own):
         if _NOT_FOR_A_HEADER.search(candidate.value):
             return MalformedRequest(f"The key in the {candidate.placement} holds characters that no key has.")
         recognised = recognise(candidate.value)
-        if recognised is not None:
-            caller = recognised
-        elif candidate.placement.role is Role.PROVIDER:
-            provider_keys.append(candidate)
-            seen.append(candidate)
+        if recognised is None:
+            places.append(candidate.placement)
+            if candidate.placement.role is Role.PROVIDER:
+                provider_keys.append(candidate)
+        elif recognised.refusal:
+            dead = dead or _dead(recognised, candidate)
         else:
-            seen.append(candidate)
-    if authenticated and caller is None:
-        return Unauthorized(_why(seen))
-    return Credentials(caller, tuple(provider_keys))
+            caller = caller or recognised
+    if caller is None and dead is not None:
+        return dead
+    return Credentials(caller or known, tuple(provider_keys), tuple(places))
 
 
-def _why(seen: list[Candidate]) -> str:
-    remedy = (
-        "Send the gateway token in the header cf-aig-authorization, as the sub-protocol cf-aig-authorization.<token>,"
-        " or in the place where your client keeps its API key."
-    )
-    if not seen:
-        return f"The gateway refused this request: it is authenticated, and no credential was sent. {remedy}"
-    places = ", ".join(dict.fromkeys(str(candidate.placement) for candidate in seen))
-    return (
-        "The gateway refused this request: it is authenticated, and what was sent in"
-        f" {places} is not its token. {remedy}"
+def _dead(caller: Caller, candidate: Candidate) -> Unauthorized:
+    what = caller.kind.replace("_", " ")
+    return Unauthorized(
+        f"The gateway refused this request: the {what} in the {candidate.placement} {caller.refusal}. Ask whoever runs"
+        " the gateway for another."
     )

@@ -1,8 +1,8 @@
 """Who can be reached: one data file per provider under a strict schema, and pure functions that resolve addresses."""
 
-from trunkline.providers.catalogue import Catalogue
+from trunkline.providers.catalogue import Catalogue, check_via
 from trunkline.providers.resolution import UpstreamTarget, resolve_http, resolve_realtime
-from trunkline.providers.schema import Provider, Realtime, Route, Slot
+from trunkline.providers.schema import Provider, Realtime, Route, Slot, Via
 
 __all__ = [
     "Catalogue",
@@ -11,6 +11,8 @@ __all__ = [
     "Route",
     "Slot",
     "UpstreamTarget",
+    "Via",
+    "check_via",
     "resolve_http",
     "resolve_realtime",
 ]

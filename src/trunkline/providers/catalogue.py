@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from trunkline.errors import SettingsError
-from trunkline.providers.schema import Provider
+from trunkline.providers.schema import Provider, Via
 from trunkline.settings import is_loopback_host
 
 _CUSTOM_PREFIX: Final = "custom-"
@@ -107,6 +107,9 @@ def provider_from(data: Mapping[str, Any], where: str) -> Provider:
     if not provider.credential_slots:
         raise SettingsError(f"{where}: credential_slots needs at least one place for a key.")
     _check_headers(provider, where)
+    if provider.via is not None:
+        via = check_via(msgspec.structs.asdict(provider.via), f"{where}.via")
+        provider = msgspec.structs.replace(provider, via=via)
     socket = provider.socket
     if socket is not None and not socket.credential_slots:
         socket = msgspec.structs.replace(socket, credential_slots=provider.credential_slots)
@@ -124,6 +127,18 @@ def _check_headers(provider: Provider, where: str) -> None:
             raise SettingsError(f"{where}: headers.{name!r} is not a header, or its value holds what none can hold.")
         if name.lower() in own:
             raise SettingsError(f"{where}: headers.{name} is where the key goes; set it as api_key.")
+
+
+def check_via(data: Mapping[str, Any], where: str) -> Via:
+    """Check what is said of a gateway in front of a provider. Raises `SettingsError` naming the field at fault."""
+    try:
+        via = msgspec.convert(data, Via)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{where}: {error}.") from error
+    check_address(via.base_url, where)
+    if _NOT_IN_A_HEADER.search(via.token) or " " in via.token.removeprefix("Bearer "):
+        raise SettingsError(f"{where}: the token holds characters that no token has.")
+    return msgspec.structs.replace(via, token=via.token.removeprefix("Bearer ").strip())
 
 
 def check_address(address: str, where: str) -> None:

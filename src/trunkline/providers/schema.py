@@ -57,6 +57,21 @@ class Realtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exclusive_query: dict[str, tuple[str, ...]] = {}
 
 
+class Via(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A Cloudflare AI Gateway in front of a provider. ``base_url`` ends in its account and gateway.
+
+    ``token`` opens it, where it is authenticated. ``realtime_key`` says in which slot it takes the provider's key on a
+    WebSocket; ``auto`` finds out.
+    """
+
+    base_url: str
+    token: str = ""
+    realtime_key: Literal["auto", "header", "subprotocol"] = "auto"
+
+    def __repr__(self) -> str:
+        return f"Via({self.base_url!r})"
+
+
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One provider: where to send a request, which credential goes where, and how its answers are read.
 
@@ -65,7 +80,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``chat_path``, ``models_path`` and ``client_secrets_path`` are relative to ``base_url`` and absent where the
     provider has no OpenAI-compatible surface of that kind. ``credential_slots``: the first is where a stored key is
     written; a caller's own key may stay in any of them. ``realtime`` is ``"cascade"`` when the local voice speaks for
-    the provider's chat. ``stored_key`` comes from settings only.
+    the provider's chat. ``stored_key`` and ``via`` come from settings only.
     """
 
     slug: str
@@ -86,6 +101,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models_path: str | None = None
     client_secrets_path: str | None = None
     stored_key: str = ""
+    via: Via | None = None
 
     @property
     def is_cascade(self) -> bool:
@@ -96,6 +112,11 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def socket(self) -> Realtime | None:
         """The provider's own WebSocket surface, if it has one."""
         return None if isinstance(self.realtime, str) else self.realtime
+
+    @property
+    def has_realtime(self) -> bool:
+        """Whether it can be spoken with in OpenAI's Realtime protocol, by its own voice or the local one."""
+        return self.is_cascade or (self.socket is not None and self.dialect == "openai")
 
     @property
     def query_names(self) -> frozenset[str]:

@@ -31,7 +31,13 @@ class ClientClosed:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamConnected:
-    """The provider accepted the handshake."""
+    """The provider accepted the handshake.
+
+    ``first_update`` is a ``session.update`` frame with the settings that the session was promised; without one the
+    provider's own stand.
+    """
+
+    first_update: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

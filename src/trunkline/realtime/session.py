@@ -2,15 +2,16 @@
 
 Each state is a method, so that a traceback names it::
 
-    connecting --UpstreamConnected--> relaying --either side closes--> closed
-    connecting --Failed, ClientClosed--------------------------------> closed
+    connecting --UpstreamConnected--> relaying --either side closes, Failed--> closed
+    connecting --UpstreamConnected, with settings--> configuring --session.updated--> relaying
+    connecting --Failed, ClientClosed----------------------------------------> closed
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from trunkline.errors import GatewayError
 from trunkline.realtime import closing
@@ -52,6 +53,13 @@ class RelaySession:
         self._event_id = event_id
         self._cascade = cascade
         self._state: Callable[[Event], list[Effect]] = self._connecting
+        self._first_update = ""
+        self._created: dict[str, Any] | None = None
+
+    @property
+    def is_relaying(self) -> bool:
+        """Whether what the client says goes to the provider: before that it must wait."""
+        return self._state == self._relaying
 
     @property
     def is_closed(self) -> bool:
@@ -64,8 +72,9 @@ class RelaySession:
 
     def _connecting(self, event: Event) -> list[Effect]:
         match event:
-            case UpstreamConnected():
-                self._state = self._relaying
+            case UpstreamConnected(first_update):
+                self._state = self._relaying if first_update is None else self._configuring
+                self._first_update = first_update or ""
                 return []
             case Failed(error):
                 return self._refuse(error)
@@ -74,6 +83,25 @@ class RelaySession:
                 return [CloseUpstream(*closing.for_upstream(code, reason))]
             case _:
                 raise AssertionError(f"{type(event).__name__} before the provider answered")
+
+    def _configuring(self, event: Event) -> list[Effect]:
+        """Give the session its settings first: the client sees one ``session.created``, which has them."""
+        if not isinstance(event, UpstreamText):
+            return self._relaying(event)
+        said = _object(event.text)
+        match said.get("type"):
+            case "session.created" if self._created is None:
+                self._created = said
+                return [SendUpstream(self._first_update)]
+            case "session.updated" if self._created is not None:
+                self._state = self._relaying
+                return [SendClient(json.dumps({**self._created, "session": said.get("session")}))]
+            case "error":
+                self._state = self._relaying
+                created = [] if self._created is None else [SendClient(json.dumps(self._created))]
+                return [*created, SendClient(event.text)]
+            case _:
+                return [SendClient(event.text)]
 
     def _relaying(self, event: Event) -> list[Effect]:
         match event:
@@ -98,7 +126,8 @@ class RelaySession:
                 self._state = self._closed
                 return [CloseUpstream(*closing.for_upstream(code, reason))]
             case Failed(error):
-                return [CloseUpstream(closing.GOING_AWAY, ""), *self._refuse(error)]
+                # The client first: a provider that is slow to close must not keep the reason from it.
+                return [*self._refuse(error), CloseUpstream(closing.GOING_AWAY, "")]
             case UpstreamConnected():
                 raise AssertionError("the provider connected twice")
 
@@ -110,6 +139,14 @@ class RelaySession:
         self._state = self._closed
         text, code, reason = realtime_refusal(error, self._dialect, self._event_id)
         return [SendClient(text), CloseClient(code, reason)]
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 def _brain_effects(text: str) -> list[Effect]:

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from trunkline import credentials
-from trunkline.credentials import PLACEMENTS, Caller, Candidate, Carrier, Placement, Role
-from trunkline.errors import NoProviderKey, UnknownGateway, UnknownProvider
-from trunkline.providers import Catalogue, Provider, Slot
+from trunkline.credentials import PLACEMENTS, Caller, Candidate, Carrier, Credentials, Placement, Role
+from trunkline.errors import (
+    GatewayError,
+    MalformedRequest,
+    NoProviderKey,
+    NotPermitted,
+    UnknownAlias,
+    UnknownGateway,
+    UnknownProvider,
+)
+from trunkline.policy.client_secrets import ClientSecret
+from trunkline.policy.models import is_allowed
+from trunkline.policy.registry import DEFAULT_ALIAS, GatewayRules
+from trunkline.providers import Catalogue, Provider, Slot, Via
 from trunkline.server.origins import Origins
+from trunkline.server.registry import LiveRegistry
 from trunkline.server.sessions import ConsoleSession, Sessions
 from trunkline.settings import Settings
-from trunkline.wire.head import Head
+from trunkline.wire.head import Head, Transport
 from trunkline.wire.path import Target, parse_path
+
+ALIAS_HEADER = b"cf-aig-byok-alias"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,37 +35,66 @@ class ProviderKey:
     """The key that will be shown to the provider and where it came from."""
 
     value: str = field(repr=False)
-    source: str  # "caller", "session", "settings" or "local"
+    source: str  # "caller", "session", "stored", "settings", "client secret" or "local"
     candidate: Candidate | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A request that may go on: who asks, which provider is meant, and the rest of the path as the client sent it.
+    """A request that may go on: who asks, which gateway and provider are meant, and the rest of the path as sent.
 
-    ``is_ours`` tells the gateway's own keys, none of which may leave.
+    ``is_ours`` tells the gateway's own keys, none of which may leave. ``secret`` is the client secret that opened it,
+    ``via`` the gateway through which the provider is reached, ``alias`` that of the stored key, where one is used.
     """
 
     provider: Provider
     rest: str
     account: str
+    gateway: str
+    rules: GatewayRules
     caller: Caller | None
     key: ProviderKey | None
+    alias: str = ""
+    via: Via | None = None
+    secret: ClientSecret | None = None
     is_ours: Callable[[str], object] = field(default=lambda value: None, repr=False)
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether the caller may use some models only."""
+        return self.caller is not None and bool(self.caller.models)
+
+    def check_models(self, models: Sequence[str]) -> None:
+        """Raise `NotPermitted` unless the caller may use every one of these models."""
+        if self.caller is None:
+            return
+        for model in models:
+            if not is_allowed(model, self.caller.models, self.provider.slug):
+                allowed = ", ".join(self.caller.models)
+                raise NotPermitted(
+                    f"The gateway refused this request: the {_words(self.caller)} is not good for the model"
+                    f" {model[:200]!r}. It is for: {allowed}."
+                )
 
 
 class Doorkeeper:
     """Admits request heads. Holds what the decision depends on; decides without waiting."""
 
     def __init__(
-        self, settings: Settings, catalogue: Catalogue, origins: Origins, sessions: Sessions, local_key: str
+        self,
+        settings: Settings,
+        catalogue: Catalogue,
+        origins: Origins,
+        sessions: Sessions,
+        registry: LiveRegistry,
+        local_key: str,
     ) -> None:
         self._settings = settings
         self._catalogue = catalogue
         self._origins = origins
         self._sessions = sessions
+        self._registry = registry
         self._local_key = local_key
-        self._recognise = recogniser(settings.gateway_token)
         self._own_places = {provider.slug: _own_places(provider) for provider in catalogue.all()}
 
     def provider_of(self, head: Head) -> Provider | None:
@@ -61,42 +102,89 @@ class Doorkeeper:
         target = parse_path(head.path)
         return self._catalogue.find(target.provider or self._settings.root_provider)
 
+    def check_origin(self, head: Head) -> None:
+        """Raise `ForbiddenOrigin` unless pages of the head's origin may call the gateway of its path."""
+        target = parse_path(head.path)
+        rules = self._registry.rules(target.gateway or self._settings.gateway)
+        self._origins.check(head, rules.allowed_origins if rules is not None else ())
+
+    def is_ours(self, value: str) -> bool:
+        """Whether a value is one of the gateway's own keys, which never leave."""
+        return self._registry.recognise(value) is not None
+
     def admit(self, head: Head) -> Admission:
         """Admit a head, or raise the `GatewayError` that refuses it."""
-        self._origins.check(head)
+        self._origins.check_host(head)
         target = parse_path(head.path)
-        self._check_gateway(target)
-        provider = self._provider(target)
+        named = self._provider(target.provider or self._settings.root_provider)
         session = self._session(head)
         found = credentials.read(
             head,
-            self._recognise,
-            authenticated=self._settings.authenticated,
-            query_names=provider.query_names,
-            own=self._own_places[provider.slug],
+            self._registry.recognise,
+            query_names=named.query_names,
+            own=self._own_places[named.slug],
             known=self._known(session),
         )
-        if not isinstance(found, credentials.Credentials):
+        rules = self._rules(target, found)
+        self._origins.check(head, rules.allowed_origins)
+        if isinstance(found, GatewayError):
             raise found
+        if rules.authenticated and found.caller is None:
+            raise found.unauthenticated()
+        provider = self._permitted(found.caller, rules, target, named)
+        secret = self._secret(found.caller)
+        via = self._registry.now.vias.get((rules.id, provider.slug)) or provider.via
+        alias = _alias(head, secret)
         return Admission(
             provider=provider,
             rest=target.rest,
             account=target.account or self._settings.account,
+            gateway=rules.id,
+            rules=rules,
             caller=found.caller,
-            key=self._key(provider, found, session, head),
-            is_ours=self._recognise,
+            key=self._key(provider, found, session, head.transport, rules, secret, alias, via),
+            alias=alias,
+            via=via,
+            secret=secret,
+            is_ours=self._registry.recognise,
         )
 
-    def _check_gateway(self, target: Target) -> None:
-        account, gateway = self._settings.account, self._settings.gateway
-        if target.account not in (None, account) or target.gateway not in (None, gateway):
+    def _rules(self, target: Target, found: Credentials | GatewayError) -> GatewayRules:
+        """Return the switches of the gateway that the path names, or else the caller's key."""
+        caller = found.caller if isinstance(found, Credentials) else None
+        name = target.gateway or (caller.gateway if caller else None) or self._settings.gateway
+        rules = self._registry.rules(name)
+        account = self._settings.account
+        if rules is None or target.account not in (None, account):
             raise UnknownGateway(
-                f"There is no gateway {target.gateway!r} in account {target.account!r} here."
-                f" This gateway's paths begin with /v1/{account}/{gateway}/."
+                f"There is no gateway {name!r} in account {target.account or account!r} here."
+                f" This gateway's paths begin with /v1/{account}/{self._settings.gateway}/."
             )
+        return rules
 
-    def _provider(self, target: Target) -> Provider:
-        name = target.provider or self._settings.root_provider
+    def _permitted(self, caller: Caller | None, rules: GatewayRules, target: Target, named: Provider) -> Provider:
+        """Return the provider to ask: the one named, or for a root path the caller's. Raises `NotPermitted`."""
+        if caller is None:
+            return named
+        if caller.gateway not in (None, rules.id):
+            raise NotPermitted(
+                f"The gateway refused this request: the {_words(caller)} belongs to another gateway than {rules.id!r}."
+            )
+        if not caller.may_run:
+            raise NotPermitted(
+                f"The gateway refused this request: the {_words(caller)} lacks the scope 'run', which calling models"
+                " needs."
+            )
+        if caller.provider in (None, named.slug):
+            return named
+        if target.provider is None:
+            return self._provider(caller.provider or "")
+        raise NotPermitted(
+            f"The gateway refused this request: the {_words(caller)} is good for {caller.provider}, not for"
+            f" {named.slug}."
+        )
+
+    def _provider(self, name: str) -> Provider:
         provider = self._catalogue.find(name)
         if provider is None:
             raise UnknownProvider(
@@ -116,41 +204,81 @@ class Doorkeeper:
     def _known(self, session: ConsoleSession | None) -> Caller | None:
         if session is None or not session.use_authenticated_gateway:
             return None
-        return self._recognise(session.gateway_token)
+        caller = self._registry.recognise(session.gateway_token)
+        return caller if caller is not None and not caller.refusal else None
+
+    def _secret(self, caller: Caller | None) -> ClientSecret | None:
+        if caller is None or caller.kind != "client_secret":
+            return None
+        return self._registry.broker.secret(caller.id)
 
     def _key(
-        self, provider: Provider, found: credentials.Credentials, session: ConsoleSession | None, head: Head
+        self,
+        provider: Provider,
+        found: Credentials,
+        session: ConsoleSession | None,
+        transport: Transport,
+        rules: GatewayRules,
+        secret: ClientSecret | None,
+        alias: str,
+        via: Via | None,
     ) -> ProviderKey | None:
+        """Return the key to show the provider: the caller's own before a stored one, unless the gateway's rule differs.
+
+        Raises `NoProviderKey`, `UnknownAlias`, or `MalformedRequest` for two keys.
+        """
         if provider.slug == "local":
             return ProviderKey(self._local_key, "local")
+        if secret is not None and secret.provider_key:
+            return ProviderKey(secret.provider_key, "client secret")
+        stored = self._stored(provider, rules, alias)
+        if stored is not None and rules.stored_key_wins:
+            return stored
         if found.provider_keys:
-            chosen = _preferred(provider, found.provider_keys)
+            chosen = _chosen(provider, _slots(provider, transport), found.provider_keys)
             return ProviderKey(chosen.value, "caller", chosen)
         if session is not None and provider.slug in session.provider_keys:
             return ProviderKey(session.provider_keys[provider.slug], "session")
-        if provider.stored_key:
-            return ProviderKey(provider.stored_key, "settings")
+        if stored is not None:
+            return stored
+        if via is not None:  # the other gateway may hold the key
+            return None
+        if alias != DEFAULT_ALIAS:
+            raise self._unknown_alias(provider, rules, alias, found.caller)
         if provider.needs_key:
             variable = f"TRUNKLINE_PROVIDERS__{provider.slug.upper().replace('-', '_')}__API_KEY"
             raise NoProviderKey(
                 f"The gateway has no key for {provider.name}, and the request brought none. Send your"
-                f" {provider.name} key in {provider.credential_slots[0]}, type it into the console's settings, or"
-                f" set {variable}."
+                f" {provider.name} key in {provider.credential_slots[0]}, type it into the console's settings, store it"
+                f" with `trunkline vault set {provider.slug}`, or set {variable}."
             )
         return None
 
+    def _stored(self, provider: Provider, rules: GatewayRules, alias: str) -> ProviderKey | None:
+        value = self._registry.now.stored_keys(rules.id, provider.slug).get(alias)
+        if value is not None:
+            return ProviderKey(value, "stored")
+        if alias == DEFAULT_ALIAS and provider.stored_key:
+            return ProviderKey(provider.stored_key, "settings")
+        return None
 
-def recogniser(gateway_token: str) -> Callable[[str], Caller | None]:
-    """Return the function that tells the gateway's own token from other values, in constant time."""
-    if not gateway_token:
-        return lambda value: None
-    expected = hashlib.sha256(gateway_token.encode()).digest()
+    def _unknown_alias(
+        self, provider: Provider, rules: GatewayRules, alias: str, caller: Caller | None
+    ) -> UnknownAlias:
+        message = f"The gateway holds no {provider.name} key under the alias {alias[:64]!r}."
+        if caller is not None:  # the names of keys are for those who may use them
+            aliases = ", ".join(sorted(self._registry.now.stored_keys(rules.id, provider.slug))) or "none"
+            message += f" It has: {aliases}."
+        return UnknownAlias(f"{message} Store it with `trunkline vault set {provider.slug} --alias ...`.")
 
-    def recognise(value: str) -> Caller | None:
-        given = hashlib.sha256(value.encode("utf-8", "surrogateescape")).digest()
-        return Caller("gateway_token", "gateway token") if hmac.compare_digest(given, expected) else None
 
-    return recognise
+def _alias(head: Head, secret: ClientSecret | None) -> str:
+    given = (head.header(ALIAS_HEADER) or "").strip()
+    return given or (secret.alias if secret is not None else "") or DEFAULT_ALIAS
+
+
+def _words(caller: Caller) -> str:
+    return caller.kind.replace("_", " ")
 
 
 def _own_places(provider: Provider) -> list[Placement]:
@@ -160,22 +288,32 @@ def _own_places(provider: Provider) -> list[Placement]:
     return [place for place in dict.fromkeys(places) if place not in PLACEMENTS]
 
 
-def _preferred(provider: Provider, keys: tuple[Candidate, ...]) -> Candidate:
+def _slots(provider: Provider, transport: Transport) -> Sequence[Slot]:
+    if transport is Transport.WEBSOCKET and provider.socket is not None:
+        return provider.socket.credential_slots
+    return provider.credential_slots
+
+
+def _chosen(provider: Provider, slots: Sequence[Slot], keys: tuple[Candidate, ...]) -> Candidate:
     """Choose among several keys the one in a place the provider itself has: others belong to other APIs.
 
-    Azure's clients send ``api-key`` besides ``Authorization``, and old OpenAI clients do the same to OpenAI.
+    Raises `MalformedRequest` when its own places hold different keys: which one was meant is not to be guessed.
     """
-    for slot in provider.credential_slots:
-        for candidate in keys:
-            if sits_in(candidate, slot):
-                return candidate
-    return keys[0]
+    own = [candidate for slot in slots for candidate in keys if _is_in_place(candidate, slot)]
+    if len({candidate.value for candidate in own}) > 1:
+        places = " and ".join(dict.fromkeys(f"the {candidate.placement}" for candidate in own))
+        raise MalformedRequest(f"The request shows two different {provider.name} keys, in {places}. Send one of them.")
+    return own[0] if own else keys[0]
 
 
 def sits_in(candidate: Candidate, slot: Slot) -> bool:
-    """Whether a key was sent in a provider's own slot, scheme included."""
-    if candidate.placement.carrier is not Carrier(slot.kind) or candidate.placement.name != slot.name:
-        return False
+    """Whether a key was sent in a provider's own slot, scheme included, and may stay there."""
     if slot.except_prefix and candidate.value.startswith(slot.except_prefix):
+        return False
+    return _is_in_place(candidate, slot)
+
+
+def _is_in_place(candidate: Candidate, slot: Slot) -> bool:
+    if candidate.placement.carrier is not Carrier(slot.kind) or candidate.placement.name != slot.name:
         return False
     return not slot.scheme or candidate.scheme.lower() == slot.scheme.lower()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from trunkline.errors import ForbiddenOrigin
+from trunkline.errors import ForbiddenOrigin, SettingsError
 from trunkline.providers import resolve_realtime
 from trunkline.server.asgi import Receive, Scope, Send, head_of, respond, respond_to_upgrade
 from trunkline.server.console import Console
@@ -58,6 +58,11 @@ class Application:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                try:
+                    await self.gateway.start()
+                except SettingsError as error:
+                    await send({"type": "lifespan.startup.failed", "message": str(error)})
+                    return
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self.gateway.close()

@@ -209,7 +209,7 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
             name=provider.name,
             chat_path=provider.chat_path,
             models_path=provider.models_path,
-            realtime=provider.is_cascade or (provider.socket is not None and provider.dialect == "openai"),
+            realtime=provider.has_realtime,
             needs_key=provider.needs_key,
             # A key from the settings belongs to whoever runs the gateway, not to this browser.
             key=ProviderKeyState(set=bool(key), tail=tail(own) if own else None, source=source),

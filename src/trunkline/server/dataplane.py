@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, Protocol
 
 import structlog
 
-from trunkline.errors import GatewayError, MalformedRequest, UpstreamError
+from trunkline.errors import GatewayError, MalformedRequest, RequestTooLarge, UpstreamError
+from trunkline.server import client_secrets, governing
+from trunkline.server.admission import Admission
 from trunkline.server.asgi import Message, Receive, Scope, Send, respond
 from trunkline.server.gateway import Gateway
 from trunkline.upstream.http import Response
 from trunkline.wire.head import Head, returned_headers
-from trunkline.wire.refusal import dialect_for, http_refusal
+from trunkline.wire.refusal import Dialect, dialect_for, http_refusal
 
 log = structlog.get_logger("trunkline.http")
 
 # RFC 9110 sections 15.3.5 and 15.4.5: these have no body, whatever Content-Length says.
 _BODILESS: Final = frozenset({204, 304})
+
+
+# For bodies that are judged before they are sent on: some base64 images, or an audio file of OpenAI's limit.
+MAX_WHOLE_BODY: Final = 32 * 1024 * 1024
+
+
+class AnswerObserver(Protocol):
+    """Sees an answer beside its way to the client."""
+
+    def begin(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Take the head of the answer."""
+
+    def feed(self, chunk: bytes) -> None:
+        """Take some bytes of it."""
 
 
 class ClientGone(Exception):
@@ -39,7 +55,7 @@ class DataPlane:
         try:
             preflight = self._gateway.origins.preflight_headers(head)
             if preflight is not None:
-                self._gateway.origins.check(head)
+                self._check_origin(head)
                 await respond(send, 204, preflight)
                 return
             await self._relay(head, exchange)
@@ -58,15 +74,37 @@ class DataPlane:
             )
 
     async def _relay(self, head: Head, exchange: Exchange) -> None:
-        admission = self._gateway.doorkeeper.admit(head)
-        request = await self._gateway.outgoing_request(head, admission)
+        gateway = self._gateway
+        admission = gateway.doorkeeper.admit(head)
+        surface = client_secrets.surface_of(head, admission)
+        if surface is not None:
+            await self._mint(head, exchange, admission, surface)
+            return
+        request = await gateway.outgoing_request(head, admission)
         async with exchange:
-            request.body, request.content_length = await exchange.request_body(head)
-            response = await self._gateway.http.send(request)
+            meter = None
+            if governing.is_governed(admission):
+                request.body = await exchange.whole_body(head)
+                request.content_length = None
+                meter = governing.begin(gateway.registry.broker, head, admission, request)
+            else:
+                request.body, request.content_length = await exchange.request_body(head)
+            response = await gateway.http.send(request)
             try:
-                await exchange.relay(response, self._gateway.origins.cors_headers(head))
+                await exchange.relay(response, gateway.origins.cors_headers(head), meter)
             finally:
                 await response.aclose()
+                governing.end(gateway.registry.broker, admission, meter)
+
+    async def _mint(
+        self, head: Head, exchange: Exchange, admission: Admission, surface: client_secrets.Surface
+    ) -> None:
+        broker, settings = self._gateway.registry.broker, self._gateway.settings
+        body = await exchange.whole_body(head) or b""
+        answer = await client_secrets.mint(broker, settings, head, admission, surface, body)
+        exchange.status = 200
+        headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+        await respond(exchange.send, 200, headers + self._gateway.origins.cors_headers(head), answer)
 
     async def _refuse(self, head: Head, exchange: Exchange, error: GatewayError) -> None:
         if exchange.status is not None:
@@ -76,13 +114,22 @@ class DataPlane:
             return
         level = log.warning if isinstance(error, UpstreamError) else log.info
         level("request refused", path=head.path, status=error.status, code=error.code, why=error.message)
-        status, headers, body = http_refusal(error, dialect_for(head.headers, self._gateway.dialect_of(head)))
+        status, headers, body = http_refusal(error, self._dialect(head))
         exchange.status = status
-        await respond(exchange.send, status, headers + self._gateway.origins.cors_headers(head), body)
+        headers += self._gateway.origins.cors_headers(head)
+        await respond(exchange.send, status, headers + exchange.extra, body)
+
+    def _check_origin(self, head: Head) -> None:
+        """Raise `ForbiddenOrigin` unless a page of the head's origin may ask."""
+        self._gateway.doorkeeper.check_origin(head)
+
+    def _dialect(self, head: Head) -> Dialect:
+        """Return whose error object a refusal of this head has."""
+        return dialect_for(head.headers, self._gateway.dialect_of(head))
 
 
 class Exchange:
-    """One request and its answer on the client's connection.
+    """One request and its answer on the client's connection. ``extra`` are headers for the answer, whoever gives it.
 
     As an async context it watches for the client to go away and then cancels what runs inside at once, which
     surfaces as `ClientGone`.
@@ -92,6 +139,7 @@ class Exchange:
         self._receive = receive
         self.send = send
         self.status: int | None = None
+        self.extra: list[tuple[bytes, bytes]] = []
         self._task: asyncio.Task[None] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._gone = False
@@ -128,15 +176,39 @@ class Exchange:
             return body, len(body)
         return self._stream(message.get("body", b"")), length
 
-    async def relay(self, response: Response, extra: list[tuple[bytes, bytes]]) -> None:
-        """Send a provider's answer on as it arrives. Raises `UpstreamError` when it breaks off."""
+    async def whole_body(self, head: Head) -> bytes | None:
+        """Return the request's body in one piece, or None when it has none. Raises `RequestTooLarge`."""
+        body, _ = await self.request_body(head)
+        if body is None or isinstance(body, bytes):
+            return body
+        pieces = []
+        size = 0
+        async for piece in body:
+            size += len(piece)
+            if size > MAX_WHOLE_BODY:
+                raise RequestTooLarge(f"The body is larger than {MAX_WHOLE_BODY // 2**20} MiB.")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def relay(
+        self, response: Response, extra: list[tuple[bytes, bytes]], observer: AnswerObserver | None = None
+    ) -> None:
+        """Send a provider's answer on as it arrives; ``observer`` sees the same bytes.
+
+        Raises `UpstreamError` when it breaks off.
+        """
         bodiless = response.status in _BODILESS
         headers = [
             pair for pair in returned_headers(response.headers) if not (bodiless and pair[0] == b"content-length")
         ]
         self.status = response.status
-        await self.send({"type": "http.response.start", "status": response.status, "headers": headers + extra})
+        if observer is not None:
+            observer.begin(response.headers)
+        headers += extra + self.extra
+        await self.send({"type": "http.response.start", "status": response.status, "headers": headers})
         async for chunk in response:
+            if observer is not None:
+                observer.feed(chunk)
             await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 

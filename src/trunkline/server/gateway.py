@@ -11,6 +11,7 @@ from trunkline.providers import Catalogue, Provider, UpstreamTarget, resolve_htt
 from trunkline.server.admission import Admission, Doorkeeper
 from trunkline.server.origins import Origins
 from trunkline.server.outgoing import compose
+from trunkline.server.registry import LiveRegistry
 from trunkline.server.sessions import Sessions
 from trunkline.settings import Settings
 from trunkline.upstream.address import Origin, parse
@@ -33,7 +34,7 @@ class OutgoingCall:
 
 
 class Gateway:
-    """One account's one gateway and what it stands on. Start and stop belong to the application's lifespan."""
+    """One account's gateways and what they stand on. Start and stop belong to the application's lifespan."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -41,13 +42,21 @@ class Gateway:
         self.origins = Origins(settings)
         self.sessions = Sessions(settings.account, settings.gateway, secure=settings.tls != "off")
         self.worker = LocalWorker(settings.data_dir, settings.local_model)
-        self.doorkeeper = Doorkeeper(settings, self.catalogue, self.origins, self.sessions, self.worker.key)
+        self.registry = LiveRegistry(settings)
+        self.doorkeeper = Doorkeeper(
+            settings, self.catalogue, self.origins, self.sessions, self.registry, self.worker.key
+        )
         timeouts = Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
         self.http = HttpPool(timeouts=timeouts, max_connections_per_origin=settings.max_connections)
         self.dialer = Dialer(timeouts=timeouts)
 
+    async def start(self) -> None:
+        """Read the set-up. Raises `SettingsError` when it cannot be read."""
+        await self.registry.start()
+
     async def close(self) -> None:
-        """Close all connections and end the worker."""
+        """Close all connections and the database, and end the worker."""
+        await self.registry.stop()
         await self.http.aclose()
         await self.worker.stop()
 

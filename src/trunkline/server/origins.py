@@ -7,6 +7,7 @@ would otherwise count as same-origin), and an ``Origin`` must be the gateway's o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -27,14 +28,18 @@ class Origins:
         self._hosts = frozenset(name.lower() for name in (settings.host, *settings.allowed_hosts))
         self._origins = frozenset(origin.lower().rstrip("/") for origin in settings.allowed_origins)
 
-    def check(self, head: Head) -> None:
-        """Raise `ForbiddenOrigin` unless the head comes from where it may."""
+    def check(self, head: Head, listed: Sequence[str] = ()) -> None:
+        """Raise `ForbiddenOrigin` unless the head comes from where it may.
+
+        ``listed`` is the list of one gateway: when it has one, no other origin may call it but the console's.
+        """
         self.check_host(head)
         origin = head.header(b"origin")
-        if origin is not None and not self._allowed(origin, head):
+        if origin is not None and not self._allowed(origin, head, listed):
             raise ForbiddenOrigin(
                 f"The gateway does not serve pages of {origin[:200]}. To allow them, add that origin to"
-                " allowed_origins (TRUNKLINE_ALLOWED_ORIGINS)."
+                " allowed_origins (TRUNKLINE_ALLOWED_ORIGINS), or to the list of this gateway"
+                " (`trunkline gateways set NAME --origins ...`)."
             )
 
     def check_host(self, head: Head) -> None:
@@ -80,8 +85,13 @@ class Origins:
             (b"access-control-max-age", _PREFLIGHT_SECONDS),
         ]
 
-    def _allowed(self, origin: str, head: Head) -> bool:
-        if self.same_origin(head) or _ANY in self._origins or origin.lower().rstrip("/") in self._origins:
+    def _allowed(self, origin: str, head: Head, listed: Sequence[str]) -> bool:
+        given = origin.lower().rstrip("/")
+        if self.same_origin(head):
+            return True
+        if listed:
+            return _ANY in listed or given in listed
+        if _ANY in self._origins or given in self._origins:
             return True
         # An app under development on this machine: whoever runs it could call the gateway without a browser.
         parts = _parts(origin)

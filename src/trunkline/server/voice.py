@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import time
+from typing import Final
 
 import structlog
 
-from trunkline.errors import GatewayError, UpgradeRequired
+from trunkline.errors import GatewayError, Unauthorized, UpgradeRequired
+from trunkline.policy.cost import cost_of_turn
+from trunkline.policy.models import models_in_frame
 from trunkline.realtime.events import (
     AskBrain,
     BrainSaid,
@@ -29,6 +33,8 @@ from trunkline.realtime.events import (
     UpstreamText,
 )
 from trunkline.realtime.session import RelaySession
+from trunkline.server import client_secrets
+from trunkline.server.admission import Admission
 from trunkline.server.asgi import Message, Receive, Scope, Send, respond_to_upgrade
 from trunkline.server.brain import Brain
 from trunkline.server.gateway import Gateway
@@ -40,11 +46,17 @@ from trunkline.wire.subprotocols import select
 log = structlog.get_logger("trunkline.voice")
 
 
+# A client that does not read must not keep a session alive whose key was revoked.
+_ENDING_SECONDS: Final = 3.0
+
+
 class VoicePlane:
     """Serves WebSocket upgrades below ``/v1/``."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._calls: set[_Call] = set()
+        gateway.registry.on_change(self._end_dead_calls)
 
     async def __call__(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         """Relay one session. A refusal is sent in band, where a browser can read it."""
@@ -57,7 +69,17 @@ class VoicePlane:
             await respond_to_upgrade(send, *http_refusal(error, dialect))
             return
         await send({"type": "websocket.accept", "subprotocol": select(head.subprotocols)})
-        await _Call(self._gateway, head, receive, send).run()
+        call = _Call(self._gateway, head, receive, send)
+        self._calls.add(call)
+        try:
+            await call.run()
+        finally:
+            self._calls.discard(call)
+
+    def _end_dead_calls(self) -> None:
+        """End every session whose key was revoked: who opened it may no longer speak."""
+        for call in self._calls:
+            call.end_if_dead()
 
 
 class _Call:
@@ -71,14 +93,19 @@ class _Call:
         self._session = RelaySession(
             gateway.dialect_of(head), f"event_{secrets.token_hex(10)}", cascade=gateway.is_cascade(head)
         )
-        self._connected = asyncio.Event()
+        self._admission: Admission | None = None
+        self._ending: asyncio.Future[GatewayError] = asyncio.get_running_loop().create_future()
+        self._open = asyncio.Event()
         self._upstream: UpstreamSocket | None = None
         self._brain: Brain | None = None
+        self._alarm: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Relay until the session is closed."""
         started = time.perf_counter()
-        sides = {asyncio.create_task(self._provider_side()), asyncio.create_task(self._client_side())}
+        sides = {
+            asyncio.create_task(side) for side in (self._provider_side(), self._client_side(), self._gateway_side())
+        }
         try:
             done, _ = await asyncio.wait(sides, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -91,6 +118,8 @@ class _Call:
                 self._brain.stop_all()
             if self._upstream is not None:
                 self._upstream.abort()
+            if self._alarm is not None:
+                self._alarm.cancel()
             log.debug("session ended", path=self._head.path, seconds=round(time.perf_counter() - started, 1))
 
     async def _client_side(self) -> None:
@@ -98,27 +127,86 @@ class _Call:
             event = _client_event(await self._receive())
             if not isinstance(event, ClientClosed):
                 # Not reading on is what holds the client back until the provider has answered.
-                await self._connected.wait()
+                await self._open.wait()
+            try:
+                self._check(event)
+            except GatewayError as error:
+                event = self._failed(error)
             await self._take(event)
+
+    async def _gateway_side(self) -> None:
+        """Wait for the gateway's own reason to end the session."""
+        error = await self._ending
+        try:
+            async with asyncio.timeout(_ENDING_SECONDS):
+                await self._take(self._failed(error))
+        except TimeoutError:
+            pass
+
+    def end_if_dead(self) -> None:
+        """End the session if the key that opened it counts no more."""
+        caller = self._admission.caller if self._admission is not None else None
+        reason = self._gateway.registry.why_dead(caller) if caller is not None else ""
+        if reason and not self._ending.done():
+            self._ending.set_result(Unauthorized(f"The gateway ended this session: the key that opened it {reason}."))
+
+    def _failed(self, error: GatewayError) -> Failed:
+        log.warning("session refused", path=self._head.path, code=error.code, why=error.message)
+        return Failed(error)
 
     async def _provider_side(self) -> None:
         try:
             self._upstream = await self._dial()
         except GatewayError as error:
-            log.warning("session refused", path=self._head.path, code=error.code, why=error.message)
-            await self._take(Failed(error))
+            await self._take(self._failed(error))
             return
-        await self._take(UpstreamConnected())
-        self._connected.set()
+        assert self._admission is not None
+        await self._take(UpstreamConnected(client_secrets.first_update(self._admission.secret)))
         while not self._session.is_closed:
-            await self._take(await self._heard(self._upstream))
+            if self._session.is_relaying:
+                self._open.set()
+            event = await self._heard(self._upstream)
+            await self._take(event)
+            try:
+                self._charge(event)
+            except GatewayError as error:
+                await self._take(self._failed(error))
 
     async def _dial(self) -> UpstreamSocket:
-        admission = self._gateway.doorkeeper.admit(self._head)
-        call = await self._gateway.outgoing_call(self._head, admission)
+        gateway = self._gateway
+        admission = gateway.doorkeeper.admit(self._head)
+        head = client_secrets.bound(self._head, admission)
+        model = head.query_value("model")
+        admission.check_models([model] if model else [])
+        self._admission = admission
+        self._watch_expiry(admission)
+        call = await gateway.outgoing_call(head, admission)
         if call.cascade:
-            self._brain = Brain(self._gateway, self._head, admission, self._say)
-        return await self._gateway.dialer.dial(call.origin, call.target, call.headers, call.subprotocols)
+            self._brain = Brain(gateway, head, admission, self._say)
+        if admission.secret is not None:
+            gateway.registry.broker.claim(admission.secret)
+        return await gateway.dialer.dial(call.origin, call.target, call.headers, call.subprotocols)
+
+    def _watch_expiry(self, admission: Admission) -> None:
+        if admission.caller is not None and admission.caller.expires_at is not None:
+            remaining = admission.caller.expires_at - time.time()
+            self._alarm = asyncio.get_running_loop().call_later(max(remaining, 0), self.end_if_dead)
+
+    def _check(self, event: Event) -> None:
+        """Raise `NotPermitted` when a frame gives the session a model its opener may not use."""
+        if isinstance(event, ClientText) and self._admission is not None and self._admission.is_restricted:
+            self._admission.check_models(models_in_frame(event.text))
+
+    def _charge(self, event: Event) -> None:
+        """Charge a turn to the client secret that opened the session. Raises `SpendCapReached`."""
+        secret = self._admission.secret if self._admission is not None else None
+        if secret is None or secret.spend_cap is None:
+            return
+        if isinstance(event, UpstreamText) and '"response.done"' in event.text:
+            done = json.loads(event.text)
+            if done.get("type") == "response.done":
+                cost = cost_of_turn(secret.provider, secret.model, done)
+                self._gateway.registry.broker.charge(secret, cost or 0.0)
 
     async def _heard(self, upstream: UpstreamSocket) -> Event:
         match await upstream.receive():

@@ -1,0 +1,49 @@
+"""The set-up in the database, for the commands that read or change it.
+
+A running gateway sees a change within a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from trunkline import settings
+from trunkline.errors import SettingsError
+from trunkline.policy.registry import GatewayRules
+from trunkline.providers import Catalogue
+from trunkline.settings import Settings
+from trunkline.store import Configuration, Database, Vault
+
+Result = TypeVar("Result")
+
+
+def chosen_settings(data_dir: Path | None) -> Settings:
+    """Return the settings that ``trunkline serve`` would use, without its conditions for listening."""
+    return settings.load({"data_dir": data_dir, "host": "127.0.0.1"})
+
+
+def with_configuration(chosen: Settings, act: Callable[[Configuration], Awaitable[Result]]) -> Result:
+    """Open the database, act, close it. Raises `SettingsError`."""
+
+    async def acting() -> Result:
+        database = await Database.open(chosen.data_dir)
+        try:
+            vault = Vault.at(chosen.data_dir, chosen.master_key)
+            configuration = Configuration(database, vault, GatewayRules(chosen.gateway, authenticated=False))
+            await configuration.check()
+            return await act(configuration)
+        finally:
+            await database.close()
+
+    return asyncio.run(acting())
+
+
+def provider_slug(chosen: Settings, name: str) -> str:
+    """Return the slug of a provider's name or alias. Raises `SettingsError` naming where the list is."""
+    provider = Catalogue.build(chosen.providers).find(name)
+    if provider is None:
+        raise SettingsError(f"There is no provider {name!r}; docs/providers.md lists them.")
+    return provider.slug

@@ -1,0 +1,181 @@
+"""``trunkline gateways``: gateways beside the one of the settings, and the switches of each."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+import typer
+from rich.table import Table
+
+from trunkline.cli.configuration import chosen_settings, provider_slug, with_configuration
+from trunkline.cli.data_directory import DataDirOption
+from trunkline.cli.output import err, out
+from trunkline.cli.secrets import ask
+from trunkline.errors import SettingsError
+from trunkline.policy.registry import ClientSecretMode, GatewayRules
+from trunkline.providers import check_via
+
+application = typer.Typer(help="Make gateways and set their switches.", no_args_is_help=True)
+
+# Cloudflare's limit of 64 characters, and what a path segment holds without being encoded.
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_CLOUDFLARE: Final = "https://gateway.ai.cloudflare.com/v1"
+
+NameArgument = Annotated[str, typer.Argument(help="The gateway's id in the path /v1/{account}/{gateway}/...")]
+AuthenticatedOption = Annotated[
+    bool | None,
+    typer.Option("--authenticated/--open", help="Whether callers must show a key of the gateway."),
+]
+StoredKeyWinsOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--stored-key-wins/--callers-key-wins",
+        help="Whose key counts when there are two. A placeholder that a client must send hides the vault's key.",
+    ),
+]
+ClientSecretsOption = Annotated[
+    ClientSecretMode | None,
+    typer.Option(help="Who answers a request for a client secret: the gateway (brokered) or the provider (relay)."),
+]
+OriginsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,...", help="The browser origins that may call it, instead of allowed_origins; '' for none."
+    ),
+]
+
+
+@application.command()
+def create(
+    name: NameArgument,
+    authenticated: AuthenticatedOption = None,
+    stored_key_wins: StoredKeyWinsOption = None,
+    client_secrets: ClientSecretsOption = None,
+    origins: OriginsOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Make a gateway. It demands a key of its own unless --open is given."""
+    if not _NAME.fullmatch(name):
+        raise SettingsError("A gateway's name has letters, digits, - and _ only, at most 64.")
+    chosen = chosen_settings(data_dir)
+    changes = _changes(authenticated, stored_key_wins, client_secrets, origins)
+    with_configuration(chosen, lambda configuration: configuration.create_gateway(GatewayRules(name, **changes)))
+    err.print(
+        f"Gateway {name} is at /v1/{chosen.account}/{name}/. Make a key for it: trunkline keys create --gateway {name}"
+    )
+
+
+@application.command("set")
+def set_(
+    name: NameArgument,
+    authenticated: AuthenticatedOption = None,
+    stored_key_wins: StoredKeyWinsOption = None,
+    client_secrets: ClientSecretsOption = None,
+    origins: OriginsOption = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Change a gateway's switches; what is not named stays. It counts within a second."""
+    changes = _changes(authenticated, stored_key_wins, client_secrets, origins)
+    if not changes:
+        raise SettingsError("Nothing to change was named; see trunkline gateways set --help.")
+    chosen = chosen_settings(data_dir)
+    rules = with_configuration(chosen, lambda configuration: configuration.change_gateway(name, **changes))
+    err.print(f"Gateway {name}: {_words(rules)}.", markup=False)
+
+
+@application.command("list")
+def list_(data_dir: DataDirOption = None) -> None:
+    """List the gateways and their switches."""
+    chosen = chosen_settings(data_dir)
+    table = Table("gateway", "path", "switches", box=None, pad_edge=False)
+    for rules in with_configuration(chosen, lambda configuration: configuration.gateways()):
+        table.add_row(rules.id, f"/v1/{chosen.account}/{rules.id}/", _words(rules))
+    out.print(table)
+
+
+@application.command()
+def delete(
+    name: NameArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Delete a gateway with its keys and stored provider keys."""
+    if not yes:
+        typer.confirm(f"Delete gateway {name} with its keys and stored provider keys?", abort=True, err=True)
+    chosen = chosen_settings(data_dir)
+    with_configuration(chosen, lambda configuration: configuration.delete_gateway(name))
+    err.print(f"Gateway {name} is deleted.", markup=False)
+
+
+@application.command()
+def via(
+    provider: Annotated[str, typer.Argument(help="The provider to reach so.")],
+    gateway: Annotated[str | None, typer.Option(help="Which gateway; by default that of the settings.")] = None,
+    account: Annotated[str | None, typer.Option(help="Cloudflare's account id.")] = None,
+    gateway_id: Annotated[str | None, typer.Option(help="The id of the gateway there.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Instead of both: the other gateway's URL up to where the provider stands.")
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option("--token-from", metavar="VARIABLE", help="Variable that holds the token of that gateway."),
+    ] = None,
+    realtime_key: Annotated[
+        str, typer.Option(help="Where the key goes on a WebSocket: auto finds out; header; subprotocol.")
+    ] = "auto",
+    off: Annotated[bool, typer.Option("--off", help="Reach the provider directly again.")] = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Reach a provider through a Cloudflare AI Gateway, or another of its kind."""
+    chosen = chosen_settings(data_dir)
+    slug, owner = provider_slug(chosen, provider), gateway or chosen.gateway
+    if off:
+        with_configuration(chosen, lambda configuration: configuration.remove_via(owner, slug))
+        err.print(f"Gateway {owner} reaches {slug} directly.", markup=False)
+        return
+    if url is None:
+        if not account or not gateway_id:
+            raise SettingsError("Name the other gateway: --account and --gateway-id, or --url.")
+        url = f"{_CLOUDFLARE}/{account}/{gateway_id}"
+    chain = check_via(
+        {"base_url": url, "token": ask("token", token) if token else "", "realtime_key": realtime_key}, "via"
+    )
+    with_configuration(chosen, lambda configuration: configuration.set_via(owner, slug, chain))
+    err.print(f"Gateway {owner} reaches {slug} through {urlsplit(url).netloc}.", markup=False)
+
+
+def _changes(
+    authenticated: bool | None,
+    stored_key_wins: bool | None,
+    client_secrets: ClientSecretMode | None,
+    origins: str | None,
+) -> dict[str, Any]:
+    listed = None if origins is None else tuple(_origin(one) for one in origins.split(",") if one.strip())
+    given = {
+        "authenticated": authenticated,
+        "stored_key_wins": stored_key_wins,
+        "client_secrets": client_secrets,
+        "allowed_origins": listed,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _origin(text: str) -> str:
+    origin = text.strip().lower().rstrip("/")
+    parts = urlsplit(origin)
+    if origin != "*" and (parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query):
+        raise SettingsError(f"--origins: {text.strip()!r} is no origin, such as https://app.example.com.")
+    return origin
+
+
+def _words(rules: GatewayRules) -> str:
+    words = [
+        "authenticated" if rules.authenticated else "open",
+        "the stored key wins" if rules.stored_key_wins else "the caller's key wins",
+        f"client secrets {rules.client_secrets.value}",
+    ]
+    if rules.allowed_origins:
+        words.append("pages of " + " ".join(rules.allowed_origins))
+    return ", ".join(words)

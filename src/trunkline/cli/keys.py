@@ -1,0 +1,116 @@
+"""``trunkline keys``: keys with which callers show who they are to the gateway."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import typer
+from rich.table import Column, Table
+
+from trunkline.cli.configuration import chosen_settings, with_configuration
+from trunkline.cli.data_directory import DataDirOption
+from trunkline.cli.output import day, err, out
+from trunkline.errors import SettingsError
+from trunkline.policy.registry import KEY_PREFIX, GatewayKey, Scope
+
+application = typer.Typer(help="Make, list and revoke gateway keys.", no_args_is_help=True)
+
+_SECRET_BYTES: Final = 24
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_DURATION: Final = re.compile(r"(\d{1,6})([smhdw])")
+
+
+@application.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What the key is for, to tell it from others.")] = "unnamed",
+    gateway: Annotated[str | None, typer.Option(help="Gateway it opens; by default that of the settings.")] = None,
+    scope: Annotated[
+        list[Scope] | None,
+        typer.Option(help="run: call models; read: look at the set-up; edit: change it. May be repeated.  [run]"),
+    ] = None,
+    models: Annotated[
+        str, typer.Option(metavar="A,B,...", help="Models it may use, such as gpt-4o*,openai/gpt-realtime; else all.")
+    ] = "",
+    expires: Annotated[
+        str | None,
+        typer.Option(metavar="30d|2027-01-31", help="When it ends: after s, m, h, d or w, or on a day (UTC)."),
+    ] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Make a key. It is printed once, on standard output, and kept only as a digest."""
+    chosen = chosen_settings(data_dir)
+    now = time.time()
+    value = KEY_PREFIX + secrets.token_hex(_SECRET_BYTES)
+    key = GatewayKey(
+        id=f"key_{secrets.token_hex(6)}",
+        gateway=gateway or chosen.gateway,
+        name=name[:200],
+        digest=hashlib.sha256(value.encode()).digest(),
+        hint=value[-4:],
+        scopes=frozenset(scope or [Scope.RUN]),
+        models=tuple(part.strip() for part in models.split(",") if part.strip()),
+        created_at=now,
+        expires_at=None if expires is None else _end(expires, now),
+    )
+    with_configuration(chosen, lambda configuration: configuration.add_key(key))
+    rules = with_configuration(chosen, lambda configuration: configuration.gateways())
+    err.print(f"Key {key.id} for gateway {key.gateway}. It is shown this once; store it now:")
+    out.print(value, markup=False)
+    if not chosen.authenticated and not next(one for one in rules if one.id == key.gateway).authenticated:
+        err.print(
+            f"The gateway serves callers without a key too. To demand one: trunkline gateways set {key.gateway}"
+            " --authenticated"
+        )
+
+
+@application.command("list")
+def list_(
+    gateway: Annotated[str | None, typer.Option(help="Only the keys of this gateway.")] = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """List the keys: what they open and until when, never their values."""
+    keys = with_configuration(chosen_settings(data_dir), lambda configuration: configuration.keys(gateway))
+    if not keys:
+        err.print("There are no gateway keys. Make one: trunkline keys create NAME")
+        return
+    columns = ("name", "gateway", "ends in", "scopes", "models", "expires", "state")
+    table = Table(Column("id", no_wrap=True), *columns, box=None, pad_edge=False)
+    now = time.time()
+    for key in keys:
+        scopes = ",".join(sorted(one.value for one in key.scopes))
+        ends = day(key.expires_at) if key.expires_at else "never"
+        models = ",".join(key.models) or "all"
+        table.add_row(key.id, key.name, key.gateway, f"...{key.hint}", scopes, models, ends, key.state(now))
+    out.print(table)
+
+
+@application.command()
+def revoke(
+    id: Annotated[str, typer.Argument(help="The key's id, from `trunkline keys list`.")],
+    data_dir: DataDirOption = None,
+) -> None:
+    """Revoke a key: it opens nothing from now on, and open realtime sessions end within seconds."""
+    key = with_configuration(chosen_settings(data_dir), lambda configuration: configuration.revoke_key(id))
+    err.print(f"Key {key.id} ({key.name}) of gateway {key.gateway} is revoked.", markup=False)
+
+
+def _end(text: str, now: float) -> float:
+    """Return the Unix time of ``30d`` from now, or of a day or moment in ISO 8601 (UTC unless it says otherwise)."""
+    duration = _DURATION.fullmatch(text.strip())
+    if duration is not None:
+        return now + int(duration[1]) * _UNITS[duration[2]]
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise SettingsError(
+            f"--expires: {text!r} is neither a time such as 30d nor a day such as 2027-01-31."
+        ) from error
+    end = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if end <= now:
+        raise SettingsError(f"--expires: {text} has passed.")
+    return end

@@ -1,0 +1,77 @@
+"""Which models a caller may use, and which ones a request or a frame names.
+
+Whatever names a model more than once is judged by all of them: which one counts is the provider's to say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+# Where a path itself names the model: Gemini, Bedrock, Workers AI and Baseten.
+_IN_PATH: Final = (
+    re.compile(r"(?:^|/)models/([^/:?]+)"),
+    re.compile(r"^bedrock-[a-z]+/[^/]+/model/([^/]+)"),
+    re.compile(r"^(?:run/)?(@(?:cf|hf)/[^?]+)"),
+    re.compile(r"^model/([^/]+)"),
+)
+_MULTIPART_MODEL: Final = re.compile(rb'name="?model"?[^\r\n]*(?:\r\n[^\r\n]+)*\r\n\r\n([^\r\n]{0,200})', re.IGNORECASE)
+# What a person writes into these is not the gateway's to read.
+_NOT_SETTINGS: Final = frozenset({"item", "metadata"})
+_DEEPEST: Final = 8
+
+
+def is_allowed(model: str, patterns: Sequence[str], provider: str) -> bool:
+    """Whether a model fits one of the patterns; ``*`` stands for anything. No patterns: every model does.
+
+    A pattern may name the provider too: ``openai/gpt-4o*``.
+    """
+    names = (model, f"{provider}/{model}")
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
+
+
+def models_in_request(provider: str, rest: str, content_type: str, body: bytes) -> list[str]:
+    """Return the models that an HTTP request names in its path, else in its body."""
+    if provider == "azure-openai":  # the deployment stands for the model
+        return rest.split("/")[1:2]
+    for pattern in _IN_PATH:
+        match = pattern.search(rest)
+        if match is not None:
+            return [match[1]]
+    if content_type.startswith("multipart/"):
+        return [found.decode("utf-8", "replace").strip() for found in _MULTIPART_MODEL.findall(body)]
+    return [value for name, value in _members(body) if name == "model" and isinstance(value, str)]
+
+
+def models_in_frame(text: str) -> list[str]:
+    """Return every model that a client's realtime frame names.
+
+    A session may be given another model, or one to transcribe with, after it was opened.
+    """
+    if '"model"' not in text and "\\u" not in text:
+        return []
+    return list(_within(_members(text), 0))
+
+
+def _members(document: bytes | str) -> list[tuple[str, Any]]:
+    """Return the members of a JSON object, repeated names included; objects within it are such lists too."""
+    try:
+        members = json.loads(document, object_pairs_hook=_Members)
+    except (ValueError, RecursionError):
+        return []
+    return members if isinstance(members, _Members) else []
+
+
+class _Members(list[tuple[str, Any]]):
+    """A JSON object that keeps repeated names."""
+
+
+def _within(members: list[tuple[str, Any]], depth: int) -> Iterator[str]:
+    for name, value in members:
+        if name == "model" and isinstance(value, str):
+            yield value.removeprefix("models/")
+        elif isinstance(value, _Members) and name not in _NOT_SETTINGS and depth < _DEEPEST:
+            yield from _within(value, depth + 1)

@@ -1,0 +1,158 @@
+"""The administrator's set-up as the running gateway sees it: one snapshot, made anew when somebody changes it.
+
+Commands and other processes write to the database; a number there tells that something changed. It is asked for every
+second, so that a key revoked by anybody stops working at once everywhere, in open sessions too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from trunkline.credentials import Caller
+from trunkline.errors import SettingsError
+from trunkline.policy.client_secrets import PREFIX
+from trunkline.policy.registry import KEY_PREFIX, GatewayKey, GatewayRules, Registry, Scope
+from trunkline.server.broker import Broker
+from trunkline.settings import Settings
+from trunkline.store import Configuration, Database, Vault
+
+log = structlog.get_logger("trunkline.registry")
+
+_POLL_SECONDS: Final = 1.0
+
+
+class LiveRegistry:
+    """The present `Registry`, and who a value belongs to."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._default = GatewayRules(settings.gateway, authenticated=False)
+        self._admin = digest_of(settings.gateway_token) if settings.gateway_token else None
+        self._database: Database | None = None
+        self._polling: asyncio.Task[None] | None = None
+        self._number = -1
+        self._listeners: list[Callable[[], None]] = []
+        self.broker = Broker()
+        self.configuration: Configuration | None = None
+        self.now = Registry({settings.gateway: self._default})
+
+    async def start(self) -> None:
+        """Open the database and read it. Raises `SettingsError`."""
+        self._database = await Database.open(self._settings.data_dir)
+        vault = Vault.at(self._settings.data_dir, self._settings.master_key)
+        self.configuration = Configuration(self._database, vault, self._default)
+        await self.configuration.check()
+        self._number, self.now = await self.configuration.load()
+        self.broker.start(self.configuration, await self.configuration.secrets())
+        self._polling = asyncio.create_task(self._poll())
+
+    async def stop(self) -> None:
+        """Stop watching and close the database."""
+        if self._polling is not None:
+            self._polling.cancel()
+        await self.broker.stop()
+        if self._database is not None:
+            await self._database.close()
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after every change."""
+        self._listeners.append(listener)
+
+    def rules(self, gateway: str) -> GatewayRules | None:
+        """Return a gateway's switches, or None when there is no such gateway.
+
+        A token in the settings, or a listener that others can reach, makes every gateway authenticated.
+        """
+        rules = self.now.gateways.get(gateway)
+        if rules is None or rules.authenticated:
+            return rules
+        forced = not self._settings.is_loopback or (self._admin is not None and gateway == self._settings.gateway)
+        return replace(rules, authenticated=True) if forced else rules
+
+    def recognise(self, value: str) -> Caller | None:
+        """Return whose key a value is, if it is one of the gateway's own, dead ones included."""
+        digest = digest_of(value)
+        if digest == self._admin:
+            return _ADMINISTRATOR
+        key = self.now.keys.get(digest)
+        if key is not None:
+            return _holder_of(key, time.time())
+        secret = self.broker.recognise(digest, time.time(), self._is_alive)
+        if secret is not None:
+            return secret
+        # A deleted gateway's key, or a client secret long gone: not to be taken for a provider's and sent on.
+        return next((stranger for prefix, stranger in _STRANGERS.items() if value.startswith(prefix)), None)
+
+    def why_dead(self, caller: Caller) -> str:
+        """Return why a caller admitted earlier counts no more, in words that complete "the key that opened it"."""
+        if caller.kind == "gateway_key":
+            return self._why_key_dead(caller.id)
+        secret = self.broker.secret(caller.id) if caller.kind == "client_secret" else None
+        # A session outlives its client secret, as with OpenAI, but not the gateway key that the secret was made with.
+        return self._why_key_dead(secret.parent) if secret is not None and secret.parent else ""
+
+    async def refresh(self) -> None:
+        """Read the set-up again if it changed."""
+        assert self.configuration is not None
+        if await self.configuration.number() == self._number:
+            return
+        self._number, self.now = await self.configuration.load()
+        log.info("set-up changed", number=self._number)
+        for listener in self._listeners:
+            listener()
+
+    def _why_key_dead(self, id: str) -> str:
+        key = next((key for key in self.now.keys.values() if key.id == id), None)
+        return "is not known here" if key is None else _REFUSALS[key.why_dead(time.time())]
+
+    def _is_alive(self, key_id: str) -> bool:
+        """Whether the gateway key that a client secret was made with still counts, if it was made with one."""
+        return not key_id or not self._why_key_dead(key_id)
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(_POLL_SECONDS)
+            try:
+                await self.refresh()
+            except (SettingsError, SQLAlchemyError) as error:
+                # The last set-up stays in force: a database that is away for a moment must not open or close anything.
+                log.error("the set-up cannot be read", why=str(error).partition("\n")[0])
+
+
+def digest_of(value: str) -> bytes:
+    """Return the digest under which a key of the gateway's own is kept and found.
+
+    Whoever guesses can choose a value, not its digest: finding it by comparison tells nothing of another.
+    """
+    return hashlib.sha256(value.encode("utf-8", "surrogateescape")).digest()
+
+
+_STRANGERS: Final = {
+    KEY_PREFIX: Caller("gateway_key", "unknown gateway key", refusal="is not known here"),
+    PREFIX: Caller("client_secret", "unknown client secret", refusal="is not known here, or expired long ago"),
+}
+_ADMINISTRATOR: Final = Caller("gateway_token", "gateway token")
+
+
+_REFUSALS: Final = {"": "", "revoked": "was revoked", "expired": "has expired"}
+
+
+def _holder_of(key: GatewayKey, now: float) -> Caller:
+    return Caller(
+        kind="gateway_key",
+        name=key.name,
+        id=key.id,
+        gateway=key.gateway,
+        models=key.models,
+        may_run=Scope.RUN in key.scopes,
+        expires_at=key.expires_at,
+        refusal=_REFUSALS[key.why_dead(now)],
+    )

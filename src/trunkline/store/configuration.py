@@ -1,0 +1,320 @@
+"""The administrator's set-up in the database: named reads and writes, each one transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from trunkline.errors import SettingsError
+from trunkline.policy.client_secrets import ClientSecret
+from trunkline.policy.registry import ClientSecretMode, GatewayKey, GatewayRules, Registry, Scope
+from trunkline.providers import Via
+from trunkline.store import schema
+from trunkline.store.database import Database
+from trunkline.store.vault import Unsealable, Vault
+
+_CHECK_WORD: Final = "trunkline"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A provider key in the vault, as it may be listed: its last characters, never its value."""
+
+    gateway: str
+    provider: str
+    alias: str
+    hint: str
+    changed_at: float
+
+
+class Configuration:
+    """Reads and writes of one database, with one vault. ``default`` is the gateway that always exists."""
+
+    def __init__(self, database: Database, vault: Vault, default: GatewayRules) -> None:
+        self._database = database
+        self._vault = vault
+        self._default = default
+
+    async def check(self) -> None:
+        """Make sure that the vault's master key is the one this database was used with. Raises `SettingsError`."""
+        async with self._database.transaction() as connection:
+            sealed = (await connection.execute(select(schema.vault_state.c.key_check))).scalar_one()
+            if sealed is None:
+                mark = self._vault.seal(_CHECK_WORD, "check")
+                await connection.execute(update(schema.vault_state).values(key_check=mark))
+                return
+        try:
+            self._vault.open(sealed, "check")
+        except Unsealable as error:
+            raise SettingsError(
+                "The master key is not the one with which this data directory's provider keys were sealed. Give back"
+                " that key (TRUNKLINE_MASTER_KEY, or the file master.key), or start with another data_dir."
+            ) from error
+
+    async def number(self) -> int:
+        """Return the number of the present set-up: it grows with every change, by whatever process."""
+        async with self._database.transaction() as connection:
+            found: int = (await connection.execute(select(schema.vault_state.c.number))).scalar_one()
+            return found
+
+    async def load(self) -> tuple[int, Registry]:
+        """Return the present set-up and its number. Raises `SettingsError` when a sealed value does not open."""
+        async with self._database.transaction() as connection:
+            number = (await connection.execute(select(schema.vault_state.c.number))).scalar_one()
+            gateways = {row.id: _rules(row) for row in await connection.execute(select(schema.gateways))}
+            keys = {row.digest: _gateway_key(row) for row in await connection.execute(select(schema.gateway_keys))}
+            stored: dict[tuple[str, str], dict[str, str]] = {}
+            for row in await connection.execute(select(schema.stored_keys)):
+                value = self._opened(row.sealed, "stored key", row.gateway, row.provider, row.alias)
+                stored.setdefault((row.gateway, row.provider), {})[row.alias] = value
+            vias = {}
+            for row in await connection.execute(select(schema.vias)):
+                token = self._opened(row.sealed_token, "via", row.gateway, row.provider) if row.sealed_token else ""
+                vias[row.gateway, row.provider] = Via(row.base_url, token, row.realtime_key)
+        gateways.setdefault(self._default.id, self._default)
+        return number, Registry(gateways, keys, stored, vias)
+
+    # Gateways
+
+    async def gateways(self) -> list[GatewayRules]:
+        """Return every gateway, the default one first."""
+        _, registry = await self.load()
+        return sorted(registry.gateways.values(), key=lambda one: (one.id != self._default.id, one.id))
+
+    async def create_gateway(self, rules: GatewayRules) -> None:
+        """Add a gateway. Raises `SettingsError` when there is one of that name."""
+        async with self._changing() as connection:
+            if rules.id == self._default.id or await _exists(connection, rules.id):
+                raise SettingsError(
+                    f"There is a gateway {rules.id!r} already; change it with `trunkline gateways set`."
+                )
+            await connection.execute(insert(schema.gateways).values(_gateway_row(rules)))
+
+    async def change_gateway(self, name: str, **changes: Any) -> GatewayRules:
+        """Change fields of a gateway's `GatewayRules`; return the result."""
+        async with self._changing() as connection:
+            await self._require(connection, name)
+            row = (await connection.execute(select(schema.gateways).where(schema.gateways.c.id == name))).one()
+            changed = replace(_rules(row), **changes)
+            values = {key: value for key, value in _gateway_row(changed).items() if key != "created_at"}
+            await connection.execute(update(schema.gateways).where(schema.gateways.c.id == name).values(values))
+            return changed
+
+    async def delete_gateway(self, name: str) -> None:
+        """Remove a gateway with its keys, stored keys and chained gateways."""
+        if name == self._default.id:
+            raise SettingsError(f"{name!r} is the gateway of the settings, which is always there.")
+        async with self._changing() as connection:
+            await self._require(connection, name)
+            await connection.execute(delete(schema.gateways).where(schema.gateways.c.id == name))
+
+    # Gateway keys
+
+    async def add_key(self, key: GatewayKey) -> None:
+        """Keep a new gateway key."""
+        async with self._changing() as connection:
+            await self._require(connection, key.gateway)
+            await connection.execute(
+                insert(schema.gateway_keys).values(
+                    id=key.id,
+                    gateway=key.gateway,
+                    name=key.name,
+                    digest=key.digest,
+                    hint=key.hint,
+                    scopes=sorted(scope.value for scope in key.scopes),
+                    models=list(key.models),
+                    created_at=key.created_at,
+                    expires_at=key.expires_at,
+                    revoked_at=key.revoked_at,
+                )
+            )
+
+    async def keys(self, gateway: str | None = None) -> list[GatewayKey]:
+        """Return the gateway keys, newest first."""
+        wanted = select(schema.gateway_keys).order_by(schema.gateway_keys.c.created_at.desc())
+        if gateway is not None:
+            wanted = wanted.where(schema.gateway_keys.c.gateway == gateway)
+        async with self._database.transaction() as connection:
+            return [_gateway_key(row) for row in await connection.execute(wanted)]
+
+    async def revoke_key(self, id: str) -> GatewayKey:
+        """Revoke a gateway key by its id; a second time changes nothing. Raises `SettingsError` for an unknown id."""
+        table = schema.gateway_keys
+        async with self._changing() as connection:
+            await connection.execute(
+                update(table).where(table.c.id == id, table.c.revoked_at.is_(None)).values(revoked_at=time.time())
+            )
+            row = (await connection.execute(select(table).where(table.c.id == id))).one_or_none()
+        if row is None:
+            raise SettingsError(f"There is no gateway key with the id {id!r}; see `trunkline keys list`.")
+        return _gateway_key(row)
+
+    # Stored provider keys
+
+    async def store_key(self, gateway: str, provider: str, alias: str, value: str, hint: str) -> bool:
+        """Keep a provider key, sealed; return whether it replaced one. It counts at once."""
+        now = time.time()
+        sealed = self._vault.seal(value, "stored key", gateway, provider, alias)
+        place = {"gateway": gateway, "provider": provider, "alias": alias}
+        async with self._changing() as connection:
+            await self._require(connection, gateway)
+            existing = await connection.scalar(select(func.count()).select_from(schema.stored_keys).filter_by(**place))
+            changes = {"sealed": sealed, "hint": hint, "changed_at": now}
+            written = upsert(schema.stored_keys).values(**place, **changes, created_at=now)
+            await connection.execute(written.on_conflict_do_update(index_elements=list(place), set_=changes))
+        return bool(existing)
+
+    async def stored_keys(self, gateway: str | None = None) -> list[StoredKey]:
+        """Return the provider keys in the vault, without their values."""
+        table = schema.stored_keys
+        wanted = select(table).order_by(table.c.gateway, table.c.provider, table.c.alias)
+        if gateway is not None:
+            wanted = wanted.where(table.c.gateway == gateway)
+        async with self._database.transaction() as connection:
+            rows = await connection.execute(wanted)
+            return [StoredKey(row.gateway, row.provider, row.alias, row.hint, row.changed_at) for row in rows]
+
+    async def forget_key(self, gateway: str, provider: str, alias: str) -> None:
+        """Remove a provider key. Raises `SettingsError` when there is none."""
+        place = {"gateway": gateway, "provider": provider, "alias": alias}
+        async with self._changing() as connection:
+            gone = await connection.execute(delete(schema.stored_keys).filter_by(**place))
+            if not gone.rowcount:
+                raise SettingsError(f"Gateway {gateway!r} holds no key {alias!r} for {provider}.")
+
+    # Chained gateways
+
+    async def set_via(self, gateway: str, provider: str, via: Via) -> None:
+        """Send one provider of one gateway through a Cloudflare AI Gateway."""
+        place = {"gateway": gateway, "provider": provider}
+        values = {
+            "base_url": via.base_url,
+            "sealed_token": self._vault.seal(via.token, "via", gateway, provider) if via.token else None,
+            "realtime_key": via.realtime_key,
+        }
+        async with self._changing() as connection:
+            await self._require(connection, gateway)
+            written = upsert(schema.vias).values(**place, **values)
+            await connection.execute(written.on_conflict_do_update(index_elements=list(place), set_=values))
+
+    async def remove_via(self, gateway: str, provider: str) -> None:
+        """Reach a provider directly again. Raises `SettingsError` when it was."""
+        async with self._changing() as connection:
+            gone = await connection.execute(delete(schema.vias).filter_by(gateway=gateway, provider=provider))
+            if not gone.rowcount:
+                raise SettingsError(f"Gateway {gateway!r} reaches {provider} directly already.")
+
+    # Client secrets
+
+    async def keep_secret(self, digest: bytes, secret: ClientSecret) -> None:
+        """Keep a client secret, so that a restart does not end it; expired ones are removed."""
+        table = schema.client_secrets
+        key = secret.provider_key
+        async with self._database.transaction() as connection:
+            await connection.execute(delete(table).where(table.c.expires_at < time.time()))
+            await connection.execute(
+                insert(table).values(
+                    id=secret.id,
+                    digest=digest,
+                    gateway=secret.gateway,
+                    grant=secret.grant(),
+                    sealed_key=self._vault.seal(key, "client secret", secret.id) if key else None,
+                    expires_at=secret.expires_at,
+                    uses=0,
+                    spent=0.0,
+                )
+            )
+
+    async def count_secret(self, secret: ClientSecret) -> None:
+        """Write down how often a client secret was used and what was spent with it."""
+        table = schema.client_secrets
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                update(table).where(table.c.id == secret.id).values(uses=secret.uses, spent=secret.spent)
+            )
+
+    async def secrets(self) -> dict[bytes, ClientSecret]:
+        """Return the client secrets that have not expired, by digest."""
+        table = schema.client_secrets
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(select(table).where(table.c.expires_at >= time.time()))).all()
+        found = {}
+        for row in rows:
+            key = self._opened(row.sealed_key, "client secret", row.id) if row.sealed_key else ""
+            found[row.digest] = ClientSecret.from_grant(
+                row.grant, id=row.id, gateway=row.gateway, expires_at=row.expires_at, provider_key=key
+            )
+            found[row.digest].uses, found[row.digest].spent = row.uses, row.spent
+        return found
+
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that changes the set-up: running gateways will see a new number."""
+        state = schema.vault_state
+        async with self._database.transaction() as connection:
+            await connection.execute(update(state).values(number=state.c.number + 1))
+            yield connection
+
+    async def _require(self, connection: AsyncConnection, name: str) -> None:
+        """Make sure that a gateway has its row; the default one gets it when first it is needed."""
+        if await _exists(connection, name):
+            return
+        if name != self._default.id:
+            raise SettingsError(f"There is no gateway {name!r}; make it with `trunkline gateways create {name}`.")
+        await connection.execute(insert(schema.gateways).values(_gateway_row(self._default)))
+
+    def _opened(self, sealed: bytes, kind: str, *place: str) -> str:
+        try:
+            return self._vault.open(sealed, kind, *place)
+        except Unsealable as error:
+            raise SettingsError(
+                f"The {kind} of {' / '.join(place)} was sealed with another master key, or is damaged. Store it again."
+            ) from error
+
+
+async def _exists(connection: AsyncConnection, gateway: str) -> bool:
+    found = await connection.scalar(select(schema.gateways.c.id).where(schema.gateways.c.id == gateway))
+    return found is not None
+
+
+def _rules(row: Row[Any]) -> GatewayRules:
+    return GatewayRules(
+        id=row.id,
+        authenticated=row.authenticated,
+        stored_key_wins=row.stored_key_wins,
+        client_secrets=ClientSecretMode(row.client_secrets),
+        allowed_origins=tuple(row.allowed_origins),
+    )
+
+
+def _gateway_row(rules: GatewayRules) -> Mapping[str, Any]:
+    return {
+        "id": rules.id,
+        "authenticated": rules.authenticated,
+        "stored_key_wins": rules.stored_key_wins,
+        "client_secrets": rules.client_secrets.value,
+        "allowed_origins": list(rules.allowed_origins),
+        "created_at": time.time(),
+    }
+
+
+def _gateway_key(row: Row[Any]) -> GatewayKey:
+    return GatewayKey(
+        id=row.id,
+        gateway=row.gateway,
+        name=row.name,
+        digest=row.digest,
+        hint=row.hint,
+        scopes=frozenset(Scope(scope) for scope in row.scopes),
+        models=tuple(row.models),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        revoked_at=row.revoked_at,
+    )

@@ -1,0 +1,44 @@
+"""What an administrator does to a gateway, for tests: through the store, as the commands do it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from trunkline.policy.registry import KEY_PREFIX, GatewayKey, GatewayRules, Scope
+from trunkline.store import Configuration, Database, Vault
+
+
+@asynccontextmanager
+async def administration(data_dir: Path, default: str = "default") -> AsyncIterator[Configuration]:
+    """The set-up of a data directory, opened beside a gateway or before it starts."""
+    database = await Database.open(data_dir)
+    try:
+        configuration = Configuration(database, Vault.at(data_dir), GatewayRules(default, authenticated=False))
+        await configuration.check()
+        yield configuration
+    finally:
+        await database.close()
+
+
+async def new_key(configuration: Configuration, gateway: str = "default", **changes: Any) -> tuple[str, str]:
+    """Make a gateway key; return its value and its id."""
+    value = KEY_PREFIX + secrets.token_hex(24)
+    fields = {
+        "id": f"key_{secrets.token_hex(6)}",
+        "gateway": gateway,
+        "name": "test",
+        "digest": hashlib.sha256(value.encode()).digest(),
+        "hint": value[-4:],
+        "scopes": frozenset({Scope.RUN}),
+        "models": (),
+        "created_at": time.time(),
+    }
+    key = GatewayKey(**{**fields, **changes})
+    await configuration.add_key(key)
+    return value, key.id
