@@ -14,6 +14,7 @@ from rich.console import Console as Terminal
 
 from trunkline.errors import SettingsError
 from trunkline.server.application import Application
+from trunkline.server.heads import BoundedHttpProtocol
 from trunkline.server.tls import TlsFiles, prepare
 from trunkline.settings import Settings
 
@@ -38,7 +39,7 @@ def create_server(settings: Settings, listener: socket.socket) -> uvicorn.Server
     config = uvicorn.Config(
         Application(settings),
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws="websockets-sansio",
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,

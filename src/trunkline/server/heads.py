@@ -1,0 +1,83 @@
+"""How large a request's head may be: uvicorn's parser sets no bound, and a head without end would fill the memory."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+# Every field and the path together, as common servers have it.
+MAX_HEAD_BYTES: Final = 64 * 1024
+# One field of a WebSocket handshake, whose second parser (websockets) takes no longer line and no more lines.
+_MAX_HANDSHAKE_FIELD: Final = 8000
+_MAX_HANDSHAKE_FIELDS: Final = 120
+_LINGER_SECONDS: Final = 1.0
+_PUNCTUATION: Final = len(b": \r\n")
+
+
+class HeadTooLarge(Exception):
+    """Stops the parser."""
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, answering 431 to a head that is too large (RFC 6585 section 5)."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._in_head = True
+        self._unfinished = 0
+        self._too_large = ""
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; a head that does not end is refused before it is complete."""
+        if self._too_large:
+            return  # the rest of what was refused
+        super().data_received(data)
+        if not self._in_head:
+            self._unfinished = 0
+            return
+        self._unfinished += len(data)
+        if self._unfinished > MAX_HEAD_BYTES:
+            self._refuse_if(self._unfinished, MAX_HEAD_BYTES, "The request's head")
+            self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        """Start to count."""
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        """Judge the whole head before anything reads it."""
+        self._in_head = False
+        sizes = [len(name) + len(value) + _PUNCTUATION for name, value in self.headers]
+        self._refuse_if(len(self.url) + sum(sizes), MAX_HEAD_BYTES, "The request's head")
+        if self._get_upgrade() == b"websocket":
+            longest = max([len(self.url), *sizes])
+            self._refuse_if(longest, _MAX_HANDSHAKE_FIELD, "A header or the path of a WebSocket's handshake")
+            if len(sizes) > _MAX_HANDSHAKE_FIELDS:
+                self._refuse(f"A WebSocket's handshake may have {_MAX_HANDSHAKE_FIELDS} headers")
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what could not be parsed; a head that is too large with 431 and the reason."""
+        if not self._too_large:
+            super().send_400_response(msg)
+            return
+        problem = {"message": f"{self._too_large}; send less.", "type": "invalid_request_error", "param": None}
+        body = json.dumps({"error": {**problem, "code": "request_header_fields_too_large"}}).encode()
+        self.transport.write(
+            b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(body), body)
+        )
+        # Closing now, with bytes of the client's unread, would reset the connection and take the answer with it.
+        self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+
+    def _refuse_if(self, size: int, limit: int, what: str) -> None:
+        if size > limit:
+            self._refuse(f"{what} is larger than {limit} bytes")
+
+    def _refuse(self, reason: str) -> None:
+        self._too_large = reason
+        if not self._in_head:
+            raise HeadTooLarge

@@ -1,0 +1,95 @@
+"""Heads of requests that are too large, on a real server: 431 over HTTP and for a WebSocket, and the server goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from tests.contract.raw_server import raw_server
+from tests.contract.test_dataplane import Recorder, openai_at
+from tests.running import Address, gateway, run
+
+UPGRADE = (
+    b"upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n"
+    b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+PATH = b"/v1/local/default/local/models"
+LARGE = b"x" * 70_000
+
+
+async def exchanged(address: Address, *pieces: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"GET " + PATH + b" HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer " + LARGE + b"\r\n\r\n"],
+        [b"GET " + PATH + b" HTTP/1.1\r\nhost: localhost\r\n", b"authorization: Bearer " + LARGE],
+        [b"GET " + PATH + b" HTTP/1.1\r\nhost: localhost\r\n" + b"x-many: value\r\n" * 5000 + b"\r\n"],
+        [b"GET " + PATH + b"?" + LARGE + b" HTTP/1.1\r\nhost: localhost\r\n\r\n"],
+        [b"GET " + PATH + b" HTTP/1.1\r\nhost: localhost\r\n", *[b"x-drop: " + b"y" * 5000 + b"\r\n"] * 20],
+        [b"GET " + PATH + b" HTTP/1.1\r\nhost: localhost\r\n" + UPGRADE + b"authorization: " + LARGE + b"\r\n\r\n"],
+        [b"GET " + PATH + b" HTTP/1.1\r\nhost: localhost\r\n" + UPGRADE + b"x-key: " + b"k" * 9000 + b"\r\n\r\n"],
+        [b"GET " + PATH + b" HTTP/1.1\r\nhost: localhost\r\n" + UPGRADE + b"x-many: v\r\n" * 130 + b"\r\n"],
+        [
+            b"GET " + PATH + b" HTTP/1.1\r\nhost: localhost\r\n" + UPGRADE
+            + b"sec-websocket-protocol: realtime, openai-insecure-api-key." + b"k" * 9000 + b"\r\n\r\n"
+        ],
+    ],
+)  # fmt: skip
+def test_a_head_that_is_too_large_is_answered_431_and_says_why(pieces: list[bytes]) -> None:
+    async def main() -> None:
+        async with gateway() as address:
+            head, _, body = (await exchanged(address, *pieces)).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 431 ")
+            assert json.loads(body)["error"]["code"] == "request_header_fields_too_large"
+            fine = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+            assert (await exchanged(address, fine)).startswith(b"HTTP/1.1 200 ")
+
+    run(main())
+
+
+def test_a_large_body_and_a_head_within_bounds_are_served() -> None:
+    async def main() -> None:
+        upstream = Recorder()
+        body = "z" * 300_000
+        async with (
+            raw_server(upstream) as origin,
+            gateway(**openai_at(origin, api_key="sk-stored")) as address,
+            httpx.AsyncClient() as client,
+        ):
+            url = f"{address.http}/v1/local/default/openai/files"
+            answer = await client.post(url, headers={"x-large": "c" * 60_000}, content=body)
+            assert answer.status_code == 200
+        assert upstream.requests[0][2] == body.encode()
+
+    run(main())
+
+
+def test_what_is_no_http_is_still_a_bad_request() -> None:
+    async def main() -> None:
+        async with gateway() as address:
+            assert (await exchanged(address, b"\x16\x03\x01 hello\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+
+    run(main())
+
+
+def test_heads_on_a_kept_connection_are_counted_one_by_one() -> None:
+    async def main() -> None:
+        async with gateway() as address:
+            head = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-pad: " + b"p" * 40_000 + b"\r\n"
+            answer = await exchanged(address, head + b"\r\n", head + b"\r\n", head + b"connection: close\r\n\r\n")
+            assert answer.count(b"HTTP/1.1 200 ") == 3
+
+    run(main())
