@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -100,3 +102,13 @@ def test_a_model_file_that_is_not_there_is_named() -> None:
             await worker.stop()
 
     run(main())
+
+
+def test_loading_the_models_leaves_nothing_in_the_users_home(tmp_path: Path) -> None:
+    """One of their libraries reports to its maker, and writes an identity there, unless it is told not to."""
+    load = "import pathlib, sys; from trunkline.local.engines import Engines; Engines(pathlib.Path(sys.argv[1])).close()"
+    command = [sys.executable, "-c", load, str(default_data_dir() / "models")]
+    environment = {**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run(command, env=environment, check=True, timeout=60)
+    assert list(tmp_path.rglob("*")) == []
