@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.errors import MalformedRequest
-from trunkline.wire.path import ROOT_RESOURCES, Target, parse_path
+from trunkline.wire.path import ROOT_RESOURCES, Target, is_universal, parse_path
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,40 @@ def test_any_text_is_a_path_or_is_refused(path: str) -> None:
             f"/v1/{target.account}/{target.gateway}/{target.provider}/{target.rest}",
             f"/v1/{target.account}/{target.gateway}/{target.provider}",
         )
+
+
+@pytest.mark.parametrize("path", ["/v1/a/g", "/v1/a/g/", "/v1/local/default", "/v1/a%2Fb/g%20x/"])
+def test_account_and_gateway_alone_are_the_universal_endpoint(path: str) -> None:
+    assert is_universal(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        "/v1",
+        "/v1/",
+        "/v1/a",
+        "/v1/a/",
+        "/v1/a//",
+        "/v1//g",
+        "/v1/a/g//",
+        "/v1/a/g/openai",
+        "/v1/a/g/openai/",
+        "/v2/a/g",
+        "//v1/a/g",
+        "/v1/chat/completions",
+        "/v1/models/gpt-5",
+        "/v1/models/gpt-5/",
+    ],
+)
+def test_no_other_path_is_the_universal_endpoint(path: str) -> None:
+    assert not is_universal(path)
+
+
+@given(st.text(max_size=60) | st.text(max_size=40).map("/v1/".__add__))
+def test_a_universal_path_names_no_provider(path: str) -> None:
+    if is_universal(path):
+        with pytest.raises(MalformedRequest, match="names no provider"):
+            parse_path(path)

@@ -12,8 +12,11 @@ from trunkline.server.console import Console
 from trunkline.server.control import create_api
 from trunkline.server.dataplane import DataPlane
 from trunkline.server.gateway import Gateway
+from trunkline.server.universal import UniversalPlane
+from trunkline.server.universal_socket import UniversalSocketPlane
 from trunkline.server.voice import VoicePlane
 from trunkline.settings import Settings
+from trunkline.wire.path import is_universal
 from trunkline.wire.refusal import Dialect, http_refusal
 
 
@@ -24,6 +27,8 @@ class Application:
         self.gateway = Gateway(settings)
         self._data_plane = DataPlane(self.gateway)
         self._voice_plane = VoicePlane(self.gateway)
+        self._universal_plane = UniversalPlane(self.gateway)
+        self._universal_socket_plane = UniversalSocketPlane(self.gateway)
         self._console = Console(self._direct_origins)
         self._api = create_api(self.gateway, self._console.build)
 
@@ -36,12 +41,14 @@ class Application:
         head = head_of(scope)
         if scope["type"] == "websocket":
             if path.startswith("/v1/"):
-                await self._voice_plane(head, scope, receive, send)
+                plane = self._universal_socket_plane if is_universal(head.path) else self._voice_plane
+                await plane(head, scope, receive, send)
             else:
                 await receive()
                 await respond_to_upgrade(send, 404, [], b"No WebSocket is served here.\n")
         elif path.startswith("/v1/"):
-            await self._data_plane(head, scope, receive, send)
+            data_plane = self._universal_plane if is_universal(head.path) else self._data_plane
+            await data_plane(head, scope, receive, send)
         elif path == "/healthz":
             await respond(send, 200, [(b"content-type", b"application/json")], b'{"status":"ok"}')
         elif path == "/api" or path.startswith("/api/"):

@@ -1,10 +1,12 @@
 """Where a request wants to go, read from its path.
 
-Two forms are understood:
+Two forms name a provider's resource:
 
 - ``/v1/{account}/{gateway}/{provider}/{rest}``: Cloudflare AI Gateway's provider-native form, and
 - ``/v1/{rest}`` where ``rest`` begins with a resource of OpenAI's API: for clients that keep only the host of a base
   URL. Account and gateway are then the default ones.
+
+A third, ``/v1/{account}/{gateway}`` alone, is the universal endpoint: what comes through it names its providers itself.
 """
 
 from __future__ import annotations
@@ -71,3 +73,12 @@ def parse_path(path: str) -> Target:
             "for example /v1/local/default/openai/chat/completions."
         )
     return Target(account, gateway, provider, rest)
+
+
+def is_universal(path: str) -> bool:
+    """Whether a percent-encoded path is the universal endpoint's, with or without a slash at its end."""
+    segments = path.removesuffix("/").split("/", 4)
+    if len(segments) != 4 or segments[:2] != ["", "v1"]:
+        return False
+    account, gateway = segments[2:]
+    return account not in ROOT_RESOURCES and bool(account and gateway)
