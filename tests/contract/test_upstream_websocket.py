@@ -184,3 +184,24 @@ def test_a_slow_consumer_holds_the_provider_back() -> None:
                 assert isinstance(await socket.receive(), Binary)
 
     run(main())
+
+
+def test_a_dial_that_is_given_up_closes_its_connection_at_once() -> None:
+    """The event loop held on to a socket whose handshake was never answered."""
+
+    async def main() -> None:
+        asked, ended = asyncio.Event(), asyncio.Event()
+
+        async def waiting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            asked.set()
+            await reader.read()
+            ended.set()
+
+        async with raw_server(waiting) as origin:
+            dial = asyncio.create_task(Dialer().dial(origin, b"/", []))
+            await asked.wait()
+            dial.cancel()
+            await ended.wait()
+
+    run(main())

@@ -69,6 +69,8 @@ def test_trap_a_model_named_twice_is_judged_by_both() -> None:
     twice = MULTIPART.replace(b"--b--", b"--b\r\nContent-Disposition: form-data; name=model\r\n\r\ndear\r\n--b--")
     found = models_in_request("openai", "audio/transcriptions", "multipart/form-data; boundary=b", twice)
     assert found == ["whisper-1", "dear"]
+    disguised = b'{"a": "name=model"\r\n\r\n, "model": "dear"}'
+    assert "dear" in models_in_request("openai", "chat/completions", "multipart/form-data; boundary=b", disguised)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ class Caller:
     """Somebody the gateway knows, by one of its own keys.
 
     ``kind`` says by what: ``gateway_token``, ``gateway_key`` or ``client_secret``; ``id`` by which one. ``gateway``,
-    ``provider`` and ``models`` (patterns) bound what it opens; None and empty bound nothing. ``refusal`` completes
+    ``provider`` and ``models`` (patterns) bound what it opens; None and empty bound nothing. ``scopes`` are the acts it
+    may do. ``refusal`` completes
     "The gateway key ..." when the key counts no more: it is still recognised, so that it goes nowhere else.
     """
 
@@ -37,7 +38,7 @@ class Caller:
     gateway: str | None = None
     provider: str | None = None
     models: tuple[str, ...] = ()
-    may_run: bool = True
+    scopes: frozenset[str] = frozenset({"run", "read", "edit"})
     expires_at: float | None = None
     refusal: str = ""
 

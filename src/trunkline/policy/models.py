@@ -41,9 +41,10 @@ def models_in_request(provider: str, rest: str, content_type: str, body: bytes) 
         match = pattern.search(rest)
         if match is not None:
             return [match[1]]
-    if content_type.startswith("multipart/"):
-        return [found.decode("utf-8", "replace").strip() for found in _MULTIPART_MODEL.findall(body)]
-    return [value for name, value in _members(body) if name == "model" and isinstance(value, str)]
+    named = [value for name, value in _members(body) if name == "model" and isinstance(value, str)]
+    if content_type.startswith("multipart/"):  # says the client: a provider may read the body as JSON all the same
+        named += [found.decode("utf-8", "replace").strip() for found in _MULTIPART_MODEL.findall(body)]
+    return named
 
 
 def models_in_frame(text: str) -> list[str]:

@@ -46,7 +46,8 @@ class Realtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``paths`` maps what a client may put after the slug to the upstream path, relative to ``base_url`` (the
     provider's own when empty). ``any_path`` relays every other path as it is. When a parameter named in
     ``exclusive_query`` is present, those listed with it are dropped. ``credential_slots`` are the provider's own when
-    none are given. ``subprotocols`` are offered upstream besides the client's own.
+    none are given. ``subprotocols`` are offered upstream besides the client's own. ``via_slug`` and ``via_slots`` are
+    the provider's name and further places for its key at a Cloudflare AI Gateway, where they differ there.
     """
 
     paths: dict[str, str] = {}
@@ -55,6 +56,8 @@ class Realtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     credential_slots: tuple[Slot, ...] = ()
     subprotocols: tuple[str, ...] = ()
     exclusive_query: dict[str, tuple[str, ...]] = {}
+    via_slug: str = ""
+    via_slots: tuple[Slot, ...] = ()
 
 
 class Via(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,7 +69,7 @@ class Via(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     base_url: str
     token: str = ""
-    realtime_key: Literal["auto", "header", "subprotocol"] = "auto"
+    realtime_key: Literal["auto", "header", "subprotocol", "query"] = "auto"
 
     def __repr__(self) -> str:
         return f"Via({self.base_url!r})"

@@ -24,10 +24,8 @@ from trunkline.server.origins import Origins
 from trunkline.server.registry import LiveRegistry
 from trunkline.server.sessions import ConsoleSession, Sessions
 from trunkline.settings import Settings
-from trunkline.wire.head import Head, Transport
+from trunkline.wire.head import ALIAS_HEADER, Head, Transport
 from trunkline.wire.path import Target, parse_path
-
-ALIAS_HEADER = b"cf-aig-byok-alias"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +168,7 @@ class Doorkeeper:
             raise NotPermitted(
                 f"The gateway refused this request: the {_words(caller)} belongs to another gateway than {rules.id!r}."
             )
-        if not caller.may_run:
+        if "run" not in caller.scopes:
             raise NotPermitted(
                 f"The gateway refused this request: the {_words(caller)} lacks the scope 'run', which calling models"
                 " needs."

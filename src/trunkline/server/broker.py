@@ -19,6 +19,7 @@ from trunkline.store import Configuration
 log = structlog.get_logger("trunkline.broker")
 
 _MAX_SECRETS: Final = 100_000
+_SCOPES: Final = frozenset({"run"})
 _REMEMBERED_SECONDS: Final = 3600
 
 
@@ -69,6 +70,7 @@ class Broker:
             gateway=secret.gateway,
             provider=secret.provider,
             models=(secret.model,) if secret.model else (),
+            scopes=_SCOPES,
             refusal=refusal,
         )
 

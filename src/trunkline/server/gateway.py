@@ -7,8 +7,19 @@ from dataclasses import dataclass
 
 from trunkline.errors import GatewayError, LocalError, MalformedRequest, UnknownProvider, UpstreamError
 from trunkline.local.supervisor import LocalWorker
-from trunkline.providers import Catalogue, Provider, UpstreamTarget, resolve_http, resolve_realtime
-from trunkline.server.admission import Admission, Doorkeeper
+from trunkline.providers import (
+    Catalogue,
+    Provider,
+    Slot,
+    UpstreamTarget,
+    chained_http,
+    chained_realtime,
+    chained_slots,
+    resolve_http,
+    resolve_realtime,
+)
+from trunkline.server.admission import Admission, Doorkeeper, ProviderKey
+from trunkline.server.chaining import KnownSlots
 from trunkline.server.origins import Origins
 from trunkline.server.outgoing import compose
 from trunkline.server.registry import LiveRegistry
@@ -20,17 +31,22 @@ from trunkline.upstream.timeouts import Timeouts
 from trunkline.upstream.websocket import Dialer
 from trunkline.wire.head import Head
 from trunkline.wire.refusal import Dialect
+from trunkline.wire.subprotocols import is_token
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingCall:
-    """Where a session dials, and with what head. ``cascade``: the other side is the voice worker."""
+    """Where a session dials, and with what head.
+
+    ``cascade``: the other side is the voice worker. ``slot`` is that of the key where it is one of several to try.
+    """
 
     origin: Origin
     target: bytes
     headers: list[tuple[bytes, bytes]]
     subprotocols: list[str]
-    cascade: bool
+    cascade: bool = False
+    slot: Slot | None = None
 
 
 class Gateway:
@@ -46,6 +62,7 @@ class Gateway:
         self.doorkeeper = Doorkeeper(
             settings, self.catalogue, self.origins, self.sessions, self.registry, self.worker.key
         )
+        self.known_slots = KnownSlots()
         timeouts = Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
         self.http = HttpPool(timeouts=timeouts, max_connections_per_origin=settings.max_connections)
         self.dialer = Dialer(timeouts=timeouts)
@@ -78,35 +95,47 @@ class Gateway:
 
     async def outgoing_request(self, head: Head, admission: Admission) -> Request:
         """Return the provider's request for an admitted head; its body is still to be filled in."""
-        target = resolve_http(await self.located(admission.provider), admission.rest)
-        return self._request(head, admission, target)
+        return self._request(head, admission, await self._address(admission, admission.rest))
 
     async def chat_request(self, head: Head, admission: Admission) -> Request:
         """Return a request to the OpenAI-compatible chat completions of an admitted head's provider."""
         provider = admission.provider
         if provider.chat_path is None:
             raise UnknownProvider(f"{provider.name} has no OpenAI-compatible chat completions to speak with.")
-        target = resolve_http(await self.located(provider), provider.chat_path)
-        return self._request(head, admission, target)
+        return self._request(head, admission, await self._address(admission, provider.chat_path))
 
-    async def outgoing_call(self, head: Head, admission: Admission) -> OutgoingCall:
-        """Return where to dial for an admitted WebSocket head."""
-        provider = admission.provider
+    async def outgoing_calls(self, head: Head, admission: Admission) -> list[OutgoingCall]:
+        """Return where to dial for an admitted WebSocket head: the calls to try, in order, until one is taken."""
+        provider, via = admission.provider, admission.via
         if provider.is_cascade:
-            return await self._cascade_call(head)
-        target = resolve_realtime(await self.located(provider), admission.rest, head.query)
+            return [await self._cascade_call(head)]
+        if via is None:
+            target = resolve_realtime(await self.located(provider), admission.rest, head.query)
+        else:
+            target = chained_realtime(provider, via, admission.rest, head.query)
         socket = provider.socket
         if target is None or socket is None:
             raise UnknownProvider(f"{provider.name} has no WebSocket at {admission.rest!r}.")
-        outgoing = compose(
-            head,
-            admission,
-            socket.credential_slots,
-            query=target.query,
-            subprotocols=_merged(socket.subprotocols, head.subprotocols),
-        )
+        if via is None or admission.key is None:
+            return [self._call(head, admission, target, socket.credential_slots)]
+        slots = self.known_slots.in_order(admission, _able_to_carry(admission.key, chained_slots(provider, via)))
+        return [self._call(head, admission, target, (slot,), slot if len(slots) > 1 else None) for slot in slots]
+
+    def _call(
+        self,
+        head: Head,
+        admission: Admission,
+        target: UpstreamTarget,
+        slots: Sequence[Slot],
+        tried: Slot | None = None,
+    ) -> OutgoingCall:
+        socket = admission.provider.socket
+        offered = _merged(socket.subprotocols if socket is not None else (), head.subprotocols)
+        outgoing = compose(head, admission, slots, query=target.query, subprotocols=offered)
         origin, path = parse(target.url)
-        return OutgoingCall(origin, _with_query(path, outgoing.query), outgoing.headers, outgoing.subprotocols, False)
+        return OutgoingCall(
+            origin, _with_query(path, outgoing.query), outgoing.headers, outgoing.subprotocols, slot=tried
+        )
 
     async def _cascade_call(self, head: Head) -> OutgoingCall:
         origin, path = parse(await self._worker_url())
@@ -114,7 +143,12 @@ class Gateway:
             (b"authorization", f"Bearer {self.worker.key}".encode()),
             (b"x-trunkline-brain", b"remote"),
         ]
-        return OutgoingCall(origin, _with_query(f"{path}/realtime", head.query), headers, ["realtime"], True)
+        return OutgoingCall(origin, _with_query(f"{path}/realtime", head.query), headers, ["realtime"], cascade=True)
+
+    async def _address(self, admission: Admission, rest: str) -> UpstreamTarget:
+        if admission.via is not None:
+            return chained_http(admission.provider, admission.via, rest)
+        return resolve_http(await self.located(admission.provider), rest)
 
     def _request(self, head: Head, admission: Admission, target: UpstreamTarget) -> Request:
         outgoing = compose(head, admission, admission.provider.credential_slots)
@@ -138,6 +172,12 @@ class Gateway:
         except LocalError as error:
             raise UpstreamError(f"The local provider cannot answer: {error}") from error
         return self.worker.base_url
+
+
+def _able_to_carry(key: ProviderKey, slots: Sequence[Slot]) -> Sequence[Slot]:
+    """Leave out sub-protocols for a key that none can carry, unless there is nothing else: that is then refused."""
+    able = [slot for slot in slots if slot.kind != "subprotocol" or is_token(key.value)]
+    return able or slots
 
 
 def _with_query(path: str, query: str) -> bytes:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus
 
 from trunkline.credentials.placements import CREDENTIAL_HEADERS
-from trunkline.providers import Slot
+from trunkline.errors import MalformedRequest
+from trunkline.providers import Provider, Slot
 from trunkline.server.admission import Admission, ProviderKey, sits_in
-from trunkline.wire.head import Head, forwarded_headers
-from trunkline.wire.subprotocols import carries_secret
+from trunkline.wire.head import Head, chained_headers, forwarded_headers
+from trunkline.wire.subprotocols import carries_secret, is_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ def compose(
     ``subprotocols`` are offered besides the key, in order. A key of the gateway's own stays here wherever it sat.
     """
     provider, is_ours = admission.provider, admission.is_ours
+    via = admission.via
     own = {kind: [slot.name for slot in slots if slot.kind == kind] for kind in ("header", "subprotocol", "query")}
     extra = [(name.lower().encode(), value.encode()) for name, value in provider.headers.items()]
     replaced = CREDENTIAL_HEADERS | {name for name, _ in extra} | {name.encode() for name in own["header"]}
@@ -44,6 +46,11 @@ def compose(
         if name not in replaced and not is_ours(value.decode("latin-1").rpartition(" ")[2])
     ]
     headers += extra
+    if via is not None:
+        chained = chained_headers(head.headers, key_is_there=admission.key is None)
+        headers += [(name, value) for name, value in chained if not is_ours(value.decode("latin-1").rpartition(" ")[2])]
+        if via.token:
+            headers.append((b"cf-aig-authorization", f"Bearer {via.token}".encode()))
     remaining = _without(head.query if query is None else query, provider.query_names.union(own["query"]), is_ours)
     offered = [
         name
@@ -56,7 +63,7 @@ def compose(
         if slot.kind == "header":
             headers.append((slot.name.encode(), value.encode("latin-1", "replace")))
         elif slot.kind == "subprotocol":
-            offered.append(slot.name + admission.key.value)
+            offered.append(slot.name + _as_token(admission.key.value, provider))
         else:
             pair = f"{slot.name}={quote(admission.key.value, safe='')}"
             remaining = f"{remaining}&{pair}" if remaining else pair
@@ -70,6 +77,16 @@ def _slot_for(key: ProviderKey, slots: Sequence[Slot]) -> tuple[Slot, str]:
             if sits_in(key.candidate, slot):
                 return slot, key.candidate.scheme
     return slots[0], slots[0].scheme
+
+
+def _as_token(key: str, provider: Provider) -> str:
+    """Return a key that a sub-protocol can carry. Raises `MalformedRequest` for another (RFC 6455 section 4.1)."""
+    if not is_token(key):
+        raise MalformedRequest(
+            f"The {provider.name} key holds characters that no sub-protocol can carry, such as / or =, and this"
+            " upstream takes it nowhere else. Set realtime_key to header there, or use another key."
+        )
+    return key
 
 
 def _without(query: str, names: frozenset[str], is_ours: Callable[[str], object]) -> str:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from trunkline.credentials import Caller
 from trunkline.errors import SettingsError
 from trunkline.policy.client_secrets import PREFIX
-from trunkline.policy.registry import KEY_PREFIX, GatewayKey, GatewayRules, Registry, Scope
+from trunkline.policy.registry import KEY_PREFIX, GatewayKey, GatewayRules, Registry
 from trunkline.server.broker import Broker
 from trunkline.settings import Settings
 from trunkline.store import Configuration, Database, Vault
@@ -152,7 +152,7 @@ def _holder_of(key: GatewayKey, now: float) -> Caller:
         id=key.id,
         gateway=key.gateway,
         models=key.models,
-        may_run=Scope.RUN in key.scopes,
+        scopes=frozenset(scope.value for scope in key.scopes),
         expires_at=key.expires_at,
         refusal=_REFUSALS[key.why_dead(now)],
     )

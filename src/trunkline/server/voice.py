@@ -37,6 +37,7 @@ from trunkline.server import client_secrets
 from trunkline.server.admission import Admission
 from trunkline.server.asgi import Message, Receive, Scope, Send, respond_to_upgrade
 from trunkline.server.brain import Brain
+from trunkline.server.chaining import dial_first_taken
 from trunkline.server.gateway import Gateway
 from trunkline.upstream.websocket import Binary, Closed, Text, UpstreamSocket
 from trunkline.wire.head import Head
@@ -97,6 +98,7 @@ class _Call:
         self._ending: asyncio.Future[GatewayError] = asyncio.get_running_loop().create_future()
         self._open = asyncio.Event()
         self._upstream: UpstreamSocket | None = None
+        self._heard_already: Text | Binary | Closed | None = None
         self._brain: Brain | None = None
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -180,12 +182,13 @@ class _Call:
         admission.check_models([model] if model else [])
         self._admission = admission
         self._watch_expiry(admission)
-        call = await gateway.outgoing_call(head, admission)
-        if call.cascade:
+        calls = await gateway.outgoing_calls(head, admission)
+        if calls[0].cascade:
             self._brain = Brain(gateway, head, admission, self._say)
         if admission.secret is not None:
             gateway.registry.broker.claim(admission.secret)
-        return await gateway.dialer.dial(call.origin, call.target, call.headers, call.subprotocols)
+        upstream, self._heard_already = await dial_first_taken(gateway, admission, calls)
+        return upstream
 
     def _watch_expiry(self, admission: Admission) -> None:
         if admission.caller is not None and admission.caller.expires_at is not None:
@@ -209,7 +212,8 @@ class _Call:
                 self._gateway.registry.broker.charge(secret, cost or 0.0)
 
     async def _heard(self, upstream: UpstreamSocket) -> Event:
-        match await upstream.receive():
+        heard, self._heard_already = self._heard_already or await upstream.receive(), None
+        match heard:
             case Text(payload):
                 return UpstreamText(payload if isinstance(payload, str) else payload.decode())
             case Binary(payload):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Final
 from urllib.request import getproxies, proxy_bypass
 
 import aiohappyeyeballs
+from aiohappyeyeballs import AddrInfoType
 from python_socks.async_.asyncio import Proxy
 
 from trunkline.settings import is_loopback_host
@@ -55,9 +56,15 @@ class Connector:
             tunnel: socket.socket = await Proxy.from_url(proxy).connect(origin.host, origin.port)
             return tunnel
         loop = asyncio.get_running_loop()
-        addresses = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        addresses = await self.resolve(origin)
         connected = await aiohappyeyeballs.start_connection(
             addresses, happy_eyeballs_delay=_ATTEMPT_DELAY if len(addresses) > 1 else None, interleave=1, loop=loop
         )
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connected
+
+    async def resolve(self, origin: Origin) -> Sequence[AddrInfoType]:
+        """Return the addresses that `open` tries. Raises `socket.gaierror`."""
+        return await asyncio.get_running_loop().getaddrinfo(
+            origin.host, origin.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
+        )

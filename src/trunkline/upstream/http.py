@@ -91,10 +91,12 @@ class HttpPool:
         max_connections_per_origin: int = 512,
         ssl_context: ssl.SSLContext | None = None,
         proxies: Mapping[str, str] | None = None,
+        connector: Connector | None = None,
     ) -> None:
+        """``connector`` replaces the one that would be made of ``ssl_context`` and ``proxies``."""
         self.timeouts = timeouts or Timeouts()
         self._max = max_connections_per_origin
-        self._connector = Connector(ssl_context, proxies)
+        self._connector = connector or Connector(ssl_context, proxies)
         self._origins: dict[Origin, _OriginPool] = {}
 
     async def send(self, request: Request) -> Response:

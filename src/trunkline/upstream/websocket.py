@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -21,7 +23,7 @@ from trunkline.upstream.connecting import Connector
 from trunkline.upstream.timeouts import Timeouts
 
 # A guard against a length field gone wild, not a limit: providers send items with minutes of audio in one frame.
-_MAX_FRAME: Final = 1 << 30
+_MAX_MESSAGE: Final = 1 << 30
 _HIGH_WATER: Final = 1 << 20
 _MAX_REFUSAL_BODY: Final = 64 * 1024
 _CLOSE_SECONDS: Final = 5.0
@@ -62,9 +64,16 @@ class Dialer:
         timeouts: Timeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
         proxies: Mapping[str, str] | None = None,
+        connector: Connector | None = None,
+        max_message: int = _MAX_MESSAGE,
     ) -> None:
+        """``connector`` replaces the one that would be made of ``ssl_context`` and ``proxies``.
+
+        A message of more than ``max_message`` bytes ends the connection: it is then reported as broken (1006).
+        """
         self._timeouts = timeouts or Timeouts()
-        self._connector = Connector(ssl_context, proxies)
+        self._connector = connector or Connector(ssl_context, proxies)
+        self._max_message = max_message
 
     async def dial(
         self, origin: Origin, target: bytes, headers: Sequence[tuple[bytes, bytes]], subprotocols: Sequence[str] = ()
@@ -78,7 +87,7 @@ class Dialer:
             extra.append(("sec-websocket-protocol", ", ".join(subprotocols)))
         scheme = "wss" if origin.is_secure else "ws"
         host = f"[{origin.host}]" if ":" in origin.host else origin.host
-        listener = _Listener()
+        listener = _Listener(self._max_message)
         try:
             async with asyncio.timeout(self._timeouts.connect):
                 opened = await self._connector.open(origin)
@@ -89,13 +98,16 @@ class Dialer:
                         ssl_context=self._connector.ssl_for(origin),
                         websocket_handshake_timeout=None,  # the timeout around all of this
                         logger_name=_log,
-                        max_frame_size=_MAX_FRAME,
+                        max_frame_size=self._max_message,
                         extra_headers=[("Host", origin.netloc), *extra],
                         max_redirects=0,  # a redirect would carry the key to a host of the answer's choice
                         socket_factory=lambda _: opened,
                         use_aiofastnet=False,
                     )
                 except BaseException:
+                    # The event loop's transport holds the socket too, and would keep it open.
+                    with suppress(OSError):
+                        opened.shutdown(socket.SHUT_RDWR)
                     opened.close()
                     raise
         except asyncio.CancelledError:
@@ -181,8 +193,9 @@ class UpstreamSocket:
 class _Listener(WSListener):
     """Collects frames into messages and stops reading when nobody takes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_message: int) -> None:
         self.transport: WSTransport | None = None
+        self._max_message = max_message
         self.closed = asyncio.Event()
         self._messages: deque[tuple[int, Text | Binary]] = deque()
         self._buffered = 0
@@ -192,6 +205,7 @@ class _Listener(WSListener):
         self._can_write = asyncio.Event()
         self._can_write.set()
         self._fragments: list[bytes] = []
+        self._fragments_size = 0
         self._fragment_type: Any = None
 
     async def next(self) -> Text | Binary | Closed:
@@ -226,16 +240,16 @@ class _Listener(WSListener):
             transport.disconnect()
             return
         if kind == WSMsgType.CONTINUATION:
-            self._fragments.append(frame.get_payload_as_bytes())
-            if frame.fin:
-                payload, self._fragments = b"".join(self._fragments), []
+            if self._collect(frame.get_payload_as_bytes(), transport) and frame.fin:
+                payload, self._fragments, self._fragments_size = b"".join(self._fragments), [], 0
                 self._deliver(self._fragment_type, payload)
         elif kind in (WSMsgType.TEXT, WSMsgType.BINARY):
             if frame.fin:
                 self._deliver(kind, frame.get_payload_as_bytes())
             else:
                 self._fragment_type = kind
-                self._fragments = [frame.get_payload_as_bytes()]
+                self._fragments, self._fragments_size = [], 0
+                self._collect(frame.get_payload_as_bytes(), transport)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._finish(ABNORMAL, "")
@@ -247,6 +261,17 @@ class _Listener(WSListener):
 
     def resume_writing(self) -> None:
         self._can_write.set()
+
+    def _collect(self, fragment: bytes, transport: WSTransport) -> bool:
+        """Keep a fragment; end the connection instead when its message grows too large."""
+        self._fragments.append(fragment)
+        self._fragments_size += len(fragment)
+        if self._fragments_size <= self._max_message:
+            return True
+        self._fragments = []
+        self._finish(ABNORMAL, "")
+        transport.disconnect(graceful=False)
+        return False
 
     def _deliver(self, kind: Any, payload: bytes) -> None:
         message = Text(payload.decode("utf-8", "replace")) if kind == WSMsgType.TEXT else Binary(payload)

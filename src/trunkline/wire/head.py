@@ -84,6 +84,22 @@ def forwarded_headers(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[
         yield name, value
 
 
+# Of the gateway that is in front, whatever comes behind it: who calls, and which of its own keys it is to use.
+_CHAIN_ENDS: Final = frozenset({b"cf-aig-authorization", b"cf-aig-gateway-id"})
+ALIAS_HEADER: Final = b"cf-aig-byok-alias"
+
+
+def chained_headers(headers: Sequence[tuple[bytes, bytes]], *, key_is_there: bool) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the ``cf-aig-*`` headers that another gateway behind this one is to see.
+
+    What this gateway acts on ends here; what is asked of a gateway and left undone here (cache, retries, metadata) goes
+    on. ``key_is_there``: the other gateway holds the provider key, so which of its keys to use is for it to read.
+    """
+    for name, value in headers:
+        if name.startswith(b"cf-aig-") and name not in _CHAIN_ENDS and (name != ALIAS_HEADER or key_is_there):
+            yield name, value
+
+
 def returned_headers(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
     """Yield the response headers a client may see, names in lower case.
 

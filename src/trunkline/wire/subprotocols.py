@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,6 +19,15 @@ SECRET_PREFIXES: Final = (
 BETA_MARKER: Final = "openai-beta.realtime-v1"
 
 _PREFERRED: Final = ("realtime", BETA_MARKER)
+
+
+# RFC 9110 section 5.6.2: what a token is made of; a sub-protocol is one.
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+def is_token(value: str) -> bool:
+    """Whether a value can be a sub-protocol, or the end of one."""
+    return _TOKEN.fullmatch(value) is not None
 
 
 def carries_secret(subprotocol: str) -> bool:
