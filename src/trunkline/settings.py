@@ -101,6 +101,11 @@ class Settings:
         help="Host names, besides loopback ones and `host`, by which the gateway may be addressed.",
     )
 
+    probe_allowed_hosts: tuple[str, ...] = setting(
+        (),
+        help="Hosts of private networks that the console's auth matrix may probe; public ones always may be.",
+    )
+
     tls: str = setting(
         "off",
         help="`local` serves TLS with a certificate of an own local authority; `files` uses your certificate.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -10,7 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from trunkline.policy.registry import KEY_PREFIX, GatewayKey, GatewayRules, Scope
+from trunkline.policy.keys import new_key as make_key
+from trunkline.policy.registry import GatewayRules, Scope
 from trunkline.store import Configuration, Database, Vault
 
 
@@ -28,17 +28,7 @@ async def administration(data_dir: Path, default: str = "default") -> AsyncItera
 
 async def new_key(configuration: Configuration, gateway: str = "default", **changes: Any) -> tuple[str, str]:
     """Make a gateway key; return its value and its id."""
-    value = KEY_PREFIX + secrets.token_hex(24)
-    fields = {
-        "id": f"key_{secrets.token_hex(6)}",
-        "gateway": gateway,
-        "name": "test",
-        "digest": hashlib.sha256(value.encode()).digest(),
-        "hint": value[-4:],
-        "scopes": frozenset({Scope.RUN}),
-        "models": (),
-        "created_at": time.time(),
-    }
-    key = GatewayKey(**{**fields, **changes})
+    terms = {"scopes": [Scope.RUN], "models": (), "expires_at": None, **changes}
+    value, key = make_key(secrets.token_hex(40), gateway=gateway, name="test", now=time.time(), **terms)
     await configuration.add_key(key)
     return value, key.id

@@ -1,4 +1,4 @@
-"""Behind a Cloudflare AI Gateway, as emulated: faulty as reported, and without the fault. No browser ever shows a key."""
+"""Behind a Cloudflare AI Gateway, as emulated: faulty as reported, and without the fault. No page shows a key."""
 
 from __future__ import annotations
 

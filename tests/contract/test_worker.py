@@ -106,7 +106,9 @@ def test_a_model_file_that_is_not_there_is_named() -> None:
 
 def test_loading_the_models_leaves_nothing_in_the_users_home(tmp_path: Path) -> None:
     """One of their libraries reports to its maker, and writes an identity there, unless it is told not to."""
-    load = "import pathlib, sys; from trunkline.local.engines import Engines; Engines(pathlib.Path(sys.argv[1])).close()"
+    load = (
+        "import pathlib, sys\nfrom trunkline.local.engines import Engines\nEngines(pathlib.Path(sys.argv[1])).close()"
+    )
     command = [sys.executable, "-c", load, str(default_data_dir() / "models")]
     environment = {**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     environment.pop("ORT_DISABLE_TELEMETRY", None)

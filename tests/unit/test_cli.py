@@ -130,3 +130,60 @@ def test_help_loads_no_server_and_no_model_library(arguments: tuple[str, ...]) -
     )
     result = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
     assert result.stdout.endswith("loaded: []\n")
+
+
+def test_a_gateway_is_set_up_from_the_command_line_and_no_secret_is_listed(tmp_path: Path) -> None:
+    def run(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "trunkline", *arguments, "--data-dir", str(tmp_path)]
+        environment = {**os.environ, "PROVIDER_KEY": "sk-provider-0123456789", "CF_TOKEN": "Bearer cf-0123456789"}
+        return subprocess.run(command, input=given, capture_output=True, text=True, check=False, env=environment)
+
+    assert run("gateways", "create", "team", "--stored-key-wins", "--origins", "https://app.example").returncode == 0
+    made = run("keys", "create", "app", "--gateway", "team", "--models", "gpt-*", "--expires", "30d")
+    key = made.stdout.strip()
+    assert key.startswith("tlk_")
+    assert key not in made.stderr
+    assert "--authenticated" not in made.stderr
+    assert run("vault", "set", "openai", "--gateway", "team", "--from", "PROVIDER_KEY").returncode == 0
+    assert "rotated" in run("vault", "set", "openai", "--gateway", "team", given="sk-second-0123456789\n").stderr
+    chain = ("gateways", "via", "groq", "--account", "a", "--gateway-id", "g", "--token-from", "CF_TOKEN")
+    assert run(*chain).returncode == 0
+    listed = [run(*command).stdout for command in (("gateways", "list"), ("keys", "list"), ("vault", "list"))]
+    for words, page in zip(("the stored key wins", "gpt-*", "6789"), listed, strict=True):
+        assert words in " ".join(page.split())
+    for secret in (key, "sk-provider", "sk-second", "cf-0123"):
+        assert secret not in "".join(listed)
+    assert run(*chain, "--off").returncode == 0
+    assert run("gateways", "delete", "team", "--yes").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("keys", "create", "--expires", "soon"), "30d"),
+        (("keys", "create", "--expires", "2020-01-01"), "has passed"),
+        (("keys", "create", "--gateway", "nowhere"), "gateways create nowhere"),
+        (("keys", "revoke", "key_nothing"), "keys list"),
+        (("vault", "set", "nobody"), "docs/providers.md"),
+        (("vault", "set", "openai", "--alias", "a b"), "--alias"),
+        (("vault", "set", "openai", "--from", "NO_SUCH_VARIABLE"), "NO_SUCH_VARIABLE is not set"),
+        (("vault", "set", "openai"), "No openai key"),
+        (("vault", "remove", "openai"), "holds no key"),
+        (("gateways", "create", "a/b"), "letters"),
+        (("gateways", "set", "default"), "Nothing to change"),
+        (("gateways", "set", "default", "--origins", "app.example"), "no origin"),
+        (("gateways", "delete", "default", "--yes"), "always there"),
+        (("gateways", "via", "openai"), "--account and --gateway-id"),
+        (("gateways", "via", "openai", "--url", "http://far.example/v1"), "use https"),
+        (("gateways", "via", "local", "--url", "https://far.example/v1"), "this machine"),
+        (("gateways", "via", "openai", "--off"), "directly already"),
+    ],
+)
+def test_an_administrators_mistake_is_one_line_that_says_what_to_do(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    command = [sys.executable, "-m", "trunkline", *arguments, "--data-dir", str(tmp_path)]
+    done = subprocess.run(command, input="", capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import trunkline
-from trunkline.cli import gateways, keys, local, models, serve, settings, vault
+from trunkline.cli import gateways, keys, local, models, probe, reproduce, serve, settings, vault
 from trunkline.cli.output import complain
 from trunkline.errors import TrunklineError
 
@@ -21,6 +21,8 @@ application = typer.Typer(
 )
 application.command("serve")(serve.command())
 application.command("local")(local.local)
+application.command("probe")(probe.probe)
+application.command("reproduce")(reproduce.reproduce)
 application.add_typer(keys.application, name="keys")
 application.add_typer(vault.application, name="vault")
 application.add_typer(gateways.application, name="gateways")

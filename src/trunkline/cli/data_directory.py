@@ -11,7 +11,7 @@ from trunkline import settings
 
 DataDirOption = Annotated[
     Path | None,
-    typer.Option("--data-dir", metavar="PATH", help="Where the models are kept; by default where `serve` looks."),
+    typer.Option("--data-dir", metavar="PATH", help="The data directory; by default the one that `serve` uses."),
 ]
 
 

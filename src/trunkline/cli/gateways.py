@@ -90,8 +90,14 @@ def list_(data_dir: DataDirOption = None) -> None:
     """List the gateways and their switches."""
     chosen = chosen_settings(data_dir)
     table = Table("gateway", "path", "switches", box=None, pad_edge=False)
-    for rules in with_configuration(chosen, lambda configuration: configuration.gateways()):
-        table.add_row(rules.id, f"/v1/{chosen.account}/{rules.id}/", _words(rules))
+    _, registry = with_configuration(chosen, lambda configuration: configuration.load())
+    for rules in sorted(registry.gateways.values(), key=lambda one: one.id):
+        chained = [
+            f"{provider} through {urlsplit(via.base_url).netloc}"
+            for (owner, provider), via in registry.vias.items()
+            if owner == rules.id
+        ]
+        table.add_row(rules.id, f"/v1/{chosen.account}/{rules.id}/", ", ".join([_words(rules), *chained]))
     out.print(table)
 
 
@@ -123,7 +129,7 @@ def via(
         typer.Option("--token-from", metavar="VARIABLE", help="Variable that holds the token of that gateway."),
     ] = None,
     realtime_key: Annotated[
-        str, typer.Option(help="Where the key goes on a WebSocket: auto finds out; header; subprotocol.")
+        str, typer.Option(help="Where the key goes on a WebSocket there: header, subprotocol or query; auto finds out.")
     ] = "auto",
     off: Annotated[bool, typer.Option("--off", help="Reach the provider directly again.")] = False,
     data_dir: DataDirOption = None,
@@ -140,7 +146,7 @@ def via(
             raise SettingsError("Name the other gateway: --account and --gateway-id, or --url.")
         url = f"{_CLOUDFLARE}/{account}/{gateway_id}"
     chain = check_via(
-        {"base_url": url, "token": ask("token", token) if token else "", "realtime_key": realtime_key}, "via"
+        slug, {"base_url": url, "token": ask("token", token) if token else "", "realtime_key": realtime_key}, "via"
     )
     with_configuration(chosen, lambda configuration: configuration.set_via(owner, slug, chain))
     err.print(f"Gateway {owner} reaches {slug} through {urlsplit(url).netloc}.", markup=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import time
@@ -16,11 +15,11 @@ from trunkline.cli.configuration import chosen_settings, with_configuration
 from trunkline.cli.data_directory import DataDirOption
 from trunkline.cli.output import day, err, out
 from trunkline.errors import SettingsError
-from trunkline.policy.registry import KEY_PREFIX, GatewayKey, Scope
+from trunkline.policy.keys import ID_DIGITS, VALUE_DIGITS, new_key
+from trunkline.policy.registry import Scope
 
 application = typer.Typer(help="Make, list and revoke gateway keys.", no_args_is_help=True)
 
-_SECRET_BYTES: Final = 24
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION: Final = re.compile(r"(\d{1,6})([smhdw])")
 
@@ -45,16 +44,13 @@ def create(
     """Make a key. It is printed once, on standard output, and kept only as a digest."""
     chosen = chosen_settings(data_dir)
     now = time.time()
-    value = KEY_PREFIX + secrets.token_hex(_SECRET_BYTES)
-    key = GatewayKey(
-        id=f"key_{secrets.token_hex(6)}",
+    value, key = new_key(
+        secrets.token_hex((VALUE_DIGITS + ID_DIGITS) // 2),
         gateway=gateway or chosen.gateway,
-        name=name[:200],
-        digest=hashlib.sha256(value.encode()).digest(),
-        hint=value[-4:],
-        scopes=frozenset(scope or [Scope.RUN]),
-        models=tuple(part.strip() for part in models.split(",") if part.strip()),
-        created_at=now,
+        name=name,
+        scopes=scope or [],
+        models=[part.strip() for part in models.split(",") if part.strip()],
+        now=now,
         expires_at=None if expires is None else _end(expires, now),
     )
     with_configuration(chosen, lambda configuration: configuration.add_key(key))

@@ -108,7 +108,7 @@ def provider_from(data: Mapping[str, Any], where: str) -> Provider:
         raise SettingsError(f"{where}: credential_slots needs at least one place for a key.")
     _check_headers(provider, where)
     if provider.via is not None:
-        via = check_via(msgspec.structs.asdict(provider.via), f"{where}.via")
+        via = check_via(provider.slug, msgspec.structs.asdict(provider.via), f"{where}.via")
         provider = msgspec.structs.replace(provider, via=via)
     socket = provider.socket
     if socket is not None and not socket.credential_slots:
@@ -129,8 +129,10 @@ def _check_headers(provider: Provider, where: str) -> None:
             raise SettingsError(f"{where}: headers.{name} is where the key goes; set it as api_key.")
 
 
-def check_via(data: Mapping[str, Any], where: str) -> Via:
+def check_via(slug: str, data: Mapping[str, Any], where: str) -> Via:
     """Check what is said of a gateway in front of a provider. Raises `SettingsError` naming the field at fault."""
+    if slug == "local":
+        raise SettingsError(f"{where}: the local models run on this machine, behind no other gateway.")
     try:
         via = msgspec.convert(data, Via)
     except msgspec.ValidationError as error:

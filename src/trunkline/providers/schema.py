@@ -14,14 +14,15 @@ class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One place in which a provider takes a credential.
 
     ``name`` is a header in lower case, a sub-protocol prefix, or a query parameter. ``scheme`` is the word before the
-    value in a header; an empty one matches any that a caller sends. A value that begins with ``except_prefix`` is
-    understood here but does not stay: it goes into the provider's first slot.
+    value in a header; an empty one matches any that a caller sends. A value that begins with ``except_prefix``, or
+    without ``only_prefix``, is understood here but does not stay: it goes into the provider's first slot.
     """
 
     kind: Literal["header", "subprotocol", "query"]
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9._-]+$")]
     scheme: str = ""
     except_prefix: str = ""
+    only_prefix: str = ""
 
     def __str__(self) -> str:
         match self.kind:

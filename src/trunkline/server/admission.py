@@ -308,7 +308,7 @@ def sits_in(candidate: Candidate, slot: Slot) -> bool:
     """Whether a key was sent in a provider's own slot, scheme included, and may stay there."""
     if slot.except_prefix and candidate.value.startswith(slot.except_prefix):
         return False
-    return _is_in_place(candidate, slot)
+    return candidate.value.startswith(slot.only_prefix) and _is_in_place(candidate, slot)
 
 
 def _is_in_place(candidate: Candidate, slot: Slot) -> bool:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import Body, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 import trunkline
 from trunkline.credentials import tail
-from trunkline.errors import ForbiddenOrigin, GatewayError, MalformedRequest
+from trunkline.errors import GatewayError, MalformedRequest
 from trunkline.providers import Provider
+from trunkline.server.administration import create_administration_routes
+from trunkline.server.console_access import head_of_request, require_console, session_of
 from trunkline.server.direct import DirectCall, mint
 from trunkline.server.gateway import Gateway
+from trunkline.server.probing import create_probe_routes
 from trunkline.server.sessions import ConsoleSession
-from trunkline.wire.head import Head, Transport
-
-# A page of another site cannot send this header without a CORS preflight, which the console's API never grants.
-CONSOLE_HEADER = b"x-trunkline-console"
 
 
 class KeyState(BaseModel):
@@ -129,10 +129,18 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
         content = {"error": {"message": error.message, "type": error.type, "code": error.reason}}
         return JSONResponse(content, status_code=error.status)
 
+    @api.exception_handler(RequestValidationError)
+    async def complain(request: Request, error: Exception) -> JSONResponse:
+        """Say which field is wrong and how, and never what was in it: it may be a key."""
+        assert isinstance(error, RequestValidationError)
+        faults = [f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in error.errors()]
+        content = {"message": "; ".join(faults), "type": "invalid_request_error", "code": "invalid_request"}
+        return JSONResponse({"error": content}, status_code=422)
+
     @api.get("/api/config")
     async def config(request: Request) -> ConfigView:
         """Describe the gateway and its providers."""
-        session = _session(request) or gateway.sessions.fresh()
+        session = session_of(gateway, request) or gateway.sessions.fresh()
         settings = gateway.settings
         status = gateway.worker.status
         return ConfigView(
@@ -154,13 +162,13 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
     @api.get("/api/session")
     async def session(request: Request) -> SessionView:
         """Return this browser's settings."""
-        return _session_view(_session(request) or gateway.sessions.fresh())
+        return _session_view(session_of(gateway, request) or gateway.sessions.fresh())
 
     @api.put("/api/session")
     async def change_session(request: Request, change: Annotated[SessionChange, Body()]) -> JSONResponse:
         """Change this browser's settings; the first change opens a session."""
-        _require_console(request)
-        found = _session(request)
+        require_console(gateway, request)
+        found = session_of(gateway, request)
         changed = found or gateway.sessions.fresh()
         _apply(change, changed)
         response = JSONResponse(_session_view(changed).model_dump())
@@ -171,7 +179,7 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
     @api.delete("/api/session")
     async def end_session(request: Request) -> JSONResponse:
         """Forget this browser's settings and keys."""
-        _require_console(request)
+        require_console(gateway, request)
         response = JSONResponse(_session_view(gateway.sessions.fresh()).model_dump())
         response.headers["set-cookie"] = gateway.sessions.close(request.headers.get("cookie"))
         return response
@@ -179,8 +187,11 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
     @api.post("/api/direct")
     async def direct(request: Request, wanted: DirectRequest) -> DirectCall:
         """Mint a short-lived secret with which this browser can dial the provider itself."""
-        _require_console(request)
-        return await mint(gateway, _head(request), wanted.provider, wanted.model)
+        require_console(gateway, request)
+        return await mint(gateway, head_of_request(request), wanted.provider, wanted.model)
+
+    api.include_router(create_administration_routes(gateway))
+    api.include_router(create_probe_routes(gateway))
 
     @api.api_route("/api/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     async def unknown(path: str) -> JSONResponse:
@@ -188,17 +199,6 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
             "error": {"message": f"There is no /api/{path}.", "type": "invalid_request_error", "code": "not_found"}
         }
         return JSONResponse(content, status_code=404)
-
-    def _session(request: Request) -> ConsoleSession | None:
-        head = _head(request)
-        gateway.origins.check_host(head)
-        return gateway.sessions.find(head)
-
-    def _require_console(request: Request) -> None:
-        head = _head(request)
-        gateway.origins.check_host(head)
-        if head.header(CONSOLE_HEADER) is None or not gateway.origins.same_origin(head):
-            raise ForbiddenOrigin("Only a page of this gateway's own console may do that.")
 
     def _provider_view(provider: Provider, session: ConsoleSession) -> ProviderView:
         own = session.provider_keys.get(provider.slug)
@@ -216,16 +216,6 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
         )
 
     return api
-
-
-def _head(request: Request) -> Head:
-    return Head(
-        Transport.HTTP,
-        request.method,
-        request.url.path,
-        request.url.query,
-        [(name.lower(), value) for name, value in request.scope["headers"]],
-    )
 
 
 def _session_view(session: ConsoleSession) -> SessionView:

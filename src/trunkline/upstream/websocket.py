@@ -207,6 +207,7 @@ class _Listener(WSListener):
         self._fragments: list[bytes] = []
         self._fragments_size = 0
         self._fragment_type: Any = None
+        self._farewell: asyncio.Task[None] | None = None
 
     async def next(self) -> Text | Binary | Closed:
         while not self._messages:
@@ -240,7 +241,7 @@ class _Listener(WSListener):
             transport.disconnect()
             return
         if kind == WSMsgType.CONTINUATION:
-            if self._collect(frame.get_payload_as_bytes(), transport) and frame.fin:
+            if self._collect(frame.get_payload_as_bytes()) and frame.fin:
                 payload, self._fragments, self._fragments_size = b"".join(self._fragments), [], 0
                 self._deliver(self._fragment_type, payload)
         elif kind in (WSMsgType.TEXT, WSMsgType.BINARY):
@@ -249,12 +250,13 @@ class _Listener(WSListener):
             else:
                 self._fragment_type = kind
                 self._fragments, self._fragments_size = [], 0
-                self._collect(frame.get_payload_as_bytes(), transport)
+                self._collect(frame.get_payload_as_bytes())
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._finish(ABNORMAL, "")
         self._can_write.set()
         self.closed.set()
+        self._farewell = asyncio.get_running_loop().create_task(_take_note(transport))
 
     def pause_writing(self) -> None:
         self._can_write.clear()
@@ -262,18 +264,25 @@ class _Listener(WSListener):
     def resume_writing(self) -> None:
         self._can_write.set()
 
-    def _collect(self, fragment: bytes, transport: WSTransport) -> bool:
+    def _collect(self, fragment: bytes) -> bool:
         """Keep a fragment; end the connection instead when its message grows too large."""
         self._fragments.append(fragment)
         self._fragments_size += len(fragment)
-        if self._fragments_size <= self._max_message:
-            return True
-        self._fragments = []
+        if self._fragments_size > self._max_message:
+            self._fragments = []
+            self._cut_off()
+            return False
+        return True
+
+    def _cut_off(self) -> None:
         self._finish(ABNORMAL, "")
-        transport.disconnect(graceful=False)
-        return False
+        if self.transport is not None:
+            self.transport.disconnect(graceful=False)
 
     def _deliver(self, kind: Any, payload: bytes) -> None:
+        if len(payload) > self._max_message:  # picows objects to the frame, and then hands it over all the same
+            self._cut_off()
+            return
         message = Text(payload.decode("utf-8", "replace")) if kind == WSMsgType.TEXT else Binary(payload)
         self._messages.append((len(payload), message))
         self._buffered += len(payload)
@@ -290,6 +299,12 @@ class _Listener(WSListener):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+async def _take_note(transport: WSTransport) -> None:
+    """Learn of the error that ended a connection, if one did: asyncio complains of errors that nobody looks at."""
+    with suppress(Exception):
+        await transport.wait_disconnected()
 
 
 def _code(code: WSCloseCode | int) -> int:

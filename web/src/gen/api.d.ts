@@ -72,10 +72,172 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/gateways": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Gateways
+         * @description List the gateways that the caller may look at.
+         */
+        get: operations["gateways_api_gateways_get"];
+        put?: never;
+        /**
+         * Create Gateway
+         * @description Make a gateway: the gateway token alone may.
+         */
+        post: operations["create_gateway_api_gateways_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateways/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete Gateway
+         * @description Delete a gateway with its keys and stored provider keys.
+         */
+        delete: operations["delete_gateway_api_gateways__name__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Gateway
+         * @description Set switches of a gateway.
+         */
+        patch: operations["change_gateway_api_gateways__name__patch"];
+        trace?: never;
+    };
+    "/api/gateways/{name}/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Keys
+         * @description List a gateway's keys, newest first.
+         */
+        get: operations["keys_api_gateways__name__keys_get"];
+        put?: never;
+        /**
+         * Create Key
+         * @description Make a key. Its value is in this answer and nowhere else.
+         */
+        post: operations["create_key_api_gateways__name__keys_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateways/{name}/keys/{key_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Revoke Key
+         * @description Revoke a key: it opens nothing from now on, and open realtime sessions end.
+         */
+        delete: operations["revoke_key_api_gateways__name__keys__key_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateways/{name}/stored-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Stored Keys
+         * @description List the provider keys that a gateway keeps.
+         */
+        get: operations["stored_keys_api_gateways__name__stored_keys_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateways/{name}/stored-keys/{provider}/{alias}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Store Key
+         * @description Store a provider key, or rotate it: it counts at once.
+         */
+        put: operations["store_key_api_gateways__name__stored_keys__provider___alias__put"];
+        post?: never;
+        /**
+         * Forget Key
+         * @description Remove a provider key.
+         */
+        delete: operations["forget_key_api_gateways__name__stored_keys__provider___alias__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/probe": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Run Probe
+         * @description Run the auth matrix; the answer is one JSON object a line. Closing the connection ends the run.
+         */
+        post: operations["run_probe_api_probe_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * ClientSecretMode
+         * @description Who answers a request for a client secret: the gateway with one of its own, or the provider.
+         * @enum {string}
+         */
+        ClientSecretMode: "brokered" | "relay";
         /**
          * ConfigView
          * @description What the gateway is and offers.
@@ -119,6 +281,34 @@ export interface components {
             /** Model */
             model: string;
         };
+        /**
+         * GatewayChange
+         * @description Switches to set; what is absent stays, or for a new gateway is the default.
+         */
+        GatewayChange: {
+            /** Authenticated */
+            authenticated?: boolean | null;
+            /** Stored Key Wins */
+            stored_key_wins?: boolean | null;
+            client_secrets?: components["schemas"]["ClientSecretMode"] | null;
+            /** Allowed Origins */
+            allowed_origins?: string[] | null;
+        };
+        /**
+         * GatewayView
+         * @description A gateway and its switches.
+         */
+        GatewayView: {
+            /** Id */
+            id: string;
+            /** Authenticated */
+            authenticated: boolean;
+            /** Stored Key Wins */
+            stored_key_wins: boolean;
+            client_secrets: components["schemas"]["ClientSecretMode"];
+            /** Allowed Origins */
+            allowed_origins: string[];
+        };
         /** HTTPValidationError */
         HTTPValidationError: {
             /** Detail */
@@ -133,6 +323,35 @@ export interface components {
             set: boolean;
             /** Tail */
             tail: string | null;
+        };
+        /**
+         * KeyView
+         * @description A gateway key, without its value. Times are Unix seconds.
+         */
+        KeyView: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Gateway */
+            gateway: string;
+            /** Hint */
+            hint: string;
+            /** Scopes */
+            scopes: components["schemas"]["Scope"][];
+            /** Models */
+            models: string[];
+            /** Created At */
+            created_at: number;
+            /** Expires At */
+            expires_at: number | null;
+            /** Revoked At */
+            revoked_at: number | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "active" | "revoked" | "expired";
         };
         /**
          * LocalView
@@ -150,6 +369,276 @@ export interface components {
             demo: boolean;
             /** Detail */
             detail: string;
+        };
+        /**
+         * MadeKey
+         * @description A gateway key that was just made: ``value`` is shown this once.
+         */
+        MadeKey: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            /** Gateway */
+            gateway: string;
+            /** Hint */
+            hint: string;
+            /** Scopes */
+            scopes: components["schemas"]["Scope"][];
+            /** Models */
+            models: string[];
+            /** Created At */
+            created_at: number;
+            /** Expires At */
+            expires_at: number | null;
+            /** Revoked At */
+            revoked_at: number | null;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "active" | "revoked" | "expired";
+            /** Value */
+            value: string;
+        };
+        /**
+         * NewGateway
+         * @description A gateway to make.
+         */
+        NewGateway: {
+            /** Authenticated */
+            authenticated?: boolean | null;
+            /** Stored Key Wins */
+            stored_key_wins?: boolean | null;
+            client_secrets?: components["schemas"]["ClientSecretMode"] | null;
+            /** Allowed Origins */
+            allowed_origins?: string[] | null;
+            /** Id */
+            id: string;
+        };
+        /**
+         * NewKey
+         * @description A gateway key to make. ``models`` are names or patterns such as ``gpt-4o*``; none means all.
+         */
+        NewKey: {
+            /**
+             * Name
+             * @default unnamed
+             */
+            name: string;
+            /**
+             * Scopes
+             * @default [
+             *       "run"
+             *     ]
+             */
+            scopes: components["schemas"]["Scope"][];
+            /**
+             * Models
+             * @default []
+             */
+            models: string[];
+            /** Expires At */
+            expires_at?: number | null;
+        };
+        /**
+         * NewStoredKey
+         * @description A provider key to store, or to put in the place of the one that is there.
+         */
+        NewStoredKey: {
+            /** Key */
+            key: string;
+        };
+        /**
+         * ProbeCell
+         * @description One line for each cell, as it is done.
+         */
+        ProbeCell: {
+            /**
+             * Type
+             * @default cell
+             * @constant
+             */
+            type: "cell";
+            /** Row */
+            row: string;
+            /** Way */
+            way: string;
+            /**
+             * Verdict
+             * @enum {string}
+             */
+            verdict: "accepted" | "refused" | "unclear" | "unreachable" | "skipped" | "not applicable";
+            /** Milliseconds */
+            milliseconds: number | null;
+            /** Status */
+            status: number | null;
+            /** Close Code */
+            close_code: number | null;
+            /** First Frame */
+            first_frame: string;
+            /** Request */
+            request: string;
+            /** Why */
+            why: string;
+        };
+        /**
+         * ProbeColumn
+         * @description A column of the table: a transport.
+         */
+        ProbeColumn: {
+            /** Way */
+            way: string;
+            /** Title */
+            title: string;
+        };
+        /**
+         * ProbeFailed
+         * @description The last line of a run that could not go on.
+         */
+        ProbeFailed: {
+            /**
+             * Type
+             * @default failed
+             * @constant
+             */
+            type: "failed";
+            /** Message */
+            message: string;
+        };
+        /**
+         * ProbeLines
+         * @description One of these stands on each line of the answer.
+         */
+        ProbeLines: {
+            /** Line */
+            line: components["schemas"]["ProbePlan"] | components["schemas"]["ProbeCell"] | components["schemas"]["ProbeReport"] | components["schemas"]["ProbeFailed"];
+        };
+        /**
+         * ProbePlan
+         * @description The first line: the empty table.
+         */
+        ProbePlan: {
+            /**
+             * Type
+             * @default plan
+             * @constant
+             */
+            type: "plan";
+            /** Target */
+            target: string;
+            /** Provider */
+            provider: string;
+            /** Rows */
+            rows: components["schemas"]["ProbeRow"][];
+            /** Columns */
+            columns: components["schemas"]["ProbeColumn"][];
+            /** Cells */
+            cells: number;
+        };
+        /**
+         * ProbeReport
+         * @description The last line: what the run came to.
+         */
+        ProbeReport: {
+            /**
+             * Type
+             * @default report
+             * @constant
+             */
+            type: "report";
+            /** Controls Hold */
+            controls_hold: boolean;
+            /** Control Faults */
+            control_faults: string[];
+            /** Same Everywhere */
+            same_everywhere: boolean | null;
+            /** Conclusion */
+            conclusion: string;
+            /** Explanations */
+            explanations: string[];
+            /** Left Out */
+            left_out: string[];
+            /** Differing */
+            differing: {
+                [key: string]: string;
+            }[];
+            reports: components["schemas"]["ProbeReports"];
+        };
+        /**
+         * ProbeReports
+         * @description The whole run in formats to keep.
+         */
+        ProbeReports: {
+            /** Markdown */
+            markdown: string;
+            /** Json */
+            json: string;
+            /** Junit */
+            junit: string;
+            /** Html */
+            html: string;
+        };
+        /**
+         * ProbeRequest
+         * @description What to probe. ``target`` is a URL; null means this gateway.
+         *
+         *     ``use_session_keys`` takes the keys that this browser's session keeps where none are given here.
+         */
+        ProbeRequest: {
+            /** Target */
+            target?: string | null;
+            /**
+             * Provider
+             * @default openai
+             */
+            provider: string;
+            /**
+             * Model
+             * @default
+             */
+            model: string;
+            /**
+             * Realtime Model
+             * @default
+             */
+            realtime_model: string;
+            /**
+             * Provider Key
+             * @default
+             */
+            provider_key: string;
+            /**
+             * Gateway Key
+             * @default
+             */
+            gateway_key: string;
+            /**
+             * Use Session Keys
+             * @default true
+             */
+            use_session_keys: boolean;
+            /**
+             * Allow Billable
+             * @default false
+             */
+            allow_billable: boolean;
+        };
+        /**
+         * ProbeRow
+         * @description A row of the table: what is shown where, and by which clients. ``control``: it must be refused.
+         */
+        ProbeRow: {
+            /** Name */
+            name: string;
+            /** Shows */
+            shows: string;
+            /** Label */
+            label: string;
+            /** Client */
+            client: string;
+            /** Control */
+            control: boolean;
         };
         /**
          * ProviderKeyState
@@ -182,6 +671,12 @@ export interface components {
             needs_key: boolean;
             key: components["schemas"]["ProviderKeyState"];
         };
+        /**
+         * Scope
+         * @description What a gateway key may do. None includes another.
+         * @enum {string}
+         */
+        Scope: "run" | "read" | "edit";
         /**
          * SessionChange
          * @description Fields to change; an absent one stays. A secret of null or blank is removed; an empty model means none chosen.
@@ -228,6 +723,20 @@ export interface components {
                 [key: string]: components["schemas"]["KeyState"];
             };
             gateway_token: components["schemas"]["KeyState"];
+        };
+        /**
+         * StoredKeyView
+         * @description A provider key in the vault, by its last characters.
+         */
+        StoredKeyView: {
+            /** Provider */
+            provider: string;
+            /** Alias */
+            alias: string;
+            /** Hint */
+            hint: string;
+            /** Changed At */
+            changed_at: number;
         };
         /** ValidationError */
         ValidationError: {
@@ -364,6 +873,353 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DirectCall"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    gateways_api_gateways_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayView"][];
+                };
+            };
+        };
+    };
+    create_gateway_api_gateways_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewGateway"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    delete_gateway_api_gateways__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    change_gateway_api_gateways__name__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GatewayChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    keys_api_gateways__name__keys_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyView"][];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    create_key_api_gateways__name__keys_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewKey"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MadeKey"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    revoke_key_api_gateways__name__keys__key_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    stored_keys_api_gateways__name__stored_keys_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredKeyView"][];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    store_key_api_gateways__name__stored_keys__provider___alias__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                provider: string;
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewStoredKey"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredKeyView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    forget_key_api_gateways__name__stored_keys__provider___alias__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                provider: string;
+                alias: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    run_probe_api_probe_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProbeRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": components["schemas"]["ProbeLines"];
                 };
             };
             /** @description Validation Error */

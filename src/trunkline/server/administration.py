@@ -1,0 +1,293 @@
+"""The gateways' set-up over HTTP: what the commands do, for keys with the scopes 'read' and 'edit' and for the console.
+
+The key is shown in any place in which the data plane takes one. A key bounds what it may look at and change to its own
+gateway; the gateway token opens all of them.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from trunkline import credentials
+from trunkline.credentials import Caller, tail
+from trunkline.errors import GatewayError, MalformedRequest, NotPermitted, SettingsError, Unauthorized, UnknownGateway
+from trunkline.policy.keys import ID_DIGITS, VALUE_DIGITS, new_key
+from trunkline.policy.registry import DEFAULT_ALIAS, ClientSecretMode, GatewayKey, GatewayRules, Scope
+from trunkline.server.console_access import head_of_request, session_of
+from trunkline.server.gateway import Gateway
+from trunkline.store import Configuration
+
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+_Alias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+_Secret = Annotated[str, Field(min_length=1, max_length=8192, pattern=r"^[\x21-\x7e]+$")]
+_Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/?#\s]+)$", max_length=300)]
+_Texts = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=200)]
+
+
+class GatewayView(BaseModel):
+    """A gateway and its switches."""
+
+    id: str
+    authenticated: bool
+    stored_key_wins: bool
+    client_secrets: ClientSecretMode
+    allowed_origins: list[str]
+
+
+class GatewayChange(BaseModel):
+    """Switches to set; what is absent stays, or for a new gateway is the default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    authenticated: bool | None = None
+    stored_key_wins: bool | None = None
+    client_secrets: ClientSecretMode | None = None
+    allowed_origins: Annotated[list[_Origin], Field(max_length=200)] | None = None
+
+
+class NewGateway(GatewayChange):
+    """A gateway to make."""
+
+    id: _Name
+
+
+class KeyView(BaseModel):
+    """A gateway key, without its value. Times are Unix seconds."""
+
+    id: str
+    name: str
+    gateway: str
+    hint: str
+    scopes: list[Scope]
+    models: list[str]
+    created_at: float
+    expires_at: float | None
+    revoked_at: float | None
+    state: Literal["active", "revoked", "expired"]
+
+
+class NewKey(BaseModel):
+    """A gateway key to make. ``models`` are names or patterns such as ``gpt-4o*``; none means all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(max_length=200)] = "unnamed"
+    scopes: list[Scope] = [Scope.RUN]
+    models: _Texts = []
+    expires_at: float | None = None
+
+
+class MadeKey(KeyView):
+    """A gateway key that was just made: ``value`` is shown this once."""
+
+    value: str
+
+
+class StoredKeyView(BaseModel):
+    """A provider key in the vault, by its last characters."""
+
+    provider: str
+    alias: str
+    hint: str
+    changed_at: float
+
+
+class NewStoredKey(BaseModel):
+    """A provider key to store, or to put in the place of the one that is there."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    key: _Secret
+
+
+def create_administration_routes(gateway: Gateway) -> APIRouter:
+    """Return the routes below ``/api/gateways``."""
+    routes = APIRouter(prefix="/api/gateways", tags=["administration"])
+
+    @routes.get("")
+    async def gateways(request: Request) -> list[GatewayView]:
+        """List the gateways that the caller may look at."""
+        caller = _caller(gateway, request, "read", None)
+        known = await _configuration(gateway).gateways()
+        return [_gateway_view(rules) for rules in known if caller.gateway in (None, rules.id)]
+
+    @routes.post("", status_code=201)
+    async def create_gateway(request: Request, wanted: NewGateway) -> GatewayView:
+        """Make a gateway: the gateway token alone may."""
+        if _caller(gateway, request, "edit", None).gateway is not None:
+            raise NotPermitted("A gateway key is for its own gateway; the gateway token makes others.")
+        rules = GatewayRules(wanted.id, **_changes(wanted))
+        await _done(gateway, _configuration(gateway).create_gateway(rules))
+        return _gateway_view(rules)
+
+    @routes.patch("/{name}")
+    async def change_gateway(request: Request, name: _Name, wanted: GatewayChange) -> GatewayView:
+        """Set switches of a gateway."""
+        _caller(gateway, request, "edit", name)
+        return _gateway_view(await _done(gateway, _configuration(gateway).change_gateway(name, **_changes(wanted))))
+
+    @routes.delete("/{name}", status_code=204)
+    async def delete_gateway(request: Request, name: _Name) -> None:
+        """Delete a gateway with its keys and stored provider keys."""
+        _caller(gateway, request, "edit", name)
+        await _done(gateway, _configuration(gateway).delete_gateway(name))
+
+    @routes.get("/{name}/keys")
+    async def keys(request: Request, name: _Name) -> list[KeyView]:
+        """List a gateway's keys, newest first."""
+        _caller(gateway, request, "read", name)
+        return [KeyView(**_key_fields(key)) for key in await _configuration(gateway).keys(name)]
+
+    @routes.post("/{name}/keys", status_code=201)
+    async def create_key(request: Request, name: _Name, wanted: Annotated[NewKey, Body()]) -> MadeKey:
+        """Make a key. Its value is in this answer and nowhere else."""
+        caller = _caller(gateway, request, "edit", name)
+        _within(caller, wanted)
+        value, key = new_key(
+            secrets.token_hex((VALUE_DIGITS + ID_DIGITS) // 2),
+            gateway=name,
+            name=wanted.name,
+            scopes=wanted.scopes,
+            models=wanted.models,
+            now=time.time(),
+            expires_at=wanted.expires_at,
+        )
+        await _done(gateway, _configuration(gateway).add_key(key))
+        return MadeKey(value=value, **_key_fields(key))
+
+    @routes.delete("/{name}/keys/{key_id}")
+    async def revoke_key(request: Request, name: _Name, key_id: str) -> KeyView:
+        """Revoke a key: it opens nothing from now on, and open realtime sessions end."""
+        _caller(gateway, request, "edit", name)
+        if all(key.id != key_id for key in await _configuration(gateway).keys(name)):
+            raise MalformedRequest(f"Gateway {name!r} has no key {key_id[:64]!r}.")
+        return KeyView(**_key_fields(await _done(gateway, _configuration(gateway).revoke_key(key_id))))
+
+    @routes.get("/{name}/stored-keys")
+    async def stored_keys(request: Request, name: _Name) -> list[StoredKeyView]:
+        """List the provider keys that a gateway keeps."""
+        _caller(gateway, request, "read", name)
+        return [
+            StoredKeyView(provider=key.provider, alias=key.alias, hint=key.hint, changed_at=key.changed_at)
+            for key in await _configuration(gateway).stored_keys(name)
+        ]
+
+    @routes.put("/{name}/stored-keys/{provider}/{alias}")
+    async def store_key(
+        request: Request, name: _Name, provider: str, wanted: NewStoredKey, alias: _Alias = DEFAULT_ALIAS
+    ) -> StoredKeyView:
+        """Store a provider key, or rotate it: it counts at once."""
+        _caller(gateway, request, "edit", name)
+        slug = _provider(gateway, provider)
+        hint = tail(wanted.key)
+        await _done(gateway, _configuration(gateway).store_key(name, slug, alias, wanted.key, hint))
+        return StoredKeyView(provider=slug, alias=alias, hint=hint, changed_at=time.time())
+
+    @routes.delete("/{name}/stored-keys/{provider}/{alias}", status_code=204)
+    async def forget_key(request: Request, name: _Name, provider: str, alias: _Alias) -> None:
+        """Remove a provider key."""
+        _caller(gateway, request, "edit", name)
+        await _done(gateway, _configuration(gateway).forget_key(name, _provider(gateway, provider), alias))
+
+    return routes
+
+
+def _caller(gateway: Gateway, request: Request, act: Literal["read", "edit"], name: str | None) -> Caller:
+    """Return who asks. Raises the `GatewayError` that refuses them for this act on this gateway."""
+    head = head_of_request(request)
+    gateway.origins.check(head)
+    if name is not None and gateway.registry.rules(name) is None:
+        raise UnknownGateway(f"There is no gateway {name!r} here.")
+    session = session_of(gateway, request) if gateway.origins.same_origin(head) else None
+    known = gateway.registry.recognise(session.gateway_token) if session and session.gateway_token else None
+    found = credentials.read(head, gateway.registry.recognise, known=known)
+    if isinstance(found, GatewayError):
+        raise found
+    caller = found.caller
+    if caller is None:
+        rules = gateway.registry.rules(gateway.settings.gateway)
+        if rules is None or rules.authenticated:
+            raise found.unauthenticated()
+        return _AT_THE_MACHINE
+    if caller.refusal:
+        raise Unauthorized(f"The gateway refused this request: its key {caller.refusal}.")
+    if act not in caller.scopes:
+        raise NotPermitted(f"The gateway refused this request: its key lacks the scope {act!r}.")
+    if name is not None and caller.gateway not in (None, name):
+        raise NotPermitted("The gateway refused this request: its key belongs to another gateway.")
+    return caller
+
+
+# A gateway that is open trusts whoever is at its machine: they could run the commands as well.
+_AT_THE_MACHINE = Caller("console", "the person at this machine")
+
+
+def _within(caller: Caller, wanted: NewKey) -> None:
+    """Raise `NotPermitted` when a key would make another that may do more than itself."""
+    if not {scope.value for scope in wanted.scopes} <= caller.scopes:
+        raise NotPermitted("A key makes no key with scopes that it lacks itself.")
+    if caller.models and not set(wanted.models or ["*"]) <= set(caller.models):
+        raise NotPermitted("A key for some models makes keys for those models only.")
+    if caller.expires_at is not None and (wanted.expires_at is None or wanted.expires_at > caller.expires_at):
+        raise NotPermitted("A key makes no key that outlives it.")
+
+
+async def _done(gateway: Gateway, change: Any) -> Any:
+    """Carry a change out and see it at once. Raises `MalformedRequest` with the store's reason for refusing it."""
+    try:
+        result = await change
+    except SettingsError as error:
+        raise MalformedRequest(str(error)) from error
+    await gateway.registry.refresh()
+    return result
+
+
+def _configuration(gateway: Gateway) -> Configuration:
+    assert gateway.registry.configuration is not None
+    return gateway.registry.configuration
+
+
+def _provider(gateway: Gateway, name: str) -> str:
+    provider = gateway.catalogue.find(name)
+    if provider is None:
+        raise MalformedRequest(f"There is no provider {name[:64]!r}; docs/providers.md lists them.")
+    return provider.slug
+
+
+def _changes(wanted: GatewayChange) -> dict[str, Any]:
+    given = {name: value for name, value in wanted.model_dump(exclude={"id"}).items() if value is not None}
+    if "allowed_origins" in given:
+        origins: Sequence[str] = given["allowed_origins"]
+        given["allowed_origins"] = tuple(origin.lower() for origin in origins)
+    return given
+
+
+def _gateway_view(rules: GatewayRules) -> GatewayView:
+    return GatewayView(
+        id=rules.id,
+        authenticated=rules.authenticated,
+        stored_key_wins=rules.stored_key_wins,
+        client_secrets=rules.client_secrets,
+        allowed_origins=list(rules.allowed_origins),
+    )
+
+
+def _key_fields(key: GatewayKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "gateway": key.gateway,
+        "hint": key.hint,
+        "scopes": sorted(key.scopes, key=lambda scope: scope.value),
+        "models": list(key.models),
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
+        "state": key.state(time.time()),
+    }

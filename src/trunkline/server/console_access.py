@@ -1,0 +1,54 @@
+"""Who may use the console's API: pages of this gateway, and for what an administrator alone may do, theirs."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from trunkline.errors import ForbiddenOrigin, NotPermitted
+from trunkline.server.gateway import Gateway
+from trunkline.server.sessions import ConsoleSession
+from trunkline.wire.head import Head, Transport
+
+# A page of another site cannot send this header without a CORS preflight, which the console's API never grants.
+CONSOLE_HEADER = b"x-trunkline-console"
+
+
+def head_of_request(request: Request) -> Head:
+    """Return the head of a request to the API."""
+    return Head(
+        Transport.HTTP,
+        request.method,
+        request.url.path,
+        request.url.query,
+        [(name.lower(), value) for name, value in request.scope["headers"]],
+    )
+
+
+def session_of(gateway: Gateway, request: Request) -> ConsoleSession | None:
+    """Return the session of the browser that asks. Raises `ForbiddenOrigin` for a host that is not this gateway's."""
+    head = head_of_request(request)
+    gateway.origins.check_host(head)
+    return gateway.sessions.find(head)
+
+
+def require_console(gateway: Gateway, request: Request) -> None:
+    """Raise `ForbiddenOrigin` unless a page of the console itself asks."""
+    head = head_of_request(request)
+    gateway.origins.check_host(head)
+    if head.header(CONSOLE_HEADER) is None or not gateway.origins.same_origin(head):
+        raise ForbiddenOrigin("Only a page of this gateway's own console may do that.")
+
+
+def require_administrator(gateway: Gateway, session: ConsoleSession) -> None:
+    """Raise `NotPermitted` unless the session shows the gateway's token or a key with the scope 'edit'.
+
+    An open gateway trusts whoever is at its machine.
+    """
+    rules = gateway.registry.rules(gateway.settings.gateway)
+    if rules is None or not rules.authenticated:
+        return
+    caller = gateway.registry.recognise(session.gateway_token) if session.gateway_token else None
+    if caller is None or caller.refusal or "edit" not in caller.scopes:
+        raise NotPermitted(
+            "This gateway is authenticated: type its token, or a gateway key with the scope 'edit', into the settings."
+        )
