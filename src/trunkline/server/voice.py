@@ -181,7 +181,7 @@ class _Call:
         model = head.query_value("model")
         admission.check_models([model] if model else [])
         self._admission = admission
-        self._watch_expiry(admission)
+        self._watch_expiry()
         calls = await gateway.outgoing_calls(head, admission)
         if calls[0].cascade:
             self._brain = Brain(gateway, head, admission, self._say)
@@ -190,10 +190,16 @@ class _Call:
         upstream, self._heard_already = await dial_first_taken(gateway, admission, calls)
         return upstream
 
-    def _watch_expiry(self, admission: Admission) -> None:
-        if admission.caller is not None and admission.caller.expires_at is not None:
-            remaining = admission.caller.expires_at - time.time()
-            self._alarm = asyncio.get_running_loop().call_later(max(remaining, 0), self.end_if_dead)
+    def _watch_expiry(self) -> None:
+        """End the session when its key expires; the loop's clock is another and may ring early, so it is set again."""
+        caller = self._admission.caller if self._admission is not None else None
+        if caller is None or caller.expires_at is None:
+            return
+        remaining = caller.expires_at - time.time()
+        if remaining > 0:
+            self._alarm = asyncio.get_running_loop().call_later(remaining, self._watch_expiry)
+        else:
+            self.end_if_dead()
 
     def _check(self, event: Event) -> None:
         """Raise `NotPermitted` when a frame gives the session a model its opener may not use."""
