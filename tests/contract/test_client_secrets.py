@@ -135,6 +135,27 @@ def test_the_key_its_maker_brought_goes_upstream_and_a_restart_keeps_both() -> N
     run(main())
 
 
+def test_a_key_typed_into_the_console_opens_a_session_and_stays_out_of_the_database() -> None:
+    async def main() -> None:
+        with data_directory() as data_dir:
+            async with (
+                upstream_of(credentials_seen) as origin,
+                gateway(data_dir=data_dir, **openai_at(origin)) as address,
+                httpx.AsyncClient() as client,
+            ):
+                own = {"origin": address.http, "x-trunkline-console": "1"}
+                typed = {"provider": "openai", "provider_key": "sk-typed-0123456789"}
+                assert (await client.put(f"{address.http}/api/session", json=typed, headers=own)).is_success
+                made = await mint(client, address, session(), origin=address.http)
+                protocols = ("realtime", f"openai-insecure-api-key.{made['value']}")
+                async with dial(address, BASE, *protocols) as socket:
+                    assert json.loads(await socket.recv())[0] == "Bearer sk-typed-0123456789"
+            async with administration(data_dir) as admin:
+                assert await admin.secrets() == {}
+
+    run(main())
+
+
 # What bounds it
 
 
@@ -203,6 +224,47 @@ def test_a_secret_is_for_its_model_alone() -> None:
             async with dial(address, f"{BASE}?model=o3", "realtime", f"openai-insecure-api-key.{secret}") as socket:
                 error, code = await refusal_of(socket)
             assert (error["code"], code) == ("not_permitted", 4003)
+
+    run(main())
+
+
+def test_a_session_opened_for_one_model_may_choose_what_writes_down_its_speech() -> None:
+    """OpenAI's clients name a transcription model in their first frame."""
+
+    async def main() -> None:
+        async with (
+            upstream_of(echo) as origin,
+            gateway(**openai_at(origin, api_key="sk-stored")) as address,
+            httpx.AsyncClient() as client,
+        ):
+            secret = (await mint(client, address, session()))["value"]
+            async with dial(address, BASE, "realtime", f"openai-insecure-api-key.{secret}") as socket:
+                heard = {"transcription": {"model": "whisper-1"}}
+                fine = json.dumps({"type": "session.update", "session": {"audio": {"input": heard}}})
+                await socket.send(fine)
+                assert await socket.recv() == fine
+                await socket.send('{"type": "session.update", "session": {"model": "o3"}}')
+                error, code = await refusal_of(socket)
+            assert (error["code"], code) == ("not_permitted", 4003)
+
+    run(main())
+
+
+def test_a_secret_may_no_more_than_the_key_that_made_it() -> None:
+    async def main() -> None:
+        upstream = Recorder()
+        with data_directory() as data_dir:
+            async with administration(data_dir) as admin, raw_server(upstream) as origin:
+                key, _ = await new_key(admin, models=("gpt-4o*",))
+                async with (
+                    gateway(data_dir=data_dir, **openai_at(origin, api_key="sk-stored")) as address,
+                    httpx.AsyncClient() as client,
+                ):
+                    unbound = await mint(client, address, {}, authorization=f"Bearer {key}")
+                    bearer = {"authorization": f"Bearer {unbound['value']}", **JSON}
+                    url = f"{address.http}{BASE}/chat/completions"
+                    for body, status in ((b'{"model": "gpt-4o-mini"}', 200), (b'{"model": "o3"}', 403)):
+                        assert (await client.post(url, content=body, headers=bearer)).status_code == status
 
     run(main())
 

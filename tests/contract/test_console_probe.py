@@ -12,7 +12,7 @@ import pytest
 from tests.contract.administration import administration, new_key
 from tests.contract.conftest import STRICT_KEY
 from tests.contract.raw_server import raw_server
-from tests.contract.test_dataplane import silent
+from tests.contract.test_dataplane import Recorder, silent
 from tests.running import Address, data_directory, gateway, run
 from trunkline.policy.registry import Scope
 
@@ -118,7 +118,6 @@ def test_a_host_that_the_operator_vouches_for_is_reached(strict_upstream: Addres
         ({"target": "nonsense"}, "http"),
         ({"target": "https://user:secret@host.example/v1"}, "may have no user"),
         ({"provider": "nobody"}, "nobody"),
-        ({"provider_key": "two words"}, "no key has"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused_before_anything_is_asked(wanted: dict[str, str], words: str) -> None:
@@ -128,6 +127,37 @@ def test_a_request_that_makes_no_sense_is_refused_before_anything_is_asked(wante
             assert answer.status_code == 400
             assert words in answer.json()["error"]["message"]
             assert "secret" not in answer.text
+
+    run(main())
+
+
+def test_a_key_that_no_header_can_carry_is_refused_without_being_shown() -> None:
+    async def main() -> None:
+        async with gateway() as address, httpx.AsyncClient() as client:
+            wanted = {"provider_key": "two words"}
+            answer = await client.post(f"{address.http}/api/probe", json=wanted, headers=page(address))
+            assert answer.status_code == 422
+            assert "provider_key" in answer.json()["error"]["message"]
+            assert "two words" not in answer.text
+
+    run(main())
+
+
+def test_the_sessions_keys_are_sent_to_no_other_host() -> None:
+    async def main() -> None:
+        upstream = Recorder()
+        async with (
+            raw_server(upstream) as origin,
+            gateway(probe_allowed_hosts=("127.0.0.1",), gateway_token=TOKEN) as address,
+            httpx.AsyncClient() as client,
+        ):
+            await signed_in(client, address, gateway_token=TOKEN, provider="openai", provider_key="sk-typed-0123456789")
+            target = f"http://{origin.host}:{origin.port}/v1"
+            _, *cells, _ = await probed(client, address, target=target)
+        assert [cell for cell in cells if cell["verdict"] == "skipped"]
+        sent = str(upstream.requests)
+        assert "sk-typed" not in sent
+        assert TOKEN not in sent
 
     run(main())
 

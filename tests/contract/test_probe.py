@@ -23,6 +23,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from tests.contract.conftest import STRICT_KEY
+from tests.contract.raw_server import answering, raw_server
 from tests.running import Address, gateway, run
 from trunkline import probe
 from trunkline.credentials.matrix import PRESENTATIONS, Way
@@ -392,6 +393,40 @@ def test_text_of_a_server_cannot_move_a_terminal() -> None:
         assert all(one.why.isprintable() and one.first_frame.isprintable() for one in report.cells)
         for text in (as_json(report), as_markdown(report), as_junit(report), as_html(report)):
             assert text.encode()
+
+    run(main())
+
+
+UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"\x00" * 5000,
+        b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        b"HTTP/1.1 999 Odd\r\n\r\n",
+        b"HTTP/1.1 520 Unknown\r\ncontent-length: 2\r\n\r\n{}",
+        b"HTTP/1.1 401 \xff\xfe\r\nx: \xc3\xa9\xff\r\ncontent-length: 3\r\n\r\n\xff\xfe\xfd",
+        "HTTP/1.1 401 No\r\nlocation: https://\u4e2d\r\ncontent-length: 0\r\n\r\n".encode(),
+        b"HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: {\n\n\n",
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 50_000,
+        UPGRADED + b"\r\n",
+        UPGRADED + b"sec-websocket-accept: wrong\r\n\r\n",
+    ],
+    ids=range(13),
+)
+def test_whatever_a_server_sends_is_a_verdict(garbage: bytes) -> None:
+    async def main() -> None:
+        async with raw_server(answering(garbage, then_close=True)) as origin:
+            report = await probe.run(target(f"http://{origin}/v1"), KEYS, rows=["nothing"], seconds=2)
+        seen = {one.verdict for one in report.cells if one.verdict.is_observation}
+        assert seen <= {UNCLEAR, UNREACHABLE, REFUSED}
+        assert report.is_complete
+        assert as_junit(report).encode()
 
     run(main())
 

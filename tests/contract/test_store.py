@@ -133,7 +133,8 @@ def test_a_deleted_gateway_takes_its_keys_with_it(tmp_path: Path) -> None:
 def test_a_client_secret_survives_with_its_counts_until_it_expires(tmp_path: Path) -> None:
     async def main() -> None:
         now = time.time()
-        lasting = ClientSecret("sec_1", "default", "openai", "m", now + 60, {"type": "realtime"}, 2, 0.5, "sk-own")
+        terms = {"session": {"type": "realtime"}, "max_uses": 2, "spend_cap": 0.5, "provider_key": "sk-own"}
+        lasting = ClientSecret("sec_1", "default", "openai", "m", now + 60, **terms)
         over = ClientSecret("sec_2", "default", "openai", "m", now - 1)
         async with configuration(tmp_path) as opened:
             await opened.keep_secret(b"1" * 32, lasting)

@@ -76,22 +76,26 @@ def test_trap_a_model_named_twice_is_judged_by_both() -> None:
 @pytest.mark.parametrize(
     ("frame", "models"),
     [
-        ({"type": "session.update", "session": {"model": "dear"}}, ["dear"]),
-        ({"type": "session.update", "session": {"audio": {"input": {"transcription": {"model": "dear"}}}}}, ["dear"]),
-        ({"type": "response.create", "response": {"model": "dear"}}, ["dear"]),
-        ({"setup": {"model": "models/gemini-live"}}, ["gemini-live"]),
+        ({"type": "session.update", "session": {"model": "dear"}}, [("dear", False)]),
+        (
+            {"type": "session.update", "session": {"audio": {"input": {"transcription": {"model": "dear"}}}}},
+            [("dear", True)],
+        ),
+        ({"session": {"input_audio_transcription": {"model": "dear"}}}, [("dear", True)]),
+        ({"type": "response.create", "response": {"model": "dear"}}, [("dear", False)]),
+        ({"setup": {"model": "models/gemini-live"}}, [("gemini-live", False)]),
         ({"type": "conversation.item.create", "item": {"content": [{"text": 'say "model"'}]}}, []),
         ({"type": "session.update", "session": {"tools": [{"parameters": {"properties": {"model": {}}}}]}}, []),
         ({"type": "input_audio_buffer.append", "audio": "AAAA"}, []),
     ],
 )
-def test_a_realtime_frame_names_its_models(frame: dict[str, object], models: list[str]) -> None:
+def test_a_realtime_frame_names_its_models(frame: dict[str, object], models: list[tuple[str, bool]]) -> None:
     assert models_in_frame(json.dumps(frame)) == models
 
 
 def test_trap_a_model_is_found_behind_escapes_and_repetition() -> None:
-    assert models_in_frame('{"session": {"\\u006dodel": "dear"}}') == ["dear"]
-    assert models_in_frame('{"session": {"model": "dear"}, "session": {}}') == ["dear"]
+    assert models_in_frame('{"session": {"\\u006dodel": "dear"}}') == [("dear", False)]
+    assert models_in_frame('{"session": {"model": "dear"}, "session": {}}') == [("dear", False)]
 
 
 @given(st.text())

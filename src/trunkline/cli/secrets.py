@@ -30,7 +30,7 @@ def ask(what: str, variable: str | None) -> str:
         value = getpass.getpass(f"{what}: ")
     else:
         value = sys.stdin.read()
-    value = value.strip()
+    value = value.strip().removeprefix("Bearer ").strip()
     if not value:
         raise SettingsError(f"No {what} was given.")
     if not value.isascii() or not value.isprintable() or " " in value:

@@ -27,9 +27,9 @@ class Caller:
     """Somebody the gateway knows, by one of its own keys.
 
     ``kind`` says by what: ``gateway_token``, ``gateway_key`` or ``client_secret``; ``id`` by which one. ``gateway``,
-    ``provider`` and ``models`` (patterns) bound what it opens; None and empty bound nothing. ``scopes`` are the acts it
-    may do. ``refusal`` completes
-    "The gateway key ..." when the key counts no more: it is still recognised, so that it goes nowhere else.
+    ``provider`` and ``models`` (patterns) bound what it opens, ``model`` what it converses with; None and empty bound
+    nothing. ``scopes`` are the acts it may do. ``refusal`` completes "The gateway key ..." when the key counts no more:
+    it is still recognised, so that it goes nowhere else.
     """
 
     kind: str
@@ -38,6 +38,7 @@ class Caller:
     gateway: str | None = None
     provider: str | None = None
     models: tuple[str, ...] = ()
+    model: str = ""
     scopes: frozenset[str] = frozenset({"run", "read", "edit"})
     expires_at: float | None = None
     refusal: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -16,15 +16,16 @@ LONGEST_SECONDS: Final = 7200
 OLDER_SECONDS: Final = 60
 
 # What `grant` writes down; the rest has columns or is counted.
-_GRANTED: Final = ("provider", "model", "session", "max_uses", "spend_cap", "alias", "parent")
+_GRANTED: Final = ("provider", "model", "models", "session", "max_uses", "spend_cap", "alias", "parent")
 
 
 @dataclass(slots=True)
 class ClientSecret:
     """One client secret: what it opens, and what has been made of it so far.
 
-    It is good for one gateway and provider, for ``model`` only when that is set, ``max_uses`` exchanges (0: any
-    number) and until ``spend_cap`` US dollars are spent (None: no cap). ``session`` are the settings with which a
+    It is good for one gateway and provider, for ``model`` only when that is set, for what fits the patterns ``models``
+    of the key it was made with (none: any), ``max_uses`` exchanges (0: any number) and until ``spend_cap`` US dollars
+    are spent (None: no cap). ``session`` are the settings with which a
     realtime session begins. ``provider_key`` is the key its maker brought, if they brought one; otherwise the stored
     key ``alias`` is used. ``parent`` is the id of the gateway key it was made with: it dies with that key.
     """
@@ -34,6 +35,7 @@ class ClientSecret:
     provider: str
     model: str
     expires_at: float
+    models: Sequence[str] = ()
     session: Mapping[str, Any] | None = None
     max_uses: int = 0
     spend_cap: float | None = None
@@ -68,4 +70,6 @@ class ClientSecret:
         cls, grant: Mapping[str, Any], *, id: str, gateway: str, expires_at: float, provider_key: str
     ) -> ClientSecret:
         """Return the secret that a grant describes, with nothing counted yet."""
-        return cls(id=id, gateway=gateway, expires_at=expires_at, provider_key=provider_key, **grant)
+        made = cls(id=id, gateway=gateway, expires_at=expires_at, provider_key=provider_key, **grant)
+        made.models = tuple(made.models)  # JSON has lists only
+        return made

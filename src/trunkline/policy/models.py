@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 # Where a path itself names the model: Gemini, Bedrock, Workers AI and Baseten.
 _IN_PATH: Final = (
@@ -21,6 +21,7 @@ _IN_PATH: Final = (
 _MULTIPART_MODEL: Final = re.compile(rb'name="?model"?[^\r\n]*(?:\r\n[^\r\n]+)*\r\n\r\n([^\r\n]{0,200})', re.IGNORECASE)
 # What a person writes into these is not the gateway's to read.
 _NOT_SETTINGS: Final = frozenset({"item", "metadata"})
+_TRANSCRIPTION: Final = frozenset({"transcription", "input_audio_transcription"})
 _DEEPEST: Final = 8
 
 
@@ -47,14 +48,21 @@ def models_in_request(provider: str, rest: str, content_type: str, body: bytes) 
     return named
 
 
-def models_in_frame(text: str) -> list[str]:
+class NamedModel(NamedTuple):
+    """A model that a frame names; ``transcribes`` says that it writes down what was spoken, beside the conversation."""
+
+    name: str
+    transcribes: bool
+
+
+def models_in_frame(text: str) -> list[NamedModel]:
     """Return every model that a client's realtime frame names.
 
     A session may be given another model, or one to transcribe with, after it was opened.
     """
     if '"model"' not in text and "\\u" not in text:
         return []
-    return list(_within(_members(text), 0))
+    return list(_within(_members(text), transcribes=False, depth=0))
 
 
 def _members(document: bytes | str) -> list[tuple[str, Any]]:
@@ -70,9 +78,9 @@ class _Members(list[tuple[str, Any]]):
     """A JSON object that keeps repeated names."""
 
 
-def _within(members: list[tuple[str, Any]], depth: int) -> Iterator[str]:
+def _within(members: list[tuple[str, Any]], *, transcribes: bool, depth: int) -> Iterator[NamedModel]:
     for name, value in members:
         if name == "model" and isinstance(value, str):
-            yield value.removeprefix("models/")
+            yield NamedModel(value.removeprefix("models/"), transcribes)
         elif isinstance(value, _Members) and name not in _NOT_SETTINGS and depth < _DEEPEST:
-            yield from _within(value, depth + 1)
+            yield from _within(value, transcribes=transcribes or name in _TRANSCRIPTION, depth=depth + 1)

@@ -28,13 +28,15 @@ _CLOSE_SECONDS: Final = 2.0
 class HttpAnswer:
     """An HTTP answer: its body as text, or of a stream the data of its first event.
 
-    ``cut_off`` says why the body ended before it should have, or nothing.
+    ``cut_off`` says why the body ended before it should have, or nothing. ``is_whole`` is false where it is longer than
+    what the probe reads.
     """
 
     status: int
     headers: Sequence[tuple[bytes, bytes]]
     body: str
     cut_off: str = ""
+    is_whole: bool = True
     milliseconds: float = 0.0
 
     def header(self, name: bytes) -> str:
@@ -76,31 +78,39 @@ async def _ask_http(
     try:
         async with asyncio.timeout_at(deadline):
             response = await pool.send(request)
-        body, cut_off = await _body(response, deadline)
-        return HttpAnswer(response.status, response.headers, body, cut_off, _since(started))
+        body = bytearray()
+        cut_off = await _read(response, body, deadline)
+        return HttpAnswer(
+            response.status,
+            response.headers,
+            body.decode("utf-8", "replace"),
+            cut_off,
+            len(body) < MOST_BYTES,
+            _since(started),
+        )
     finally:
         await pool.aclose()
 
 
-async def _body(response: Response, deadline: float) -> tuple[str, str]:
-    """Return the body, or of a stream its first event, and what cut it off."""
+async def _read(response: Response, body: bytearray, deadline: float) -> str:
+    """Read a body, or of a stream the data of its first event; return what cut it off, or nothing."""
     content_type = next((value for name, value in response.headers if name.lower() == b"content-type"), b"")
     stream = SseParser() if content_type.startswith(b"text/event-stream") else None
-    body = bytearray()
     try:
         async with asyncio.timeout_at(deadline):
             async for chunk in response:
                 piece = chunk[: MOST_BYTES - len(body)]
                 body += piece
                 if stream is not None and (events := stream.feed(piece)):
-                    return events[0].data, ""
+                    body[:] = events[0].data.encode()
+                    break
                 if len(body) >= MOST_BYTES:
                     break
     except TimeoutError:
-        return body.decode("utf-8", "replace"), "it stopped in the middle"
+        return "it stopped in the middle"
     except UpstreamError:
-        return body.decode("utf-8", "replace"), "it broke off in the middle"
-    return body.decode("utf-8", "replace"), ""
+        return "it broke off in the middle"
+    return ""
 
 
 async def _ask_socket(
@@ -131,7 +141,7 @@ async def _first_message(socket: UpstreamSocket, question: Question, started: fl
         close = first
     elif first is not None:
         frame = first.payload
-        if isinstance(first, Text) and is_error(first.payload):
+        if isinstance(first, Text) and _is_error(first.payload):
             close = await _close_of(socket)
     return SocketAnswer(
         frame,
@@ -161,7 +171,7 @@ async def _hang_up(socket: UpstreamSocket) -> None:
     socket.abort()
 
 
-def is_error(frame: str) -> bool:
+def _is_error(frame: str) -> bool:
     """Whether a text message is an ``error`` event."""
     try:
         event = json.loads(frame)

@@ -58,6 +58,7 @@ _AFTER_THE_KEY: Final = {
 _OF_CREDENTIALS: Final = re.compile(
     r"api[ _-]?key|authenti|authori[sz]|bearer|credential|forbidden|permission|provider_key", re.IGNORECASE
 )
+_NUMBER: Final = re.compile(r"[0-9]{1,6}")
 # OpenAI's own (3000), those seen of gateways, the protocol's "policy violation", and HTTP's numbers put into 4xxx.
 _CLOSED_FOR_THE_KEY: Final = frozenset({3000, 4001, 4003, 4401, 4403, 1008})
 
@@ -160,7 +161,7 @@ def complaint_in(answer: HttpAnswer) -> Complaint | None:
     found = _complaint_of(body)
     if found is None and answer.status >= 400 and (message := _text(body.get("message"))):
         found = Complaint(message=message)
-    if header.isascii() and header.isdigit():
+    if _NUMBER.fullmatch(header):
         return Complaint(number=int(header), message=found.message if found is not None else "")
     return found
 
@@ -188,14 +189,14 @@ def _read_success(answer: HttpAnswer, way: Way, complaint: Complaint | None) -> 
         return Reading(verdict, f"answered {answer.status}, and then {complaint}")
     if answer.cut_off:
         return Reading(Verdict.UNCLEAR, f"answered {answer.status}, but {answer.cut_off}")
-    if not answer.body.lstrip().startswith(("{", "[")):
+    if not _is_json(answer):
         return Reading(Verdict.UNCLEAR, f"answered {answer.status} with something that is not the API's JSON")
     return Reading(Verdict.ACCEPTED, f"answered {answer.status}")
 
 
 def _read_gateway_code(number: int, status: int, complaint: Complaint) -> Reading:
     known = _GATEWAY_CODES.get(number)
-    if known is not None:
+    if known is not None and status != 403:  # a caller who is known but may not, or a host or page that may not
         return Reading(known.verdict, f"the gateway answered {number}: {known.why}")
     verdict = Verdict.REFUSED if status in (401, 403) else Verdict.UNCLEAR
     return Reading(verdict, f"the gateway answered {number} ({status}): {complaint.message or 'without a word'}")
@@ -237,6 +238,16 @@ def _redirected(answer: HttpAnswer) -> str:
         host = None
     where = f" to {host}" if host else ""
     return f"answered {answer.status}, a redirect{where}; the probe follows none, since the key would go along"
+
+
+def _is_json(answer: HttpAnswer) -> bool:
+    """Whether a body is JSON, as far as it was read; a stream may have nothing to say but that it is done."""
+    if not answer.is_whole or answer.body == "[DONE]":
+        return answer.body.lstrip().startswith(("{", "["))
+    try:
+        return isinstance(json.loads(answer.body), dict | list)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _object(text: str) -> dict[str, Any]:

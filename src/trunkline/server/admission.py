@@ -17,7 +17,7 @@ from trunkline.errors import (
     UnknownProvider,
 )
 from trunkline.policy.client_secrets import ClientSecret
-from trunkline.policy.models import is_allowed
+from trunkline.policy.models import is_allowed, models_in_frame
 from trunkline.policy.registry import DEFAULT_ALIAS, GatewayRules
 from trunkline.providers import Catalogue, Provider, Slot, Via
 from trunkline.server.origins import Origins
@@ -60,19 +60,32 @@ class Admission:
     @property
     def is_restricted(self) -> bool:
         """Whether the caller may use some models only."""
-        return self.caller is not None and bool(self.caller.models)
+        return self.caller is not None and bool(self.caller.models or self.caller.model)
 
     def check_models(self, models: Sequence[str]) -> None:
-        """Raise `NotPermitted` unless the caller may use every one of these models."""
-        if self.caller is None:
-            return
+        """Raise `NotPermitted` unless the caller may use every one of these models for its conversation."""
         for model in models:
-            if not is_allowed(model, self.caller.models, self.provider.slug):
-                allowed = ", ".join(self.caller.models)
-                raise NotPermitted(
-                    f"The gateway refused this request: the {_words(self.caller)} is not good for the model"
-                    f" {model[:200]!r}. It is for: {allowed}."
-                )
+            self._check_model(model, is_conversation=True)
+
+    def check_frame(self, text: str) -> None:
+        """Raise `NotPermitted` when a realtime frame gives the session a model that its opener may not use.
+
+        Who opened it with a client secret for one model may still choose what writes down the speech.
+        """
+        for named in models_in_frame(text):
+            self._check_model(named.name, is_conversation=not named.transcribes)
+
+    def _check_model(self, model: str, *, is_conversation: bool) -> None:
+        caller = self.caller
+        if caller is None:
+            return
+        is_other = is_conversation and caller.model not in ("", model)
+        if is_other or not is_allowed(model, caller.models, self.provider.slug):
+            allowed = caller.model if is_other else ", ".join(caller.models)
+            raise NotPermitted(
+                f"The gateway refused this request: the {_words(caller)} is not good for the model {model[:200]!r}. It"
+                f" is for: {allowed}."
+            )
 
 
 class Doorkeeper:

@@ -43,14 +43,17 @@ class Broker:
         if self._writing:
             await asyncio.gather(*self._writing, return_exceptions=True)
 
-    async def mint(self, secret: ClientSecret, now: float) -> str:
-        """Keep a new client secret; return the value that opens it, which is kept nowhere."""
+    async def mint(self, secret: ClientSecret, now: float, *, in_memory: bool = False) -> str:
+        """Keep a new client secret; return the value that opens it, which is kept nowhere.
+
+        ``in_memory``: not beyond this process, because the key it holds was promised to stay there.
+        """
         self._drop_expired(now)
         if len(self._secrets) >= _MAX_SECRETS:
             raise TooManySecrets("Too many client secrets are open on this gateway.", retry_after=60)
         value = PREFIX + secrets.token_hex(24)
         digest = hashlib.sha256(value.encode()).digest()
-        if self._configuration is not None:
+        if self._configuration is not None and not in_memory:
             await self._configuration.keep_secret(digest, secret)
         self._add(digest, secret)
         return value
@@ -69,7 +72,8 @@ class Broker:
             id=secret.id,
             gateway=secret.gateway,
             provider=secret.provider,
-            models=(secret.model,) if secret.model else (),
+            models=tuple(secret.models),
+            model=secret.model,
             scopes=_SCOPES,
             refusal=refusal,
         )

@@ -25,7 +25,6 @@ from trunkline.policy.client_secrets import (
     ClientSecret,
 )
 from trunkline.policy.cost import price_is_known
-from trunkline.policy.models import models_in_frame
 from trunkline.policy.registry import ClientSecretMode
 from trunkline.realtime.dialect import session_to_ga
 from trunkline.server.admission import Admission
@@ -95,7 +94,8 @@ async def mint(
     model = session.pop("model", "")
     if not isinstance(model, str):
         raise MalformedRequest("session.model is the name of a model, as text.")
-    admission.check_models([name for name in (model, *models_in_frame(json.dumps(session))) if name])
+    admission.check_models([model] if model else [])
+    admission.check_frame(json.dumps(session))
     _check_cap(asked.trunkline, admission, model)
     now = time.time()
     secret = ClientSecret(
@@ -103,6 +103,7 @@ async def mint(
         gateway=admission.gateway,
         provider=admission.provider.slug,
         model=model,
+        models=admission.caller.models if admission.caller is not None else (),
         expires_at=float(int(now) + _lifetime(asked, surface)),
         session=session if len(session) > 1 else None,  # more than its type
         max_uses=asked.trunkline.uses,
@@ -111,7 +112,9 @@ async def mint(
         alias=admission.alias,
         parent=admission.caller.id if admission.caller is not None else "",
     )
-    value = await broker.mint(secret, now)
+    # What is typed into the console stays in this process.
+    typed = admission.key is not None and admission.key.source == "session"
+    value = await broker.mint(secret, now, in_memory=typed)
     return json.dumps(
         _answer(surface, value, secret, asked.session, _terms(settings, head, admission, secret))
     ).encode()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import StreamingResponse
@@ -25,13 +25,17 @@ from trunkline.server.sessions import ConsoleSession
 from trunkline.settings import Settings
 
 _Text = Annotated[str, Field(max_length=2048)]
-_Secret = Annotated[str, Field(max_length=8192)]
+_Secret = Annotated[str, Field(max_length=8192, pattern=r"^[\x21-\x7e]*$")]
+
+# Completes "there is no provider key; set".
+_WHERE: Final = "it in the settings, or type it here"
 
 
 class ProbeRequest(BaseModel):
     """What to probe. ``target`` is a URL; null means this gateway.
 
-    ``use_session_keys`` takes the keys that this browser's session keeps where none are given here.
+    ``use_session_keys`` takes the keys that this browser's session keeps, where none are given here and this gateway is
+    the target: they are sent to no other.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -239,10 +243,10 @@ def _line(model: BaseModel) -> str:
 
 def _keys(wanted: ProbeRequest, session: ConsoleSession, provider: str) -> probe.Keys:
     provider_key, gateway_key = wanted.provider_key, wanted.gateway_key
-    if wanted.use_session_keys:
+    if wanted.use_session_keys and wanted.target is None:
         provider_key = provider_key or session.provider_keys.get(provider, "")
         gateway_key = gateway_key or session.gateway_token
-    return probe.Keys(provider_key, gateway_key, "the provider key", "the gateway token")
+    return probe.Keys(provider_key, gateway_key, _WHERE, _WHERE)
 
 
 def _own_url(settings: Settings, session: ConsoleSession, server: tuple[str, int]) -> str:

@@ -12,7 +12,6 @@ import structlog
 
 from trunkline.errors import GatewayError, Unauthorized, UpgradeRequired
 from trunkline.policy.cost import cost_of_turn
-from trunkline.policy.models import models_in_frame
 from trunkline.realtime.events import (
     AskBrain,
     BrainSaid,
@@ -204,7 +203,7 @@ class _Call:
     def _check(self, event: Event) -> None:
         """Raise `NotPermitted` when a frame gives the session a model its opener may not use."""
         if isinstance(event, ClientText) and self._admission is not None and self._admission.is_restricted:
-            self._admission.check_models(models_in_frame(event.text))
+            self._admission.check_frame(event.text)
 
     def _charge(self, event: Event) -> None:
         """Charge a turn to the client secret that opened the session. Raises `SpendCapReached`."""

@@ -126,7 +126,10 @@ def _dial_failure(error: Exception, origin: Origin) -> UpstreamError:
         if answer is None or status is None:
             return UpstreamBroken(f"{origin} answered the WebSocket handshake with something that is not HTTP.")
         body = (error.raw_body or b"")[:_MAX_REFUSAL_BODY]
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (answer.headers or {}).items()]
+        headers = [
+            (name.encode("ascii"), value.encode("ascii", "surrogateescape"))  # as picows has decoded them
+            for name, value in (answer.headers or {}).items()
+        ]
         said = f": {words}" if (words := _printable(body)) else "."
         return UpstreamUpgradeRefused(
             f"{origin} refused the WebSocket with HTTP {int(status)}{said}",

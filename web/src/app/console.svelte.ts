@@ -1,4 +1,5 @@
 /** What this page knows of its gateway, kept fresh while the page is open; every view reads it from here. */
+import { dataPlanePath, voicePath, type ProviderAddress } from '../core/api/addresses';
 import {
   ApiFailure,
   ConsoleApi,
@@ -7,7 +8,6 @@ import {
   type SessionChange,
   type SessionView,
 } from '../core/api/console';
-import { gatewayVoicePath } from '../core/realtime/transport';
 
 export const api = new ConsoleApi();
 
@@ -90,22 +90,22 @@ class Console {
     return provider.needs_key ? 'missing' : 'not-needed';
   }
 
-  /** The path on the data plane that leads to `rest` of a provider's own API. */
-  dataPlane(slug: string, rest: string): string {
-    return `/v1/${[this.account, this.gateway, slug].map(encodeURIComponent).join('/')}/${rest}`;
+  /** Where a provider is on the data plane. */
+  address({ slug }: ProviderView): ProviderAddress {
+    return { account: this.account, gateway: this.gateway, provider: slug };
   }
 
   chatPath(provider: ProviderView): string | null {
-    return provider.chat_path === null ? null : this.dataPlane(provider.slug, provider.chat_path);
+    return provider.chat_path === null ? null : dataPlanePath(this.address(provider), provider.chat_path);
   }
 
   modelsPath(provider: ProviderView): string | null {
-    return provider.models_path === null ? null : this.dataPlane(provider.slug, provider.models_path);
+    return provider.models_path === null ? null : dataPlanePath(this.address(provider), provider.models_path);
   }
 
   /** The path, with its query, of a provider's voice through the gateway. */
-  voicePath(slug: string, model: string): string {
-    return gatewayVoicePath({ account: this.account, gateway: this.gateway, provider: slug, model });
+  voicePath(provider: ProviderView, model: string): string {
+    return voicePath(this.address(provider), model);
   }
 
   async #start(): Promise<void> {

@@ -13,6 +13,7 @@ const routes: Readonly<Record<string, Route>> = {
   '/': chat,
   '/chat': chat,
   '/voice': { name: 'voice', load: () => import('../pages/voice/VoicePage.svelte') },
+  '/probe': { name: 'probe', load: () => import('../pages/probe/ProbePage.svelte') },
   '/settings': { name: 'settings', load: () => import('../pages/settings/SettingsPage.svelte') },
 };
 

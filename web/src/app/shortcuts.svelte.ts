@@ -2,7 +2,13 @@
 import { preferences } from './preferences';
 
 const LONGEST_PAUSE_MS = 1200;
-const PLACES: Readonly<Record<string, string>> = { c: '/', v: '/voice', d: '/direct/', s: '/settings' };
+const PLACES: Readonly<Record<string, string>> = {
+  c: '/',
+  v: '/voice',
+  d: '/direct/',
+  p: '/probe',
+  s: '/settings',
+};
 
 class Shortcuts {
   enabled = $state(preferences.read('shortcuts'));

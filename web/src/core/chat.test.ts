@@ -174,7 +174,7 @@ describe('streamChat', () => {
       { type: 'error', error: { type: 'authentication_error', message: 'no key' } },
       'authentication_error',
     ],
-    Google: [[{ error: { code: 401, message: 'no key', status: 'UNAUTHENTICATED' } }], '401'],
+    Google: [[{ error: { code: 401, message: 'no key', status: 'UNAUTHENTICATED' } }], 'UNAUTHENTICATED'],
     Cloudflare: [{ success: false, error: [{ code: 2009, message: 'no key' }] }, '2009'],
     'a bare text': [{ error: 'no key' }, ''],
   } as const;

@@ -1,6 +1,7 @@
 /** Chat completions over `fetch`: one request in, a stream of what happened out. */
 
 import { asList, asNumber, asObject, asString, parseJson, type JsonObject } from './narrow';
+import { errorOf } from './refusal';
 import { readSse } from './sse';
 
 export interface ChatMessage {
@@ -219,21 +220,6 @@ async function refusal(response: Response): Promise<ChatFailure> {
     code,
     retryAfterSeconds: retryAfter(response.headers.get('retry-after')),
   });
-}
-
-/** Read the error objects of OpenAI, Anthropic, Google and Cloudflare. */
-function errorOf(body: unknown): { message: string | undefined; code: string } {
-  const answer = asObject(asList(body)?.[0] ?? body);
-  const entries = asList(answer?.['error']) ?? asList(answer?.['errors']);
-  const error = asObject(entries?.[0] ?? answer?.['error']) ?? answer;
-  const code = [error?.['code'], error?.['status'], error?.['type']]
-    .map(codeText)
-    .find((found) => found !== '');
-  return { message: asString(error?.['message']) ?? asString(answer?.['error']), code: code ?? '' };
-}
-
-function codeText(value: unknown): string {
-  return asString(value) ?? asNumber(value)?.toString() ?? '';
 }
 
 /** Seconds or an HTTP date (RFC 9110, section 10.2.3). */

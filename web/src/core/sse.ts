@@ -1,5 +1,7 @@
 /** Server-sent events, read as the HTML standard parses them, whatever borders the network cuts the text at. */
 
+import { readText } from './read-text';
+
 export interface SseEvent {
   /** `message` unless the stream named it. */
   event: string;
@@ -89,22 +91,7 @@ function lineEnd(text: string, from: number): number {
 
 /** Read a response body as events. Leaving the loop early cancels the body. */
 export async function* readSse(body: ReadableStream<Uint8Array>): AsyncGenerator<SseEvent> {
-  const reader = body.getReader();
-  const decoder = new TextDecoder();
   const parser = new SseParser();
-  let finished = false;
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      yield* parser.feed(decoder.decode(value, { stream: true }));
-    }
-    finished = true;
-    yield* parser.feed(decoder.decode());
-    yield* parser.end();
-  } finally {
-    // A body that failed rejects its cancellation with the same error; the caller has that error already.
-    if (!finished) await reader.cancel().catch(() => undefined);
-    reader.releaseLock();
-  }
+  for await (const text of readText(body)) yield* parser.feed(text);
+  yield* parser.end();
 }

@@ -583,7 +583,8 @@ export interface components {
          * ProbeRequest
          * @description What to probe. ``target`` is a URL; null means this gateway.
          *
-         *     ``use_session_keys`` takes the keys that this browser's session keeps where none are given here.
+         *     ``use_session_keys`` takes the keys that this browser's session keeps, where none are given here and this gateway is
+         *     the target: they are sent to no other.
          */
         ProbeRequest: {
             /** Target */

@@ -2,4 +2,5 @@
 import type { en } from './en';
 
 export type Catalogue = Widen<typeof en>;
-type Widen<T> = { readonly [Key in keyof T]: T[Key] extends string ? string : Widen<T[Key]> };
+/** The same places with any words in them. */
+export type Widen<T> = { readonly [Key in keyof T]: T[Key] extends string ? string : Widen<T[Key]> };

@@ -14,7 +14,12 @@ class Words {
 
   /** The catalogue to read from in a template: `words.t.chat.send`. */
   get t(): Catalogue {
-    return catalogues[this.language];
+    return this.of(catalogues);
+  }
+
+  /** Choose among the words that a page brings itself, so that they are loaded with it. */
+  of<Own>(own: Readonly<Record<Language, Own>>): Own {
+    return own[this.language];
   }
 
   choose(language: Language): void {

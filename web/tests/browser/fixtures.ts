@@ -11,8 +11,16 @@ const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-pra
 /** The key that the strict upstream in OpenAI's place wants. */
 export const KEY = 'sk-browser-test-0123456789abcdef';
 
+/** What callers of the guarded gateway show. */
+export const TOKEN = 'browser-test-token-0123456789abcdef';
+
 interface Servers {
+  /** In OpenAI's place: it wants `KEY`, and refuses what has none, a wrong one or two. */
+  upstream: Program;
+  /** It trusts whoever can reach it. */
   gateway: Program;
+  /** It wants `TOKEN`. */
+  guarded: Program;
 }
 
 interface Watched {
@@ -21,16 +29,28 @@ interface Watched {
 }
 
 export const test = base.extend<Watched, Servers>({
-  gateway: [
+  upstream: [
     async ({}, use) => {
       const upstream = await start(['local', '--port', '0'], { TRUNKLINE_LOCAL_KEY: KEY });
-      const gateway = await start(['serve', '--port', '0'], {
-        TRUNKLINE_PROVIDERS__OPENAI__BASE_URL: `${upstream.url}/v1`,
-      });
+      await use(upstream);
+      await upstream.stop();
+    },
+    { scope: 'worker', timeout: 120_000 },
+  ],
+  gateway: [
+    async ({ upstream }, use) => {
+      const gateway = await serve(upstream, { TRUNKLINE_PROBE_ALLOWED_HOSTS: '127.0.0.1' });
       await warmUp(gateway);
       await use(gateway);
       await gateway.stop();
-      await upstream.stop();
+    },
+    { scope: 'worker', timeout: 120_000 },
+  ],
+  guarded: [
+    async ({ upstream }, use) => {
+      const gateway = await serve(upstream, { TRUNKLINE_GATEWAY_TOKEN: TOKEN });
+      await use(gateway);
+      await gateway.stop();
     },
     { scope: 'worker', timeout: 120_000 },
   ],
@@ -49,6 +69,13 @@ export const test = base.extend<Watched, Servers>({
 });
 
 export { expect };
+
+function serve(upstream: Program, environment: Record<string, string>): Promise<Program> {
+  return start(['serve', '--port', '0'], {
+    TRUNKLINE_PROVIDERS__OPENAI__BASE_URL: `${upstream.url}/v1`,
+    ...environment,
+  });
+}
 
 /** Loads the local models, so that the first test waits no longer than the others. */
 async function warmUp(gateway: Program): Promise<void> {

@@ -2,6 +2,17 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 
 import { ApiFailure, ConsoleApi } from './console';
 
+const REQUEST = {
+  target: null,
+  provider: 'local',
+  model: '',
+  realtime_model: '',
+  provider_key: '',
+  gateway_key: '',
+  use_session_keys: true,
+  allow_billable: false,
+};
+
 function serve(response: () => Response): ReturnType<typeof vi.fn<typeof fetch>> {
   const served = vi.fn<typeof fetch>(async () => response());
   vi.stubGlobal('fetch', served);
@@ -27,7 +38,7 @@ describe('ConsoleApi', () => {
     await api.session();
     await api.changeSession({ model: 'local' });
     await api.endSession();
-    await api.direct('openai', 'gpt-realtime');
+    await api.direct('openai', 'gpt-realtime', new AbortController().signal);
     const calls = served.mock.calls.map(([url, init]) => {
       const marked = new Headers(init?.headers).get('x-trunkline-console');
       return `${init?.method} ${String(url)} ${marked}`;
@@ -67,6 +78,19 @@ describe('ConsoleApi', () => {
       throw new TypeError('failed to fetch');
     });
     expect(await failureOf(new ConsoleApi().session())).toMatchObject({ status: 0, code: 'unreachable' });
+  });
+
+  it('reads the lines of a probe, whatever else comes between them', async () => {
+    const lines = ['{"type":"plan","cells":2}', '{"type":"news"}', '', 'null', '{"type":"cell"}'];
+    const served = serve(() => new Response(lines.join('\n')));
+    const types: string[] = [];
+    const run = new ConsoleApi().probe(REQUEST, new AbortController().signal);
+    for await (const line of run) types.push(line.type);
+    expect(types).toEqual(['plan', 'cell']);
+    expect(new Headers(served.mock.calls[0]?.[1]?.headers).get('x-trunkline-console')).toBe('1');
+    serve(() => Response.json({ error: { message: 'private', code: 'not_permitted' } }, { status: 403 }));
+    const refused = new ConsoleApi().probe(REQUEST, new AbortController().signal);
+    expect(await failureOf(refused.next())).toMatchObject({ status: 403, message: 'private' });
   });
 
   it('leaves an aborted request to the one who aborted it', async () => {

@@ -12,7 +12,7 @@ import type {
   MicrophoneState,
 } from '../audio/port';
 import { VoiceController, type VoiceOptions } from './controller';
-import { MemoryTransport, type RealtimeTransport, type TransportClose } from './transport';
+import { MemoryTransport, TransportFailure, type TransportClose } from './transport';
 
 /** Sound in memory: a test plays the microphone and the speaker. */
 class MemoryAudio implements AudioPort {
@@ -84,15 +84,16 @@ class MemoryAudio implements AudioPort {
 class Stage {
   readonly audio = new MemoryAudio();
   readonly transports: MemoryTransport[] = [];
-  readonly refusals: (TransportClose | null)[] = [];
+  readonly refusals: (TransportClose | ApiFailure)[] = [];
   now = 0;
-  makeTransport = async (): Promise<RealtimeTransport> => {
-    const transport = new MemoryTransport(this.refusals.shift() ?? null);
-    this.transports.push(transport);
-    return transport;
-  };
   readonly voice = new VoiceController({
-    transport: () => this.makeTransport(),
+    transport: () => {
+      const refusal = this.refusals.shift();
+      const error = refusal instanceof ApiFailure || !refusal ? refusal : new TransportFailure(refusal);
+      const transport = new MemoryTransport(error ?? null);
+      this.transports.push(transport);
+      return transport;
+    },
     audio: this.audio,
     now: () => this.now,
   });
@@ -738,9 +739,7 @@ describe('a connection that fails', () => {
 
   it('tells the words of a refusal that comes instead of a connection', async () => {
     const stage = new Stage();
-    stage.makeTransport = async () => {
-      throw new ApiFailure(401, 'no_provider_key', 'There is no key.');
-    };
+    stage.refusals.push(new ApiFailure(401, 'no_provider_key', 'There is no key.'));
     await stage.connect();
     expect(stage.voice.snapshot).toMatchObject({
       status: 'failed',
@@ -750,11 +749,25 @@ describe('a connection that fails', () => {
 
   it('is unreachable where nothing answers', async () => {
     const stage = new Stage();
-    stage.makeTransport = async () => {
-      throw new ApiFailure(0, 'unreachable', 'The gateway does not answer.');
-    };
+    const absent = ApiFailure.unreachable();
+    stage.refusals.push(absent, absent, absent, new ApiFailure(502));
     await stage.connect();
-    expect(stage.voice.snapshot.problem?.kind).toBe('unreachable');
+    expect(stage.voice.snapshot.status).toBe('reconnecting');
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(stage.transports).toHaveLength(4);
+    expect(stage.voice.snapshot).toMatchObject({
+      status: 'failed',
+      problem: { kind: 'unreachable', message: 'The gateway answered 502.' },
+    });
+  });
+
+  it('is live once the gateway is back', async () => {
+    const stage = new Stage();
+    stage.refusals.push(ApiFailure.unreachable());
+    await stage.connect();
+    await vi.advanceTimersByTimeAsync(500);
+    stage.server.deliver({ type: 'session.created' });
+    expect(stage.voice.snapshot.status).toBe('live');
   });
 
   it('tells an end by the other side from a broken line', async () => {

@@ -35,8 +35,8 @@ export type { AudioPort } from '../audio/port';
 export type * from './voice';
 
 export interface VoiceParts {
-  /** Makes a transport for each attempt. May reject with `ApiFailure`. */
-  readonly transport: () => Promise<RealtimeTransport>;
+  /** Makes a transport for each attempt. */
+  readonly transport: () => RealtimeTransport;
   readonly audio: AudioPort;
   /** Milliseconds; `performance.now` when absent. */
   readonly now?: () => number;
@@ -67,7 +67,7 @@ const SERVER_VAD: ServerVad = {
 };
 
 export class VoiceController {
-  readonly #makeTransport: () => Promise<RealtimeTransport>;
+  readonly #makeTransport: () => RealtimeTransport;
   readonly #audio: AudioPort;
   readonly #now: () => number;
   readonly #listeners = new Set<(snapshot: VoiceSnapshot) => void>();
@@ -375,18 +375,17 @@ export class VoiceController {
   async #dial(call: Call, status: 'connecting' | 'reconnecting'): Promise<void> {
     this.#status = status;
     this.#changed();
+    const transport = this.#makeTransport();
+    call.attach(transport);
+    transport.onEvent = (text) => this.#received(call, transport, text);
+    transport.onClose = (close) => this.#closed(call, transport, close);
+    call.after(SESSION_TIMEOUT_MS, () => this.#gaveUpWaiting(call, transport));
     try {
-      const transport = await this.#makeTransport();
-      if (call !== this.#call) return;
-      call.attach(transport);
-      transport.onEvent = (text) => this.#received(call, transport, text);
-      transport.onClose = (close) => this.#closed(call, transport, close);
-      call.after(SESSION_TIMEOUT_MS, () => this.#gaveUpWaiting(call, transport));
       await transport.open();
     } catch (error) {
       if (call !== this.#call) return;
       if (error instanceof TransportFailure) this.#disconnected(call, error.close);
-      else this.#fail(call, problemOfError(error));
+      else this.#ended(call, problemOfError(error), error instanceof ApiFailure && error.isAbsence);
     }
   }
 
@@ -415,21 +414,25 @@ export class VoiceController {
     this.#fail(call, { kind: 'unreachable', message: 'The session was not opened in time.' });
   }
 
-  /** Before the first reply nothing is lost by trying again; later the conversation is gone with its session. */
   #disconnected(call: Call, close: TransportClose): void {
-    const wasLive = this.#status === 'live';
+    const problem = problemOfClose(close, call.lastError, call.connectedAt !== null);
+    this.#ended(call, problem, RETRIED_CLOSE_CODES.includes(close.code));
+  }
+
+  /** Before the first reply nothing is lost by trying again; later the conversation is gone with its session. */
+  #ended(call: Call, problem: VoiceProblem, mayPass: boolean): void {
     const delay = RETRY_DELAYS_MS[call.retries];
-    call.detach();
-    if (RETRIED_CLOSE_CODES.includes(close.code) && !call.replied && delay !== undefined) {
-      call.retries += 1;
-      call.restart();
-      void this.#audio.flush();
-      this.#status = 'reconnecting';
-      call.after(delay, () => void this.#dial(call, 'reconnecting'));
-      this.#changed();
+    if (!mayPass || call.replied || delay === undefined) {
+      this.#fail(call, problem);
       return;
     }
-    this.#fail(call, problemOfClose(close, call.lastError, wasLive || call.connectedAt !== null));
+    call.detach();
+    call.retries += 1;
+    call.restart();
+    void this.#audio.flush();
+    this.#status = 'reconnecting';
+    call.after(delay, () => void this.#dial(call, 'reconnecting'));
+    this.#changed();
   }
 
   #fail(call: Call, problem: VoiceProblem): void {
@@ -769,8 +772,7 @@ function problemOfClose(
 
 function problemOfError(error: unknown): VoiceProblem {
   const message = error instanceof Error ? error.message : String(error);
-  if (error instanceof ApiFailure && error.status !== 0)
-    return { kind: 'refused', code: error.code, message };
+  if (error instanceof ApiFailure && !error.isAbsence) return { kind: 'refused', code: error.code, message };
   return { kind: 'unreachable', message };
 }
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { gatewayVoicePath, TransportFailure, WebSocketTransport } from './transport';
+import { TransportFailure, WebSocketTransport } from './transport';
 
 class FakeSocket {
   static readonly OPEN = 1;
@@ -33,25 +33,54 @@ class FakeSocket {
 beforeEach(() => vi.stubGlobal('WebSocket', FakeSocket));
 afterEach(() => vi.unstubAllGlobals());
 
+/** A transport whose destination is known, and what becomes of opening it. */
+async function dialled(url: string): Promise<{ transport: WebSocketTransport; opening: Promise<void> }> {
+  const transport = new WebSocketTransport(async () => ({ url, protocols: ['realtime'] }));
+  const opening = transport.open();
+  await Promise.resolve();
+  return { transport, opening };
+}
+
 describe('WebSocketTransport', () => {
-  it('opens a WebSocket relative to the page, encrypted where the page is', () => {
-    const dial = (href: string) => {
+  it('opens a WebSocket relative to the page, encrypted where the page is', async () => {
+    const dial = async (href: string) => {
       vi.stubGlobal('location', { href });
-      void new WebSocketTransport('/v1/a/g/openai/realtime?model=m', ['realtime']).open();
+      await dialled('/v1/a/g/openai/realtime?model=m');
       return FakeSocket.last;
     };
-    expect(dial('http://127.0.0.1:8787/voice').url).toBe(
+    expect((await dial('http://127.0.0.1:8787/voice')).url).toBe(
       'ws://127.0.0.1:8787/v1/a/g/openai/realtime?model=m',
     );
-    expect(dial('https://gateway.test/voice').url).toBe('wss://gateway.test/v1/a/g/openai/realtime?model=m');
-    expect(dial('https://gateway.test/voice').protocols).toEqual(['realtime']);
+    const secure = await dial('https://gateway.test/voice');
+    expect(secure.url).toBe('wss://gateway.test/v1/a/g/openai/realtime?model=m');
+    expect(secure.protocols).toEqual(['realtime']);
+  });
+
+  it('keeps nothing of what it offers', async () => {
+    const transport = new WebSocketTransport(async () => ({ url: '/', protocols: ['x.a-secret'] }));
+    void transport.open();
+    await Promise.resolve();
+    expect(FakeSocket.last.protocols).toEqual(['x.a-secret']);
+    expect(JSON.stringify(transport)).not.toContain('a-secret');
+  });
+
+  it('can be given up while its destination is being asked for', async () => {
+    const asked: AbortSignal[] = [];
+    const transport = new WebSocketTransport(async (signal) => {
+      asked.push(signal);
+      return { url: '/late', protocols: [] };
+    });
+    const opening = transport.open();
+    transport.close();
+    await expect(opening).rejects.toThrow(DOMException);
+    expect(asked[0]?.aborted).toBe(true);
+    expect(FakeSocket.last?.url).not.toContain('late');
   });
 
   it('carries events both ways, in text and in bytes', async () => {
-    const transport = new WebSocketTransport('ws://gateway.test/', ['realtime']);
+    const { transport, opening } = await dialled('ws://gateway.test/');
     const heard: string[] = [];
     transport.onEvent = (text) => heard.push(text);
-    const opening = transport.open();
     transport.send({ type: 'response.create' });
     FakeSocket.last.open();
     await opening;
@@ -66,26 +95,20 @@ describe('WebSocketTransport', () => {
   it('rejects when the connection does not come about, and reports the end of one that did', async () => {
     const close = { code: 1006, reason: '', wasClean: false };
     const ends: number[] = [];
-    const transport = new WebSocketTransport('ws://gateway.test/', []);
-    transport.onClose = ({ code }) => ends.push(code);
-    const refused = transport.open();
+    const refused = await dialled('ws://gateway.test/');
+    refused.transport.onClose = ({ code }) => ends.push(code);
     FakeSocket.last.onclose(close);
-    await expect(refused).rejects.toThrow(TransportFailure);
+    await expect(refused.opening).rejects.toThrow(TransportFailure);
     expect(ends).toEqual([]);
-    const opening = transport.open();
+    const open = await dialled('ws://gateway.test/');
+    open.transport.onClose = ({ code }) => ends.push(code);
     FakeSocket.last.open();
-    await opening;
+    await open.opening;
     FakeSocket.last.onclose({ ...close, code: 1001 });
     expect(ends).toEqual([1001]);
   });
 
   it('rejects an address that is none', async () => {
-    await expect(new WebSocketTransport('http://[', []).open()).rejects.toThrow();
+    await expect((await dialled('http://[')).opening).rejects.toThrow();
   });
-});
-
-it('names the path of a voice on the gateway, whatever characters a model has', () => {
-  expect(gatewayVoicePath({ account: 'local', gateway: 'default', provider: 'openai', model: 'a b/c' })).toBe(
-    '/v1/local/default/openai/realtime?model=a%20b%2Fc',
-  );
 });

@@ -16,10 +16,11 @@ export interface RealtimeTransport {
   onEvent: (text: string) => void;
   /** Called once, for a connection that was open. */
   onClose: (close: TransportClose) => void;
-  /** Rejects with `TransportFailure` when the connection does not come about. */
+  /** Rejects with `TransportFailure` or `ApiFailure` when the connection does not come about. */
   open(): Promise<void>;
   /** After the connection has closed, events are dropped. */
   send(event: ClientEvent): void;
+  /** Before the connection has come about, that is given up. */
   close(code?: number, reason?: string): void;
 }
 
@@ -33,25 +34,43 @@ export class TransportFailure extends Error {
 
 const NORMAL_CLOSURE = 1000;
 
+/** Where to dial, relative to the page or absolute, and the sub-protocols to offer. */
+export interface Destination {
+  readonly url: string;
+  readonly protocols: readonly string[];
+}
+
 export class WebSocketTransport implements RealtimeTransport {
   onEvent: (text: string) => void = () => undefined;
   onClose: (close: TransportClose) => void = () => undefined;
   #socket: WebSocket | null = null;
   #decoder = new TextDecoder();
+  readonly #givenUp = new AbortController();
 
-  /** `url` may be relative to the page. `protocols` may carry a secret: they are shown nowhere. */
-  constructor(
-    private readonly url: string,
-    private readonly protocols: readonly string[],
-  ) {}
+  /** The destination is asked for when it is dialled and then forgotten: its sub-protocols may carry a secret. */
+  constructor(private readonly destination: (signal: AbortSignal) => Promise<Destination>) {}
 
   get bufferedAmount(): number {
     return this.#socket?.bufferedAmount ?? 0;
   }
 
-  open(): Promise<void> {
+  async open(): Promise<void> {
+    const { url, protocols } = await this.destination(this.#givenUp.signal);
+    this.#givenUp.signal.throwIfAborted();
+    await this.#dial(new WebSocket(webSocketUrl(url), [...protocols]));
+  }
+
+  send(event: ClientEvent): void {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(event));
+  }
+
+  close(code: number = NORMAL_CLOSURE, reason = ''): void {
+    this.#givenUp.abort();
+    this.#socket?.close(code, reason);
+  }
+
+  #dial(socket: WebSocket): Promise<void> {
     return new Promise((resolve, reject) => {
-      const socket = new WebSocket(webSocketUrl(this.url), [...this.protocols]);
       socket.binaryType = 'arraybuffer';
       let opened = false;
       socket.onopen = () => {
@@ -66,14 +85,6 @@ export class WebSocketTransport implements RealtimeTransport {
       };
       this.#socket = socket;
     });
-  }
-
-  send(event: ClientEvent): void {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(event));
-  }
-
-  close(code: number = NORMAL_CLOSURE, reason = ''): void {
-    this.#socket?.close(code, reason);
   }
 
   #received(data: unknown): void {
@@ -92,10 +103,10 @@ export class MemoryTransport implements RealtimeTransport {
   closedBy: { readonly code: number; readonly reason: string } | null = null;
 
   /** With `refusal` the connection does not come about. */
-  constructor(private readonly refusal: TransportClose | null = null) {}
+  constructor(private readonly refusal: Error | null = null) {}
 
   async open(): Promise<void> {
-    if (this.refusal) throw new TransportFailure(this.refusal);
+    if (this.refusal) throw this.refusal;
     this.isOpen = true;
   }
 
@@ -120,21 +131,6 @@ export class MemoryTransport implements RealtimeTransport {
     this.isOpen = false;
     this.onClose(close);
   }
-}
-
-export interface GatewayAddress {
-  readonly account: string;
-  readonly gateway: string;
-  readonly provider: string;
-  readonly model: string;
-}
-
-export const GATEWAY_PROTOCOLS: readonly string[] = ['realtime'];
-
-/** The path and query of a provider's voice on the gateway that served this page. */
-export function gatewayVoicePath({ account, gateway, provider, model }: GatewayAddress): string {
-  const path = [account, gateway, provider].map(encodeURIComponent).join('/');
-  return `/v1/${path}/realtime?model=${encodeURIComponent(model)}`;
 }
 
 /** `http` becomes `ws`, also where the URL is relative to an http page: not every browser does so itself. */

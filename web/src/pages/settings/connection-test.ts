@@ -1,7 +1,10 @@
 /** Asks a provider through the gateway once over each transport. */
+import type { ProviderAddress } from '../../core/api/addresses';
+import { ApiFailure } from '../../core/api/console';
 import { ChatFailure, listModels, streamChat } from '../../core/chat';
 import { parseServerEvent } from '../../core/realtime/events';
-import { TransportFailure, WebSocketTransport, GATEWAY_PROTOCOLS } from '../../core/realtime/transport';
+import { throughGateway } from '../../core/realtime/through-gateway';
+import { TransportFailure, type RealtimeTransport } from '../../core/realtime/transport';
 
 export const PATIENCE_SECONDS = 20;
 
@@ -40,9 +43,9 @@ export function testStream(endpoint: string, model: string): Promise<Verdict> {
 }
 
 /** A realtime session, closed as soon as it has begun. */
-export function testSocket(url: string): Promise<Verdict> {
+export function testSocket(address: ProviderAddress, model: string): Promise<Verdict> {
   return judged(async (signal) => {
-    const transport = new WebSocketTransport(url, GATEWAY_PROTOCOLS);
+    const transport = throughGateway(address, model);
     signal.addEventListener('abort', () => transport.close());
     const begun = sessionOf(transport);
     try {
@@ -56,7 +59,7 @@ export function testSocket(url: string): Promise<Verdict> {
 }
 
 /** Settles when the server says that the session has begun, or why not. */
-function sessionOf(transport: WebSocketTransport): Promise<void> {
+function sessionOf(transport: RealtimeTransport): Promise<void> {
   return new Promise((resolve, reject) => {
     transport.onEvent = (text) => {
       const event = parseServerEvent(text);
@@ -82,7 +85,9 @@ async function judged(test: (signal: AbortSignal) => Promise<void>): Promise<Ver
 }
 
 function reasonOf(error: unknown): Reason {
-  if (error instanceof ChatFailure) return { kind: 'told', status: error.status, message: error.message };
+  if (error instanceof ChatFailure || error instanceof ApiFailure) {
+    return { kind: 'told', status: error.status, message: error.message };
+  }
   if (error instanceof Refusal) return { kind: 'told', status: 0, message: error.message };
   if (error instanceof TransportFailure) {
     const { code, reason } = error.close;

@@ -7,7 +7,7 @@ import { LevelHistory } from './level-history';
 import { wishes } from './wishes.svelte';
 
 /** Makes the connection to a provider's model. */
-export type Dial = (provider: ProviderView, model: string) => Promise<RealtimeTransport>;
+export type Dial = (provider: ProviderView, model: string) => RealtimeTransport;
 
 export class VoiceCall {
   readonly controller: VoiceController;
@@ -57,7 +57,7 @@ export class VoiceCall {
     this.controller.sendText(text);
   }
 
-  async #dial(dial: Dial): Promise<RealtimeTransport> {
+  #dial(dial: Dial): RealtimeTransport {
     if (!this.provider) throw new Error('No provider was chosen.');
     return dial(this.provider, wishes.model);
   }
