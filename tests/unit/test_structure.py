@@ -31,7 +31,9 @@ def tracked(*patterns: str) -> list[Path]:
     return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
 
 
-@pytest.mark.parametrize("path", ["docs/settings.md", "docs/providers.md", "web/src/gen/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["docs/settings.md", "docs/providers.md", "docs/credentials.md", "web/src/gen/openapi.json"]
+)
 def test_a_generated_file_is_what_its_source_makes_of_it(path: str) -> None:
     made = generator().PAGES[ROOT / path]()
     assert (ROOT / path).read_text("utf-8") == made, "run `make gen`"

@@ -63,8 +63,11 @@ HOP_BY_HOP: Final = frozenset(
 # Of the browser and of the way to us: a provider has no use for them, and Anthropic and others refuse requests that
 # look as if a web page had sent them. Cookies of this host belong to the console or to other programs on it.
 _OURS_ALONE: Final = frozenset({b"host", b"content-length", b"expect", b"cookie", b"origin", b"referer", b"forwarded"})
-_OURS_ALONE_PREFIXES: Final = (b"cf-aig-", b"cf-access-", b"sec-", b"x-forwarded-", b"x-trunkline-")
+_OURS_ALONE_PREFIXES: Final = (b"cf-access-", b"sec-", b"x-forwarded-", b"x-trunkline-")
 
+# Cloudflare's headers for its gateway, two of which had another name at first.
+_CLOUDFLARE_PREFIX: Final = b"cf-aig-"
+_OLD_CLOUDFLARE_NAMES: Final = frozenset({b"cf-skip-cache", b"cf-cache-ttl"})
 
 # Said by a provider about its own host; a browser would take it as said about the gateway's. A cookie could replace the
 # console's session, HSTS and Alt-Svc would move the gateway's visitors elsewhere, Clear-Site-Data would log them out,
@@ -81,7 +84,13 @@ def forwarded_headers(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[
     for name, value in headers:
         if name in HOP_BY_HOP or name in _OURS_ALONE or name in nominated or name.startswith(_OURS_ALONE_PREFIXES):
             continue
-        yield name, value
+        if not is_for_gateway(name):
+            yield name, value
+
+
+def is_for_gateway(name: bytes) -> bool:
+    """Whether a header is one that Cloudflare's clients send to their gateway, and not to a provider."""
+    return name.startswith(_CLOUDFLARE_PREFIX) or name in _OLD_CLOUDFLARE_NAMES
 
 
 # Of the gateway that is in front, whatever comes behind it: who calls, and which of its own keys it is to use.
@@ -90,13 +99,13 @@ ALIAS_HEADER: Final = b"cf-aig-byok-alias"
 
 
 def chained_headers(headers: Sequence[tuple[bytes, bytes]], *, key_is_there: bool) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the ``cf-aig-*`` headers that another gateway behind this one is to see.
+    """Yield the headers of Cloudflare's gateway that another one behind this one is to see.
 
     What this gateway acts on ends here; what is asked of a gateway and left undone here (cache, retries, metadata) goes
     on. ``key_is_there``: the other gateway holds the provider key, so which of its keys to use is for it to read.
     """
     for name, value in headers:
-        if name.startswith(b"cf-aig-") and name not in _CHAIN_ENDS and (name != ALIAS_HEADER or key_is_there):
+        if is_for_gateway(name) and name not in _CHAIN_ENDS and (name != ALIAS_HEADER or key_is_there):
             yield name, value
 
 

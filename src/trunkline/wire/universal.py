@@ -19,7 +19,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from trunkline.errors import GatewayError, MalformedRequest
-from trunkline.wire.head import Head, Transport, forwarded_headers
+from trunkline.wire.head import Head, Transport, forwarded_headers, is_for_gateway
 
 MAX_STEPS: Final = 64
 
@@ -264,7 +264,7 @@ def _header_name(name: str, where: str) -> bytes:
         after = f" after {match[0][:_MAX_NAME]!r}" if match else ""
         raise MalformedRequest(f"The name of a header in {where} holds a character{after} that none can hold.")
     lower = name.lower().encode()
-    if not lower.startswith(_CLOUDFLARE_PREFIX) and not any(forwarded_headers([(lower, b"")])):
+    if not is_for_gateway(lower) and not any(forwarded_headers([(lower, b"")])):
         raise MalformedRequest(
             f"The header {name[:_MAX_NAME]!r} in {where} cannot be set: it belongs to the connection or to the"
             " browser. Leave it out."
