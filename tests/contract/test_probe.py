@@ -87,10 +87,23 @@ def test_our_gateway_gives_each_credential_one_result(strict_upstream: Address) 
             report = await probe.run(target(f"{address.http}/v1/local/default"), KEYS)
         assert report.exit_status is ExitStatus.SAME, report.explanations
         for row, seen in verdicts(report).items():
-            knows_gateway = "gateway-key" in row or "cf-aig" in row
+            knows_gateway = ("gateway-key" in row or "cf-aig" in row) and not row.startswith("control")
             assert seen == {ACCEPTED if knows_gateway else REFUSED}, row
         refused = cell(report, "authorization-provider-key", HTTP)
         assert refused.why == "the gateway answered 2009: it wants its own key"
+
+    run(main())
+
+
+def test_an_open_gateway_with_a_stored_key_takes_any_word_for_its_key_and_the_controls_say_so(
+    strict_upstream: Address,
+) -> None:
+    async def main() -> None:
+        providers = {"openai": {"base_url": f"{strict_upstream.http}/v1", "api_key": STRICT_KEY}}
+        async with gateway(providers=providers) as address:
+            report = await probe.run(target(f"{address.http}/v1/local/default"), KEYS)
+        assert verdicts(report)["control-wrong-gateway-key"] == {ACCEPTED}
+        assert report.exit_status is ExitStatus.MEANS_NOTHING
 
     run(main())
 
@@ -141,7 +154,8 @@ def test_a_paid_question_is_a_real_one_of_one_token_and_only_if_allowed(strict_u
         assert cell(paid, rows[0], SSE).status == 200
         assert '"object": "chat.completion.chunk"' in cell(paid, rows[0], SSE).first_frame
         for report in (free, paid):
-            assert verdicts(report) == {rows[0]: {ACCEPTED}, "control-wrong-provider-key": {REFUSED}}
+            controls = {f"control-wrong-{kind}-key": {REFUSED} for kind in ("gateway", "provider")}
+            assert verdicts(report) == {rows[0]: {ACCEPTED}, **controls}
 
     run(main())
 

@@ -10,7 +10,8 @@ import pytest
 
 from trunkline.credentials.matrix import Secret
 from trunkline.probe import Keys, ProbeError
-from trunkline.probe.keys import Secrets, is_token, placeholder
+from trunkline.probe.keys import Secrets, placeholder
+from trunkline.wire.subprotocols import is_token
 
 PROVIDER = 'sk-Provider/+="key'
 GATEWAY = "gw_token-1234567890"

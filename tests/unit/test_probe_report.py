@@ -27,6 +27,8 @@ WORKING = {
     "authorization-provider-key": "rrr.",
     "cf-aig-bearer": "aaa.",
     "protocol-cf-aig": "...a",
+    "control-wrong-gateway-key": "rrr.",
+    "control-wrong-gateway-key-in-protocol": "...r",
     "control-wrong-provider-key": "rrr.",
     "control-wrong-protocol-key": "...r",
 }
@@ -78,6 +80,7 @@ def report(
         ({"authorization-provider-key": "sss."}, True, [], True, ExitStatus.SAME),
         # Controls.
         ({"control-wrong-provider-key": "arr."}, True, [], False, ExitStatus.MEANS_NOTHING),
+        ({"control-wrong-gateway-key": "rra."}, True, [], False, ExitStatus.MEANS_NOTHING),
         ({"control-wrong-provider-key": "rru."}, True, [], False, ExitStatus.MEANS_NOTHING),
         ({"control-wrong-protocol-key": "...x"}, True, [], False, ExitStatus.MEANS_NOTHING),
         (
@@ -177,7 +180,7 @@ def test_junit_counts_differences_and_accepted_controls_as_failures() -> None:
         )
     )
     assert {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
-        "tests": "15",
+        "tests": "19",
         "failures": "1",
         "errors": "1",
         "skipped": "1",

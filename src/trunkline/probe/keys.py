@@ -13,8 +13,6 @@ from trunkline.probe.errors import ProbeError
 
 _NOT_IN_A_HEADER: Final = re.compile(r"[^\x21-\x7e]")
 _BEARER: Final = re.compile(r"bearer\s+", re.IGNORECASE)
-# RFC 9110 section 5.6.2: all that a sub-protocol can be made of.
-_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 # How an API shows which key it means: sk-abc***********wxyz. Found word by word, which no text makes slow.
 _WORD: Final = re.compile(r"[\w.*-]+")
 _MASK: Final = "***"
@@ -77,11 +75,6 @@ class Secrets:
 def placeholder(kind: Secret) -> str:
     """Return what stands for a secret where it may not be shown: ``[provider key]``."""
     return f"[{kind.value}]"
-
-
-def is_token(key: str) -> bool:
-    """Whether a sub-protocol can carry a key."""
-    return _TOKEN.fullmatch(key) is not None
 
 
 def _in_any_form(value: str) -> str:

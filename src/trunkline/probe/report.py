@@ -91,7 +91,7 @@ class Report:
         unproven = [
             way
             for way in self.columns
-            if way not in accepted and self._accepts_anything(way) and Verdict.REFUSED not in self._controls(way)
+            if way not in accepted and self._accepts_anything(way) and set(self._controls(way)) != {Verdict.REFUSED}
         ]
         faults = []
         if accepted:
@@ -168,8 +168,8 @@ class Report:
         return [cell for cell in cells if cell is not None and cell.verdict.is_observation]
 
     def _controls(self, way: Way) -> list[Verdict]:
-        """The verdicts on a wrong key in a column."""
-        return [cell.verdict for row in self.rows if is_control(row) and (cell := self.cell(row, way)) is not None]
+        """The verdicts on the wrong keys that were shown in a column."""
+        return [cell.verdict for row in self.rows if is_control(row) for cell in self._observed(row) if cell.way is way]
 
     def _accepts_anything(self, way: Way) -> bool:
         return any(cell.way is way and cell.verdict is Verdict.ACCEPTED for cell in self.cells)

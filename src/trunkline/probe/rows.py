@@ -10,9 +10,10 @@ from trunkline.credentials.matrix import PRESENTATIONS, Presentation, Secret, Wa
 from trunkline.credentials.placements import Carrier
 from trunkline.probe.cell import COLUMNS, SOCKETS, Verdict
 from trunkline.probe.errors import ProbeError
-from trunkline.probe.keys import Keys, is_token, placeholder
+from trunkline.probe.keys import Keys, placeholder
 from trunkline.probe.target import Target
 from trunkline.providers import Provider
+from trunkline.wire.subprotocols import is_token
 
 _KEYS: Final = frozenset({Secret.GATEWAY_KEY, Secret.PROVIDER_KEY})
 
