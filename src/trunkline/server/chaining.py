@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import structlog
 
 from trunkline.errors import UpstreamUpgradeRefused
 from trunkline.providers import Slot
 from trunkline.server.admission import Admission
-from trunkline.upstream.websocket import Binary, Closed, Text, UpstreamSocket
-
-if TYPE_CHECKING:
-    from trunkline.server.gateway import Gateway, OutgoingCall
+from trunkline.server.outgoing import OutgoingCall
+from trunkline.upstream.websocket import Binary, Closed, Dialer, Text, UpstreamSocket
 
 log = structlog.get_logger("trunkline.chaining")
 
@@ -45,7 +43,7 @@ class KnownSlots:
 
 
 async def dial_first_taken(
-    gateway: Gateway, admission: Admission, calls: Sequence[OutgoingCall]
+    dialer: Dialer, known: KnownSlots, admission: Admission, calls: Sequence[OutgoingCall]
 ) -> tuple[UpstreamSocket, Text | Binary | Closed | None]:
     """Dial until a call is taken; return its socket and what was heard on it meanwhile.
 
@@ -54,7 +52,7 @@ async def dial_first_taken(
     *trials, last = calls
     for call in trials:
         try:
-            upstream, heard, taken = await _dial(gateway, admission, call)
+            upstream, heard, taken = await _dial(dialer, known, admission, call)
         except UpstreamUpgradeRefused as refusal:
             if refusal.upstream_status not in _ABOUT_THE_KEY:
                 raise
@@ -62,15 +60,15 @@ async def dial_first_taken(
         if taken:
             return upstream, heard
         upstream.abort()
-    upstream, heard, _ = await _dial(gateway, admission, last)
+    upstream, heard, _ = await _dial(dialer, known, admission, last)
     return upstream, heard
 
 
 async def _dial(
-    gateway: Gateway, admission: Admission, call: OutgoingCall
+    dialer: Dialer, known: KnownSlots, admission: Admission, call: OutgoingCall
 ) -> tuple[UpstreamSocket, Text | Binary | Closed | None, bool]:
     """Dial one call; return its socket, what was heard on it, and whether the key was taken where it was written."""
-    upstream = await gateway.dialer.dial(call.origin, call.target, call.headers, call.subprotocols)
+    upstream = await dialer.dial(call.origin, call.target, call.headers, call.subprotocols)
     if call.slot is None:
         return upstream, None, True
     try:
@@ -79,7 +77,7 @@ async def _dial(
         upstream.abort()
         raise
     if taken:
-        gateway.known_slots.remember(admission, call.slot)
+        known.remember(admission, call.slot)
     return upstream, heard, taken
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from trunkline.errors import GatewayError, LocalError, MalformedRequest, UnknownProvider, UpstreamError
 from trunkline.local.supervisor import LocalWorker
@@ -21,32 +20,17 @@ from trunkline.providers import (
 from trunkline.server.admission import Admission, Doorkeeper, ProviderKey
 from trunkline.server.chaining import KnownSlots
 from trunkline.server.origins import Origins
-from trunkline.server.outgoing import compose
+from trunkline.server.outgoing import OutgoingCall, compose
 from trunkline.server.registry import LiveRegistry
 from trunkline.server.sessions import Sessions
 from trunkline.settings import Settings
-from trunkline.upstream.address import Origin, parse
+from trunkline.upstream.address import parse
 from trunkline.upstream.http import HttpPool, Request
 from trunkline.upstream.timeouts import Timeouts
 from trunkline.upstream.websocket import Dialer
 from trunkline.wire.head import Head
 from trunkline.wire.refusal import Dialect
 from trunkline.wire.subprotocols import is_token
-
-
-@dataclass(frozen=True, slots=True)
-class OutgoingCall:
-    """Where a session dials, and with what head.
-
-    ``cascade``: the other side is the voice worker. ``slot`` is that of the key where it is one of several to try.
-    """
-
-    origin: Origin
-    target: bytes
-    headers: list[tuple[bytes, bytes]]
-    subprotocols: list[str]
-    cascade: bool = False
-    slot: Slot | None = None
 
 
 class Gateway:

@@ -10,6 +10,7 @@ from trunkline.credentials.placements import CREDENTIAL_HEADERS
 from trunkline.errors import MalformedRequest
 from trunkline.providers import Provider, Slot
 from trunkline.server.admission import Admission, ProviderKey, sits_in
+from trunkline.upstream.address import Origin
 from trunkline.wire.head import Head, chained_headers, forwarded_headers
 from trunkline.wire.subprotocols import carries_secret, is_token
 
@@ -21,6 +22,21 @@ class OutgoingHead:
     headers: list[tuple[bytes, bytes]]
     query: str
     subprotocols: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingCall:
+    """Where a session dials, and with what head.
+
+    ``cascade``: the other side is the voice worker. ``slot`` is that of the key where it is one of several to try.
+    """
+
+    origin: Origin
+    target: bytes
+    headers: list[tuple[bytes, bytes]]
+    subprotocols: list[str]
+    cascade: bool = False
+    slot: Slot | None = None
 
 
 def compose(

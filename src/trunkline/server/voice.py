@@ -186,7 +186,7 @@ class _Call:
             self._brain = Brain(gateway, head, admission, self._say)
         if admission.secret is not None:
             gateway.registry.broker.claim(admission.secret)
-        upstream, self._heard_already = await dial_first_taken(gateway, admission, calls)
+        upstream, self._heard_already = await dial_first_taken(gateway.dialer, gateway.known_slots, admission, calls)
         return upstream
 
     def _watch_expiry(self) -> None:
