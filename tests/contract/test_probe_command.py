@@ -81,6 +81,18 @@ def test_the_same_everywhere_is_status_0_and_a_table_that_needs_no_colour(strict
     run(main())
 
 
+def test_without_a_url_it_asks_the_gateway_of_this_machine(strict_upstream: Address) -> None:
+    async def main() -> None:
+        async with our_gateway(strict_upstream) as url:
+            here = {**SECRETS, "TRUNKLINE_PORT": url.split(":")[2].partition("/")[0]}
+            for preset in PRESETS:
+                ended = await probed("--preset", preset, *MODELS, keys=here)
+                assert ended.status == 0, ended.out + ended.err
+                assert url in ended.out
+
+    run(main(), 120)
+
+
 def test_a_difference_is_status_1_and_explained_before_the_last_line(strict_upstream: Address) -> None:
     async def main() -> None:
         async with emulated_gateway(f"{strict_upstream.http}/v1", token=TOKEN, stored_key=STRICT_KEY) as url:

@@ -1,8 +1,9 @@
-"""The samples of the README, run as they are printed; only the port is that of the test's gateway."""
+"""The samples of the README and the docs, run as they are printed; only the port is that of the test's gateway."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import sys
@@ -13,8 +14,8 @@ from tests.running import Address, gateway, run
 ROOT = Path(__file__).parents[2]
 
 
-def sample(language: str, address: Address) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+def sample(language: str, address: Address, page: str = "README.md") -> str:
+    (found,) = re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
     return str(found).replace("http://127.0.0.1:8787", address.http)
 
 
@@ -40,3 +41,18 @@ def test_every_sample_answers_paris() -> None:
             assert "Paris" in await printed(["node", "--input-type=module", "-"], sample("js", address))
 
     run(main(), 120)
+
+
+def test_the_sample_of_a_client_secret_makes_one() -> None:
+    async def main() -> None:
+        async with gateway() as address:
+            made = json.loads(await printed(["sh"], sample("sh", address, "docs/gateways.md")))
+            assert made["value"].startswith("ek_tl_")
+            assert made["trunkline"] == {
+                "mode": "brokered",
+                "url": f"{address.ws}/v1/local/default/local/realtime?model=local",
+                "uses": 1,
+                "spend_cap": 0.5,
+            }
+
+    run(main())

@@ -71,7 +71,7 @@ def test_every_provider_is_in_the_matrix_with_a_key_of_its_callers_and_with_a_st
 def test_a_trap_has_a_row_that_says_what_happened_elsewhere(name: str) -> None:
     row = ROWS[name]
     assert row.client
-    assert row.trap or name == "step-cf-aig-repeated"
+    assert row.trap
 
 
 @pytest.mark.parametrize("row", [row for row in PRESENTATIONS if row.trap], ids=lambda row: row.name)

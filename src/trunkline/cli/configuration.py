@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from trunkline import settings
 from trunkline.errors import SettingsError
 from trunkline.policy.registry import GatewayRules
 from trunkline.providers import Catalogue
 from trunkline.settings import Settings
-from trunkline.store import Configuration, Database, Vault
+
+if TYPE_CHECKING:
+    from trunkline.store import Configuration
 
 Result = TypeVar("Result")
 
@@ -27,6 +29,7 @@ def chosen_settings(data_dir: Path | None) -> Settings:
 
 def with_configuration(chosen: Settings, act: Callable[[Configuration], Awaitable[Result]]) -> Result:
     """Open the database, act, close it. Raises `SettingsError`."""
+    from trunkline.store import Configuration, Database, Vault  # late: commands that need no database start without it
 
     async def acting() -> Result:
         database = await Database.open(chosen.data_dir)

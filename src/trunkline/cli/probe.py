@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from trunkline.cli.configuration import chosen_settings
 from trunkline.cli.output import err, out
 from trunkline.errors import SettingsError
 from trunkline.settings import is_loopback_host
@@ -44,9 +45,13 @@ def probe(
         str,
         typer.Argument(
             metavar="URL",
-            help="A gateway (https://HOST/v1/ACCOUNT/GATEWAY) or the base URL of an API (https://api.openai.com/v1).",
+            help=(
+                "A gateway (https://HOST/v1/ACCOUNT/GATEWAY) or the base URL of an API (https://api.openai.com/v1);"
+                " without it, the gateway that `serve` starts on this machine."
+            ),
+            show_default=False,
         ),
-    ],
+    ] = "",
     provider: Annotated[str, typer.Option(help="The provider that is asked for; see docs/providers.md.")] = "openai",
     preset: Annotated[
         str,
@@ -96,7 +101,7 @@ def probe(
     files = [name for name, _ in formats if name]
     if len(set(files)) < len(files):
         raise SettingsError("Two reports cannot go to one file.")
-    target = probing.Target(url, provider, model, realtime_model)
+    target = probing.Target(url or _gateway_of_this_machine(), provider, model, realtime_model)
     _warn_of_plain_text(target)
     key_variable = key_from or f"{target.provider.upper().replace('-', '_')}_API_KEY"
     keys = probing.Keys(os.environ.get(key_variable, ""), os.environ.get(token_from, ""), key_variable, token_from)
@@ -106,6 +111,12 @@ def probe(
         if name:
             _write(name, as_text(report))
     raise typer.Exit(report.exit_status if report.is_complete else _INTERRUPTED)
+
+
+def _gateway_of_this_machine() -> str:
+    chosen = chosen_settings(None)
+    scheme = "http" if chosen.tls == "off" else "https"
+    return f"{scheme}://127.0.0.1:{chosen.port}/v1/{chosen.account}/{chosen.gateway}"
 
 
 def _preset(name: str) -> probing.Preset | None:

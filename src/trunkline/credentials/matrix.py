@@ -550,6 +550,8 @@ PRESENTATIONS: Final = (
             _header("authorization", "Bearer {}", _P),
         ),
         "ai-gateway-provider, which copies the gateway's header into each step",
+        trap="the gateway's key was forwarded to the provider",
+        here="It is taken out of the step too.",
         ways=_UNIVERSAL,
     ),
     Presentation(
@@ -746,6 +748,13 @@ PRESENTATIONS: Final = (
         providers=("openai", "grok"),
     ),
     Presentation(
+        "key-of-another-provider-in-an-earlier-place",
+        (_TOKEN, _header("authorization", "Bearer {}", Secret.FOREIGN_KEY), _header("xi-api-key", "{}", _P)),
+        "a client that sends every key of its environment",
+        here="The order of the places says nothing of providers' keys: the one in the provider's own place is taken.",
+        providers=("elevenlabs",),
+    ),
+    Presentation(
         "provider-key-in-the-gateways-place",
         (_header("cf-aig-authorization", "Bearer {}", _P),),
         "a key put into the wrong variable",
@@ -879,10 +888,18 @@ PRESENTATIONS: Final = (
         "configuration written by hand",
         trap="a colon after Bearer was answered with 2009",
         here="The colon is ignored.",
+        providers=("openai", "deepgram"),
     ),
     Presentation(
         "trap-bearer-colon-gateway-key",
         (_header("cf-aig-authorization", "Bearer: {}", _G),),
+        "configuration written by hand",
+        trap="a colon after Bearer was answered with 2009",
+        here="The colon is ignored.",
+    ),
+    Presentation(
+        "trap-bearer-colon-without-a-blank",
+        (_header("cf-aig-authorization", "Bearer:{}", _G),),
         "configuration written by hand",
         trap="a colon after Bearer was answered with 2009",
         here="The colon is ignored.",
