@@ -8,19 +8,38 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from trunkline import settings
 from trunkline.credentials import PLACEMENTS, Carrier, Placement, Role
-from trunkline.credentials.matrix import PRESENTATIONS, Case, Outcome, Presentation, Seat, Way
-from trunkline.credentials.matrix import cases as matrix_cells
-from trunkline.probe.rows import shows
+from trunkline.credentials.matrix import (
+    PRESENTATIONS,
+    Case,
+    Outcome,
+    Presentation,
+    Seat,
+    Secret,
+    Shown,
+    Way,
+    cases,
+)
+from trunkline.errors import (
+    ForbiddenOrigin,
+    GatewayError,
+    MalformedRequest,
+    NoProviderKey,
+    NotPermitted,
+    Unauthorized,
+    UnknownAlias,
+)
 from trunkline.providers import Catalogue, Provider, Slot
 from trunkline.server.control import create_api
 from trunkline.server.gateway import Gateway
 from trunkline.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
+CELLS = tuple(cases())
 
 SETTINGS_HEAD = """\
 # Settings
@@ -71,50 +90,171 @@ CREDENTIALS_HEAD = """\
 
 <!-- Made by docs/generate.py from src/trunkline/credentials/. Change those files and run `make gen`. -->
 
-One function reads the head of every request, over HTTP, on a stream and on a WebSocket, and the same key means the same
-in each of them:
+One function reads the head of every request, over HTTP, on a stream and on a WebSocket, so that the same key means
+the same in each of them. This page says where a key may sit, what comes of it there, and who refused when it was
+refused. Every line of its tables is tested on real servers, on each transport and before each provider that its
+clients know, with a provider behind them that is strict about its key: {cells} cells.
+"""
 
-1. Every place below is looked at, in this order. Blank values, `undefined`, `null`, `none` and the dummy of
-   ai-gateway-provider count as no key.
+CREDENTIALS_REFUSALS = """\
+`trunkline probe` asks the same of any gateway, in every place and on every transport: [the probe](probe.md).
+
+On the universal WebSocket a refusal is the frame `universal.created` whose `metadata.status` is that status, with
+Cloudflare's envelope as its `response`; the socket stays open. Over HTTP a refusal has the shape its caller can read:
+the envelope for callers that send a `cf-aig-*` header, else the provider's own error object. The message says which
+places were looked at, and never holds a key.
+
+## The rule
+
+1. Every place below is looked at, in this order, every line of a header. Blank values, `undefined`, `null`, `none`, a
+   scheme that stands alone and the dummy of ai-gateway-provider count as no key.
 2. A key of the gateway's own (a gateway key, a client secret, the gateway token) says who asks. It is taken out
-   wherever it sat, and never leaves.
-3. What is left in a provider's place is the caller's own provider key. Without one, the key that the gateway stores is
-   used: the one named in `cf-aig-byok-alias`, else `default`.
-4. That one key is written into one place, the one the provider wants on that transport:
-   [providers.md](providers.md) lists them. Every other credential stays here, and so do all `cf-aig-*` headers, unless
-   another gateway stands behind this one.
+   wherever it sat. An authenticated gateway demands one; an open gateway does not, but refuses one that counts no
+   more.
+3. What is left in a provider's place is the caller's own provider key. Without one, the key that the gateway stores
+   is used.
+4. That one key is written into one place: where the caller had it if the provider has that place, else the provider's
+   first. Whatever else these places hold stays here.
+"""
 
-Every line of the tables below is tested with each of its clients' transports and providers, on gateways with and
-without authentication and a stored key, against a provider that is strict about its key: {cells} cells.
+CREDENTIALS_PLACES = """\
+
+A header may have any scheme before the key, or none; `Bearer:` with a colon is understood, and large and small
+letters are the same. A query parameter counts where the provider's own API takes a key in it: {query}.
+On the universal endpoint, the gateway's key may sit in any of these places of the request or of a step; a provider's
+key belongs into its step ([more](universal.md)).
+
+## What comes of it
+
+The last four columns are the four kinds of gateway. *Yours*: the provider sees the key that you sent. *Stored*: it
+sees the one the gateway holds. A number: this gateway refuses with that code. On the universal endpoint the
+provider's key is sent in the step and the gateway's in the request, unless a line says otherwise. *Root* is
+`/v1/realtime` without account and gateway: there the gateway's key says which gateway is meant.
 """
 
 CREDENTIALS_RULES = """\
 
 ## Which of several counts
 
-- Of several gateway keys, the first in the order of the places that counts. One that was revoked or has expired refuses
-  the request when no other counts, also on an open gateway.
+- Of several gateway keys, the first in the order of the places that counts. One that was revoked or has expired
+  refuses the request when no other counts, also on an open gateway. A key of another gateway is known, and not
+  permitted.
 - Of several provider keys, the one in a place that the addressed provider has: others belong to other APIs. Two
-  different keys in its own places are refused with 400, and the places named.
-- The caller's own key comes before a stored one, unless the gateway says `--stored-key-wins`
-  ([gateways](gateways.md)).
-- An unknown alias is refused with 400 and code 2040. The aliases there are named only to callers who showed a key.
-- A key that must travel as a sub-protocol, behind another gateway, and holds a character that none can carry (such as
-  `/` or `=`) is refused, and says so. A head that is too large is answered 431.
+  different keys in its own places are refused, and the places named.
+- A client secret that was made with a provider key uses that one, whatever else is shown.
+- The caller's own key comes before a stored one, unless the gateway was told otherwise (below).
+- A gateway key in a universal request opens every step, unless the step brings a `cf-aig-authorization` of its own.
 
-## A request was refused: by whom?
+## Stored keys, and the placeholder
 
-| What the client sees | Who refused, and what to do |
-| --- | --- |
-| 401, `cf-aig-error-code: 2009`; on a WebSocket an `error` event, close 3000 | This gateway: it demands its own key |
-| 403, code 2009; close 4003 | This gateway: the key is good, but not for this gateway, provider, model or act |
-| 401, code 2040; close 3000 | This gateway has no key to show the provider, and the request brought none |
-| 400, code 2040; close 4000 | This gateway holds no key under that alias |
-| 400, code 2019; close 4000 | This gateway: two different provider keys, or a key that cannot be one |
-| 401 or 403 without `cf-aig-error-code`; an event in the provider's words | The provider refused the key it was shown |
+`trunkline vault set openai` stores a key for a gateway under the alias `default`, `--alias team-blue` under another.
+A request chooses by the header `cf-aig-byok-alias`; an alias without a key is refused, and the aliases that exist are
+named to callers who showed a key of the gateway. Where the vault has no default, the key of the settings is used.
 
-`trunkline probe` shows all of this for any gateway: [the probe](probe.md).
+Some clients must be given *some* key and send a placeholder. It counts as a key, and the provider refuses it: there
+is no telling a placeholder from a key. Either put the gateway's key there, which every place understands, or say
+`trunkline gateways set NAME --stored-key-wins`: what callers send in a provider's place then counts only where
+nothing is stored ([gateways](gateways.md)).
+
+## What never leaves
+
+- A key of the gateway's own, counting or not, in whatever header, query parameter or sub-protocol it is the value.
+- Every other credential in the places above.
+- `cf-aig-*` headers, with `cf-skip-cache` and `cf-cache-ttl` as two of them were called before, `cf-access-*` and
+  `x-trunkline-*`; of these, what is meant for a Cloudflare gateway goes on to one that stands behind this one.
+- What belongs to the browser or to the connection: `Cookie`, `Origin`, `Referer`, `Sec-*`, `Forwarded`,
+  `X-Forwarded-*`, `Proxy-Authorization` and their kind.
+
+No key reaches a log line or an error message either. A key that must travel as a sub-protocol and holds a character
+that none can carry (such as `/` or `=`) is refused, and said to be. A head that is too large is answered 431.
+
+## Where the key goes
+
+A stored key goes into the first place. The caller's own stays in any of them in which it was sent. A dash: the
+provider has no WebSocket. A provider added by settings takes the key wherever its client puts it.
+
+| Provider | Over HTTP | On a WebSocket |
+| --- | --- | --- |
 """
+
+# The tables of presentations, by what is sent.
+PROVIDER_KEY = "A provider key alone"
+BOTH_KEYS = "The gateway's key beside a provider key"
+GATEWAY_KEY = "The gateway's key alone"
+MEETING = "Keys that meet, or sit where they do not belong"
+NO_KEY = "No key, and wrong keys"
+GROUPS = (PROVIDER_KEY, BOTH_KEYS, GATEWAY_KEY, MEETING, NO_KEY)
+
+OUTCOMES = {
+    Outcome.CALLERS_KEY: "yours",
+    Outcome.STORED_KEY: "stored",
+    Outcome.WRONG_KEY: "the provider refuses",
+    Outcome.NO_GATEWAY_KEY: "2009",
+    Outcome.NOT_PERMITTED: "2009, not permitted",
+    Outcome.NO_PROVIDER_KEY: "2040",
+    Outcome.TWO_KEYS: "2019",
+}
+SEATS = {Seat.STEP: "in the step", Seat.STEP_FIELD: "as a field of the step", Seat.REQUEST: "in the request"}
+WAYS = {
+    Way.HTTP: "HTTP",
+    Way.SSE: "SSE",
+    Way.UNIVERSAL_HTTP: "universal HTTP",
+    Way.UNIVERSAL_WEBSOCKET: "universal WebSocket",
+    Way.REALTIME: "realtime",
+    Way.REALTIME_ROOT: "root",
+    Way.REALTIME_BROWSER: "realtime in a browser",
+}
+# Transports that have one word together.
+TRANSPORTS = (
+    ({Way.HTTP, Way.SSE}, "HTTP, SSE"),
+    ({Way.UNIVERSAL_HTTP, Way.UNIVERSAL_WEBSOCKET}, "universal"),
+)
+
+# Who refused: the error, and what to do about it.
+REFUSALS = (
+    (
+        Unauthorized,
+        "This gateway is authenticated and saw no key of its own, or one that counts no more. `trunkline keys create`"
+        " makes one",
+    ),
+    (NotPermitted, "This gateway knows the key, which is not good for this gateway, provider, model or act"),
+    (
+        NoProviderKey,
+        "This gateway lets you in, and has no key to show the provider. Send yours, or `trunkline vault set`",
+    ),
+    (UnknownAlias, "This gateway holds no key under the alias in `cf-aig-byok-alias`"),
+    (MalformedRequest, "This gateway was shown two different provider keys, or one that no header can hold"),
+    (ForbiddenOrigin, "This gateway does not serve pages of that origin: `allowed_origins`"),
+)
+
+# Traps of a request's course, not of its head; tests/contract/test_matrix.py has each by name.
+OTHER_TRAPS = (
+    (
+        "the second call of a tool loop came without the key",
+        "Anthropic clients with tools",
+        "the same head again on one connection",
+        "Every request and every step is judged by itself.",
+    ),
+    (
+        "one key was refused in one place and taken in another",
+        "Workers AI on an open gateway",
+        "a key for `local`, in any place",
+        "The local provider needs no key of its own: on an open gateway anything is taken, on an authenticated one the"
+        " gateway's key, in every place alike.",
+    ),
+    (
+        "a client tried a WebSocket again and again",
+        "Codex, on `.../openai/responses`",
+        "any head",
+        "The upgrade is answered 426, and Codex sends the same key over HTTP.",
+    ),
+    (
+        "a 401 did not say who refused",
+        "everybody",
+        "any head",
+        "The code does, and the message: see the first table.",
+    ),
+)
 
 
 def settings_page() -> str:
@@ -168,45 +308,57 @@ def _slots(slots: tuple[Slot, ...]) -> str:
 def _slot(slot: Slot) -> str:
     match slot.kind:
         case "header":
-            return f"`{slot.name}: {slot.scheme} KEY`" if slot.scheme else f"`{slot.name}: KEY`"
+            place = f"`{slot.name}: {slot.scheme} KEY`" if slot.scheme else f"`{slot.name}: KEY`"
         case "subprotocol":
-            return f"sub-protocol `{slot.name}KEY`"
+            place = f"sub-protocol `{slot.name}KEY`"
         case "query":
-            return f"`?{slot.name}=KEY`"
+            place = f"`?{slot.name}=KEY`"
+    if slot.except_prefix:
+        return f"{place} (not for `{slot.except_prefix}...`)"
+    return f"{place} (for `{slot.only_prefix}...` only)" if slot.only_prefix else place
 
 
 def credentials_page() -> str:
     """Return docs/credentials.md."""
-    cells = sum(1 for _ in matrix_cells())
+    query = " and ".join(
+        f"{', '.join(f'`{name}`' for name in provider.query_keys)} for {provider.name}"
+        for provider in Catalogue.build().all()
+        if provider.query_keys
+    )
     rows = [
-        CREDENTIALS_HEAD.format(cells=f"{cells:,}"),
+        CREDENTIALS_HEAD.format(cells=f"{len(CELLS):,}"),
+        "## A request was refused: by whom?",
+        "",
+        "| Over HTTP | In a realtime session | Who refused, and what to do |",
+        "| --- | --- | --- |",
+        *(_refusal_row(error, words) for error, words in REFUSALS),
+        "| another 401 or 403, without `cf-aig-error-code` | the provider's own event and close | The provider, which"
+        " did not like the key it was shown. A placeholder counts as a key: see below |",
+        "",
+        CREDENTIALS_REFUSALS,
         "## Where a key may sit",
         "",
         "| | Place | Whose key is understood there |",
         "| --- | --- | --- |",
         *(f"| {number} | {_place(place)} | {_whose(place)} |" for number, place in enumerate(PLACEMENTS, 1)),
-        "",
-        "A header may have any scheme before the key, or none; `Bearer:` with a colon is understood. Query parameters"
-        " count where the provider's own API has them. Places that one provider alone has are looked at last.",
-        "",
-        "## What comes of it",
-        "",
-        "On a gateway that is open or authenticated, without and with a stored key. `2009`, `2040` and `2019` are"
-        " refusals of this gateway.",
-        "",
-        "| Shown | Which clients do so | Over | Open | Open, key stored | Authenticated | Authenticated, key stored |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-        *(_presentation_row(row) for row in PRESENTATIONS if not row.trap),
-        "",
+        CREDENTIALS_PLACES.format(query=query),
+        *(line for group in GROUPS for line in _group_table(group)),
         "## Traps",
         "",
-        "Each of these was a bug report of somebody's.",
+        "What went wrong for users of other gateways, and what happens here.",
         "",
-        "| Shown | Which clients do so | What went wrong elsewhere | What happens here |",
+        "| What went wrong | With whom | What is sent | What happens here |",
         "| --- | --- | --- | --- |",
-        *(f"| {_shown(row)} | {row.client} | {row.trap} | {row.here} |" for row in PRESENTATIONS if row.trap),
+        *(f"| {' | '.join(trap)} |" for trap in (*_traps(), *OTHER_TRAPS)),
+        CREDENTIALS_RULES.rstrip(),
+        *(_key_row(provider) for provider in Catalogue.build().all() if provider.slug != "local"),
     ]
-    return "\n".join(rows) + "\n" + CREDENTIALS_RULES
+    return "\n".join(rows) + "\n"
+
+
+def _refusal_row(error: type[GatewayError], words: str) -> str:
+    over_http = f"{error.status}, `cf-aig-error-code: {error.code}`"
+    return f"| {over_http} | `error` event `{error.reason}`, close {error.close_code} | {words} |"
 
 
 def _place(place: Placement) -> str:
@@ -223,44 +375,80 @@ def _whose(place: Placement) -> str:
     return "the gateway's" if place.role is Role.GATEWAY else "the gateway's, or the provider's"
 
 
+def _group_table(group: str) -> list[str]:
+    return [
+        f"### {group}",
+        "",
+        "| What is sent | By whom | Over | Open | Open, stored | Authenticated | Authenticated, stored |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+        *(_presentation_row(row) for row in PRESENTATIONS if not row.trap and _group_of(row) == group),
+        "",
+    ]
+
+
+def _group_of(row: Presentation) -> str:
+    """Return the heading under which a row that is no trap stands."""
+    shown = {one.secret for one in row.shown}
+    if row.here:
+        return MEETING
+    if shown <= {Secret.WRONG_KEY}:
+        return NO_KEY
+    of_provider = not shown.isdisjoint({Secret.PROVIDER_KEY, Secret.ACCESS_TOKEN})
+    of_gateway = not shown.isdisjoint({Secret.GATEWAY_KEY, Secret.CLIENT_SECRET})
+    return BOTH_KEYS if of_provider and of_gateway else PROVIDER_KEY if of_provider else GATEWAY_KEY
+
+
 def _presentation_row(row: Presentation) -> str:
-    outcomes = (
-        _OUTCOMES[Case(row, row.ways[0], row.providers[0], authenticated, stored).expected]
+    outcomes = [
+        OUTCOMES[Case(row, row.ways[0], row.providers[0], authenticated, stored).expected]
         for authenticated in (False, True)
         for stored in (False, True)
-    )
-    note = f" {row.here}" if row.here else ""
-    return f"| {_shown(row)} | {row.client}.{note} | {_over(row)} | {' | '.join(outcomes)} |"
+    ]
+    client = f"{row.client}. {row.here}" if row.here else row.client
+    return f"| {_sent(row)} | {client} | {_over(row)} | {' | '.join(outcomes)} |"
 
 
-_OUTCOMES = {
-    Outcome.CALLERS_KEY: "the caller's key",
-    Outcome.STORED_KEY: "the stored key",
-    Outcome.WRONG_KEY: "refused by the provider",
-    Outcome.NO_GATEWAY_KEY: "2009",
-    Outcome.NOT_PERMITTED: "2009, not permitted",
-    Outcome.NO_PROVIDER_KEY: "2040",
-    Outcome.TWO_KEYS: "2019",
-}
-_SERVER_SIDE = {Way.HTTP, Way.SSE, Way.UNIVERSAL_HTTP, Way.UNIVERSAL_WEBSOCKET, Way.REALTIME, Way.REALTIME_ROOT}
+def _traps() -> Iterator[tuple[str, str, str, str]]:
+    """Yield the traps, those together that went wrong alike and are answered alike."""
+    rows: dict[tuple[str, str], list[Presentation]] = {}
+    for row in PRESENTATIONS:
+        if row.trap:
+            rows.setdefault((row.trap, row.here), []).append(row)
+    for (trap, here), alike in rows.items():
+        clients = "; ".join(dict.fromkeys(row.client for row in alike))
+        yield trap, clients, "<br>or ".join(_sent(row) for row in alike), here
 
 
-def _shown(row: Presentation) -> str:
-    seats = {one.seat for one in row.shown}
-    where = ""
-    if row.ways and all(way.is_universal for way in row.ways) and seats == {Seat.STEP}:
-        where = " (in the step)"
-    elif row.ways and all(way.is_universal for way in row.ways) and seats == {Seat.STEP_FIELD}:
-        where = " (a field of the step)"
-    return f"`{shows(row)}`{where}" if row.shown else "no key"
+def _sent(row: Presentation) -> str:
+    return " and ".join(_part(one, row) for one in row.shown) or "nothing"
+
+
+def _part(shown: Shown, row: Presentation) -> str:
+    """Return one thing that is sent, the secret replaced by what it is; a signature's tail is left out."""
+    form = f"{shown.form.partition('/')[0]}/..." if "/" in shown.form else shown.form
+    text = form.replace("{}", f"[{shown.secret.value}]")
+    seat = f" {SEATS[shown.seat]}" if all(way.is_universal for way in row.ways) else ""
+    match shown.placement.carrier:
+        case Carrier.HEADER:
+            return f"`{shown.name}: {text}`{seat}" if text.strip() else f"`{shown.name}:` with nothing{seat}"
+        case Carrier.SUBPROTOCOL:
+            return f"sub-protocol `{shown.name}{text}`"
+        case Carrier.QUERY:
+            return f"`?{shown.name}={text}`"
 
 
 def _over(row: Presentation) -> str:
-    if set(row.ways) == set(Way):
+    ways = {cell.way for cell in CELLS if cell.presentation is row}
+    if ways == set(Way):
         return "every transport"
-    if set(row.ways) == _SERVER_SIDE:
-        return "every transport of a server"
-    return ", ".join(way.value for way in row.ways)
+    words = [words for together, words in TRANSPORTS if together <= ways]
+    named = {way for together, _ in TRANSPORTS if together <= ways for way in together}
+    return ", ".join([*words, *(WAYS[way] for way in Way if way in ways - named)])
+
+
+def _key_row(provider: Provider) -> str:
+    socket = _slots(provider.socket.credential_slots) if provider.socket is not None else "-"
+    return f"| {provider.name} | {_slots(provider.credential_slots)} | {socket} |"
 
 
 def openapi() -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from trunkline.credentials import PLACEMENTS, matrix
-from trunkline.credentials.matrix import PRESENTATIONS, Case, Outcome, Presentation, Secret, Way, cases
+from trunkline.credentials import PLACEMENTS, Carrier, Role, matrix
+from trunkline.credentials.matrix import PRESENTATIONS, Case, Outcome, Presentation, Seat, Secret, Way, cases
 from trunkline.providers import Catalogue
 
 CELLS = list(cases())
@@ -56,7 +57,7 @@ def test_every_place_is_shown_with_a_gateway_key_and_every_place_of_providers_wi
     shown = {(one.placement, one.secret) for row in PRESENTATIONS for one in row.shown}
     for place in PLACEMENTS:
         assert (place, Secret.GATEWAY_KEY) in shown, place
-        if place.role is matrix.Role.PROVIDER:
+        if place.role is Role.PROVIDER:
             assert (place, Secret.PROVIDER_KEY) in shown, place
 
 
@@ -104,6 +105,43 @@ def test_whatever_went_wrong_elsewhere_is_answered_with_what_happens_here(row: P
 def test_the_oracle_follows_the_rule(row: str, authenticated: bool, stored: bool, outcome: Outcome) -> None:
     found = ROWS[row]
     assert Case(found, found.ways[0], found.providers[0], authenticated, stored).expected is outcome
+
+
+@pytest.mark.parametrize("row", PRESENTATIONS, ids=lambda row: row.name)
+def test_a_row_comes_to_the_same_on_every_transport_and_before_every_provider(row: Presentation) -> None:
+    outcomes = {(cell.gateway, cell.expected) for cell in CELLS if cell.presentation is row}
+    assert len(outcomes) == 4
+
+
+@pytest.mark.parametrize("row", PRESENTATIONS, ids=lambda row: row.name)
+def test_no_client_sends_what_its_transport_does_not_have(row: Presentation) -> None:
+    if Carrier.HEADER in row.carriers:
+        assert Way.REALTIME_BROWSER not in row.ways
+    if Carrier.SUBPROTOCOL in row.carriers:
+        assert not {Way.HTTP, Way.SSE, Way.UNIVERSAL_HTTP} & set(row.ways)
+    names = [one.placement for one in row.shown if one.seat is not Seat.REQUEST]
+    if len(names) > len(set(names)):  # an object has each name once
+        assert not any(way.is_universal for way in row.ways)
+
+
+def test_the_providers_with_a_socket_are_those_of_the_catalogue() -> None:
+    sockets = {provider.slug for provider in Catalogue.build().all() if provider.socket is not None} - {"local"}
+    assert sockets == matrix.REALTIME_PROVIDERS
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_trap_a_placeholder_does_not_hide_the_stored_key_where_the_stored_key_wins",
+        "test_trap_a_401_says_which_layer_refused",
+        "test_trap_the_second_call_of_a_tool_loop_shows_the_same_key_as_the_first",
+        "test_trap_the_local_provider_takes_the_same_key_in_any_slot",
+        "test_trap_codex_is_sent_from_its_socket_to_http_where_the_same_key_counts",
+    ],
+)
+def test_a_trap_that_is_no_row_is_a_test_beside_the_matrix(name: str) -> None:
+    beside = Path(__file__).parents[1] / "contract" / "test_matrix.py"
+    assert f"def {name}(" in beside.read_text("utf-8")
 
 
 def test_the_oracle_does_not_ask_the_code_it_judges() -> None:

@@ -43,7 +43,7 @@ class Secret(Enum):
     GATEWAY_KEY = "gateway key"
     PROVIDER_KEY = "provider key"
     ACCESS_TOKEN = "access token of the provider"  # noqa: S105
-    CLIENT_SECRET = "client secret of the gateway, made with the provider key"  # noqa: S105
+    CLIENT_SECRET = "client secret"  # noqa: S105 - of the gateway, made with the provider key
     OTHER_PROVIDER_KEY = "another provider key"
     FOREIGN_KEY = "key of another provider"
     OTHER_GATEWAYS_KEY = "key of another gateway"
