@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from tests.contract.test_dataplane import Recorder, openai_at
 from tests.running import Address, data_directory, gateway, run
 from trunkline.policy.registry import GatewayRules, Scope
 
+JSON = {"content-type": "application/json"}
 TOKEN = "gateway-token-of-many-characters"
 READER, EDITOR = frozenset({Scope.READ}), frozenset({Scope.READ, Scope.EDIT, Scope.RUN})
 
@@ -75,6 +77,7 @@ def test_a_gateway_is_set_up_and_used_by_http_alone() -> None:
         ("GET", "/team/stored-keys", None, 200, 200),
         ("POST", "/team/keys", {}, 403, 201),
         ("PATCH", "/team", {"authenticated": True}, 403, 200),
+        ("PATCH", "/team", {"authenticated": False}, 403, 403),
         ("PUT", "/team/stored-keys/openai/blue", {"key": "sk-other"}, 403, 200),
         ("DELETE", "/team/stored-keys/openai/default", None, 403, 204),
         ("DELETE", "/team", None, 403, 204),
@@ -131,8 +134,10 @@ def test_a_key_makes_no_key_that_may_do_more_or_lives_longer() -> None:
                         ({"models": ["gpt-4o", "o3"]}, 403),
                         ({"expires_at": None}, 403),
                         ({"expires_at": end + 1}, 403),
+                        ({"expires_at": float("nan")}, 422),
                     ):
-                        answer = await client.post("/gateways/default/keys", json={**fine, **change})
+                        body = json.dumps({**fine, **change})
+                        answer = await client.post("/gateways/default/keys", content=body, headers=JSON)
                         assert answer.status_code == status, change
 
     run(main())

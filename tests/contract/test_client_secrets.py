@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import openai
 import pytest
 from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
 
 from tests.contract.administration import administration, new_key
 from tests.contract.conftest import STRICT_KEY
 from tests.contract.raw_server import raw_server
 from tests.contract.test_dataplane import Recorder, openai_at
 from tests.contract.test_gateway_keys import CHAT, JSON, credentials_seen, dial, eventually, served
-from tests.contract.test_voiceplane import close_of, echo, refusal_of, upstream_of
+from tests.contract.test_voiceplane import Conversation, close_of, echo, refusal_of, upstream_of
 from tests.running import Address, data_directory, gateway, run
 from trunkline.policy.registry import ClientSecretMode, GatewayRules
 
@@ -312,14 +314,79 @@ def test_a_key_for_some_models_makes_secrets_for_no_other() -> None:
     run(main())
 
 
-def test_a_secret_makes_no_other_secret() -> None:
+@pytest.mark.parametrize("mode", ["brokered", "relay"])
+@pytest.mark.parametrize(
+    "surface",
+    [
+        "realtime/client_secrets",
+        "realtime/sessions",
+        "v1/realtime/transcription_sessions",
+        "realtime/translations/client_secrets",
+    ],
+)
+def test_a_secret_makes_no_other_secret_here_or_at_the_provider(surface: str, mode: str) -> None:
     async def main() -> None:
-        async with gateway() as address, httpx.AsyncClient() as client:
-            path = "/v1/local/default/local"
-            made = await mint(client, address, session("local"), path)
-            headers = {"authorization": f"Bearer {made['value']}"}
-            answer = await client.post(f"{address.http}{path}/realtime/client_secrets", json={}, headers=headers)
+        upstream = Recorder()
+        async with (
+            raw_server(upstream) as origin,
+            gateway(**openai_at(origin, api_key="sk-stored")) as address,
+            httpx.AsyncClient() as client,
+        ):
+            made = await mint(client, address, session())
+            headers = {"authorization": f"Bearer {made['value']}", "x-trunkline-client-secrets": mode}
+            answer = await client.post(f"{address.http}{BASE}/{surface}", json=session(), headers=headers)
             assert answer.status_code == 403
+        assert upstream.requests == []
+
+    run(main())
+
+
+def test_which_stored_key_a_secret_uses_was_for_its_maker_to_choose() -> None:
+    async def main() -> None:
+        upstream = Recorder()
+        with data_directory() as data_dir:
+            async with administration(data_dir) as admin, raw_server(upstream) as origin:
+                for alias in ("low", "high"):
+                    await admin.store_key("default", "openai", alias, f"sk-{alias}", "")
+                async with (
+                    gateway(data_dir=data_dir, **openai_at(origin)) as address,
+                    httpx.AsyncClient() as client,
+                ):
+                    url = f"{address.http}{BASE}"
+                    asked = {"cf-aig-byok-alias": "low"}
+                    made = await client.post(f"{url}/realtime/client_secrets", json=session("gpt-4o"), headers=asked)
+                    bearer = {"authorization": f"Bearer {made.json()['value']}", "cf-aig-byok-alias": "high", **JSON}
+                    await client.post(f"{url}/chat/completions", content=CHAT, headers=bearer)
+        assert upstream.requests[0][1]["authorization"] == ["Bearer sk-low"]
+
+    run(main())
+
+
+def test_a_secrets_session_ends_when_the_key_that_made_it_expires() -> None:
+    async def main() -> None:
+        with data_directory() as data_dir:
+            async with administration(data_dir) as admin, upstream_of(echo) as origin:
+                key, _ = await new_key(admin, expires_at=time.time() + 3)
+                async with (
+                    gateway(data_dir=data_dir, **openai_at(origin, api_key="sk-stored")) as address,
+                    httpx.AsyncClient() as client,
+                ):
+                    secret = (await mint(client, address, session(), authorization=f"Bearer {key}"))["value"]
+                    async with dial(address, BASE, "realtime", f"openai-insecure-api-key.{secret}") as socket:
+                        error, code = await refusal_of(socket)
+                    assert code == 3000
+                    assert "has expired" in error["message"]
+
+    run(main())
+
+
+def test_what_a_session_was_promised_is_sealed_too_for_its_tools_have_keys() -> None:
+    async def main() -> None:
+        with data_directory() as data_dir:
+            async with gateway(data_dir=data_dir) as address, httpx.AsyncClient() as client:
+                tool = {"type": "mcp", "server_label": "x", "authorization": "mcp-secret-0123456789"}
+                await mint(client, address, session("local", tools=[tool]), "/v1/local/default/local")
+            assert b"mcp-secret" not in b"".join(path.read_bytes() for path in data_dir.iterdir() if path.is_file())
 
     run(main())
 
@@ -367,6 +434,68 @@ def test_a_session_ends_when_its_secrets_cap_is_spent_after_the_turn_that_spent_
 
 def ok(kind: bytes, body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ncontent-length: %d\r\n\r\n%s" % (kind, len(body), body)
+
+
+async def unfinished(socket: ServerConnection) -> None:
+    """Speak for a long time and never come to the end of the turn."""
+    async for _ in socket:
+        await socket.send(json.dumps({"type": "response.output_audio.delta", "delta": "A" * 500_000}))
+
+
+async def listening(socket: ServerConnection) -> None:
+    """Write down what was heard, for a price of its own."""
+    heard = "conversation.item.input_audio_transcription.completed"
+    async for _ in socket:
+        await socket.send(
+            json.dumps({"type": heard, "transcript": "hello", "usage": {"type": "duration", "seconds": 600}})
+        )
+
+
+@pytest.mark.parametrize("conversation", [unfinished, listening])
+def test_trap_a_cap_binds_whoever_leaves_before_the_end_of_a_turn_or_only_has_speech_written_down(
+    conversation: Conversation,
+) -> None:
+    async def main() -> None:
+        async with (
+            upstream_of(conversation) as origin,
+            gateway(**openai_at(origin, api_key="sk-stored")) as address,
+            httpx.AsyncClient() as client,
+        ):
+            secret = (await mint(client, address, terms(spend_cap=0.05)))["value"]
+            protocols = ("realtime", f"openai-insecure-api-key.{secret}")
+            async with dial(address, BASE, *protocols) as socket:
+                await socket.send("one")
+                await socket.recv()
+
+            async def spent() -> bool:
+                async with dial(address, BASE, *protocols) as again:
+                    with suppress(ConnectionClosed):  # refused, and closed, before anything is said
+                        await again.send("two")
+                    return "spend cap" in str(await again.recv())
+
+            await eventually(spent)
+
+    run(main())
+
+
+def test_a_capped_secret_opens_no_session_whose_cost_cannot_be_told() -> None:
+    async def main() -> None:
+        async with (
+            upstream_of(echo) as origin,
+            gateway(**openai_at(origin, api_key="sk-stored")) as address,
+            httpx.AsyncClient() as client,
+        ):
+            secret = (await mint(client, address, terms(spend_cap=1)))["value"]
+            for query in ("intent=transcription", "call_id=rtc_1", "%69ntent=transcription"):
+                async with dial(address, f"{BASE}?{query}", "realtime", f"openai-insecure-api-key.{secret}") as socket:
+                    error, code = await refusal_of(socket)
+                assert (error["code"], code) == ("not_permitted", 4003)
+            background = b'{"model": "gpt-realtime", "background": true}'
+            bearer = {"authorization": f"Bearer {secret}", **JSON}
+            answer = await client.post(f"{address.http}{BASE}/responses", content=background, headers=bearer)
+            assert answer.status_code == 400
+
+    run(main())
 
 
 def test_a_cap_counts_over_http_too_streamed_or_not_and_by_length_where_an_answer_breaks_off() -> None:
@@ -529,6 +658,9 @@ def test_in_relay_mode_the_provider_answers_itself(how: str) -> None:
         (b'{"trunkline": {"uses": -1}}', "uses"),
         (b'{"trunkline": {"spend_cap": 0}}', "spend_cap"),
         (b'{"trunkline": {"use": 1}}', "use"),
+        (b'{"session": {"audio": null, "voice": "alloy"}}', "session.audio"),
+        (b'{"session": {"audio": "x", "voice": "alloy"}}', "session.audio"),
+        (b'{"session": ' + b'{"a":' * 5000 + b"1" + b"}" * 5001, "nested"),
         (b'{"session": {"instructions": "' + b"x" * 300_000 + b'"}}', "larger than"),
     ],
 )

@@ -273,6 +273,19 @@ def test_a_key_for_some_models_reaches_no_other_over_any_transport() -> None:
                     async with dial(address, f"{base}?model=o3", authorization=f"Bearer {key}") as socket:
                         error, code = await refusal_of(socket)
                         assert (error["code"], code) == ("not_permitted", 4003)
+                    for query in ("%6dodel=o3", "model=gpt-realtime&model=o3"):
+                        async with dial(address, f"{base}?{query}", authorization=f"Bearer {key}") as socket:
+                            error, code = await refusal_of(socket)
+                            assert (error["code"], code) == ("not_permitted", 4003)
+                    hidden = '{"type": "session.update", "session": {"model": "o3"}, "x": ' + "9" * 5000 + "}"
+                    for frame in (hidden, b'{"type": "response.create", "response": {"model": "o3"}}'):
+                        path = f"{base}?model=gpt-realtime"
+                        async with dial(address, path, authorization=f"Bearer {key}") as socket:
+                            await socket.send(b"\x7b\xff\x00 sound is not looked into")
+                            assert await socket.recv() == b"\x7b\xff\x00 sound is not looked into"
+                            await socket.send(frame)
+                            error, code = await refusal_of(socket)
+                            assert (error["code"], code) == ("not_permitted", 4003)
                     async with dial(address, f"{base}?model=gpt-realtime", authorization=f"Bearer {key}") as socket:
                         fine = '{"type": "session.update", "session": {"model": "gpt-realtime"}}'
                         await socket.send(fine)

@@ -77,6 +77,23 @@ def test_a_large_body_and_a_head_within_bounds_are_served() -> None:
     run(main())
 
 
+def test_trailers_without_end_are_cut_off() -> None:
+    async def main() -> None:
+        async with gateway() as address:
+            _, writer = await asyncio.open_connection(address.host, address.port)
+            writer.write(b"POST " + PATH + b" HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n")
+            with pytest.raises(ConnectionError):
+                await endless(writer)
+            writer.close()
+
+    async def endless(writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"x-trailer: " + b"t" * 4000 + b"\r\n")
+            await writer.drain()
+
+    run(main())
+
+
 def test_what_is_no_http_is_still_a_bad_request() -> None:
     async def main() -> None:
         async with gateway() as address:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trunkline.policy.client_secrets import ClientSecret
 from trunkline.policy.cost import cost_by_length, cost_of_answer, cost_of_turn, price_is_known, reading_of
-from trunkline.policy.models import is_allowed, models_in_frame, models_in_request
+from trunkline.policy.models import UnreadableFrame, is_allowed, models_in_frame, models_in_request
 from trunkline.policy.registry import GatewayKey, Scope
 
 
@@ -99,8 +99,18 @@ def test_trap_a_model_is_found_behind_escapes_and_repetition() -> None:
 
 
 @given(st.text())
-def test_any_frame_is_read(text: str) -> None:
-    assert models_in_frame(text + '"model"') == []
+def test_a_frame_that_may_name_a_model_and_cannot_be_read_is_told_apart(text: str) -> None:
+    """Other parsers may read it: numbers without end, a byte order mark."""
+    with pytest.raises(UnreadableFrame):
+        models_in_frame(text + '"model"')
+
+
+@pytest.mark.parametrize(
+    "frame", ['{"model": "dear", "x": ' + "9" * 5000 + "}", '\ufeff{"model": "dear"}', '["model"]']
+)
+def test_trap_what_only_others_can_read_is_not_taken_for_nothing(frame: str) -> None:
+    with pytest.raises(UnreadableFrame):
+        models_in_frame(frame)
 
 
 def key(**changes: object) -> GatewayKey:
@@ -151,7 +161,8 @@ def test_what_is_granted_holds_no_key_and_makes_the_same_secret_again() -> None:
     made = secret(session={"type": "realtime"}, max_uses=3, spend_cap=0.5, provider_key="sk-own", parent="key_1")
     grant = json.loads(json.dumps(made.grant()))
     assert "sk-own" not in json.dumps(grant)
-    again = ClientSecret.from_grant(grant, id="sec_1", gateway="default", expires_at=100.0, provider_key="sk-own")
+    held = {"provider_key": "sk-own", "session": {"type": "realtime"}}
+    again = ClientSecret.from_grant(grant, id="sec_1", gateway="default", expires_at=100.0, **held)
     assert again == made
     assert "sk-own" not in repr(made)
 

@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Column, Table
@@ -16,7 +16,10 @@ from trunkline.cli.data_directory import DataDirOption
 from trunkline.cli.output import day, err, out
 from trunkline.errors import SettingsError
 from trunkline.policy.keys import ID_DIGITS, VALUE_DIGITS, new_key
-from trunkline.policy.registry import Scope
+from trunkline.policy.registry import GatewayRules, Scope
+
+if TYPE_CHECKING:
+    from trunkline.store import Configuration
 
 application = typer.Typer(help="Make, list and revoke gateway keys.", no_args_is_help=True)
 
@@ -30,7 +33,9 @@ def create(
     gateway: Annotated[str | None, typer.Option(help="Gateway it opens; by default that of the settings.")] = None,
     scope: Annotated[
         list[Scope] | None,
-        typer.Option(help="run: call models; read: look at the set-up; edit: change it. May be repeated.  [run]"),
+        typer.Option(
+            help="run: call models; read: look at the set-up; edit: change it. May be repeated; without it: run."
+        ),
     ] = None,
     models: Annotated[
         str, typer.Option(metavar="A,B,...", help="Models it may use, such as gpt-4o*,openai/gpt-realtime; else all.")
@@ -53,8 +58,12 @@ def create(
         now=now,
         expires_at=None if expires is None else _end(expires, now),
     )
-    with_configuration(chosen, lambda configuration: configuration.add_key(key))
-    rules = with_configuration(chosen, lambda configuration: configuration.gateways())
+
+    async def add(configuration: Configuration) -> list[GatewayRules]:
+        await configuration.add_key(key)
+        return await configuration.gateways()
+
+    rules = with_configuration(chosen, add)
     err.print(f"Key {key.id} for gateway {key.gateway}. It is shown this once; store it now:")
     out.print(value, markup=False)
     if not chosen.authenticated and not next(one for one in rules if one.id == key.gateway).authenticated:

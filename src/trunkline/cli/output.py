@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from datetime import UTC, datetime
+from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
 
-out = Console(highlight=False, soft_wrap=True)
+# Where no person looks, a table has room: what is cut off or wrapped there is lost to whatever reads it.
+_PIPED_WIDTH: Final = 1000
+
+_is_fitted = sys.stdout.isatty() or "COLUMNS" in os.environ
+
+out = Console(highlight=False, soft_wrap=True, width=None if _is_fitted else _PIPED_WIDTH)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -28,8 +28,8 @@ class Caller:
 
     ``kind`` says by what: ``gateway_token``, ``gateway_key`` or ``client_secret``; ``id`` by which one. ``gateway``,
     ``provider`` and ``models`` (patterns) bound what it opens, ``model`` what it converses with; None and empty bound
-    nothing. ``scopes`` are the acts it may do. ``refusal`` completes "The gateway key ..." when the key counts no more:
-    it is still recognised, so that it goes nowhere else.
+    nothing. ``scopes`` are the acts it may do, ``parent`` is the id of the gateway key it was made with. ``refusal``
+    completes "The gateway key ..." when the key counts no more: it is still recognised, so that it goes nowhere else.
     """
 
     kind: str
@@ -41,6 +41,7 @@ class Caller:
     model: str = ""
     scopes: frozenset[str] = frozenset({"run", "read", "edit"})
     expires_at: float | None = None
+    parent: str = ""
     refusal: str = ""
 
 

@@ -16,7 +16,7 @@ LONGEST_SECONDS: Final = 7200
 OLDER_SECONDS: Final = 60
 
 # What `grant` writes down; the rest has columns or is counted.
-_GRANTED: Final = ("provider", "model", "models", "session", "max_uses", "spend_cap", "alias", "parent")
+_GRANTED: Final = ("provider", "model", "models", "max_uses", "spend_cap", "alias", "parent")
 
 
 @dataclass(slots=True)
@@ -61,15 +61,22 @@ class ClientSecret:
         return self.spend_cap is not None and self.spent >= self.spend_cap
 
     def grant(self) -> dict[str, Any]:
-        """Return what was granted, for the database: no key, no counts."""
+        """Return what was granted, for the database: no key, no session, which may hold keys of tools, no counts."""
         whole = asdict(self)
         return {name: whole[name] for name in _GRANTED}
 
     @classmethod
     def from_grant(
-        cls, grant: Mapping[str, Any], *, id: str, gateway: str, expires_at: float, provider_key: str
+        cls,
+        grant: Mapping[str, Any],
+        *,
+        id: str,
+        gateway: str,
+        expires_at: float,
+        provider_key: str,
+        session: Mapping[str, Any] | None,
     ) -> ClientSecret:
         """Return the secret that a grant describes, with nothing counted yet."""
-        made = cls(id=id, gateway=gateway, expires_at=expires_at, provider_key=provider_key, **grant)
+        made = cls(id=id, gateway=gateway, expires_at=expires_at, provider_key=provider_key, session=session, **grant)
         made.models = tuple(made.models)  # JSON has lists only
         return made

@@ -29,6 +29,9 @@ _READINGS: Final = (
 _REALTIME: Final = ("openai", "realtime")
 # Of English text in JSON; fewer than there are, so that the estimate errs upwards.
 _BYTES_PER_TOKEN: Final = 3
+# A token of speech is 50 ms: 533 bytes of base64 in the leanest format. Of what is heard, one is 100 ms.
+_SPOKEN_BYTES_PER_TOKEN: Final = 500
+_HEARD_TOKENS_PER_SECOND: Final = 10
 
 Reading = tuple[str, str]
 
@@ -63,6 +66,27 @@ def cost_of_answer(provider: str, model: str, reading: Reading, answer: Mapping[
 def cost_of_turn(provider: str, model: str, done: Mapping[str, Any]) -> float | None:
     """Return the price of a realtime turn from its ``response.done`` event; None as in `cost_of_answer`."""
     return cost_of_answer(provider, model, _REALTIME, done)
+
+
+def cost_of_transcription(provider: str, model: str, completed: Mapping[str, Any]) -> float | None:
+    """Return at most what writing down a user's speech cost, from the event that says it is done.
+
+    The model that did it is not known; listening is dearer with the session's own, whose price is taken.
+    """
+    usage = completed.get("usage") or {}
+    if usage.get("type") == "duration":
+        tokens = int(usage.get("seconds", 0) * _HEARD_TOKENS_PER_SECOND) + 1
+        usage = {"input_tokens": tokens, "output_tokens": 0, "input_token_details": {"audio_tokens": tokens}}
+    return cost_of_turn(provider, model, {"type": "response.done", "response": {"usage": usage}})
+
+
+def cost_of_unfinished_turn(provider: str, model: str, received: int) -> float:
+    """Return about what a realtime turn cost that nobody heard the end of; ``received`` is in bytes of its frames."""
+    from genai_prices import Usage
+
+    tokens = received // _SPOKEN_BYTES_PER_TOKEN + 1
+    heard = {"input_tokens": tokens, "input_audio_tokens": tokens}
+    return _priced(provider, model, Usage(**heard, output_tokens=tokens, output_audio_tokens=tokens)) or 0.0
 
 
 def cost_by_length(provider: str, model: str, sent: int, received: int) -> float:

@@ -42,10 +42,14 @@ def models_in_request(provider: str, rest: str, content_type: str, body: bytes) 
         match = pattern.search(rest)
         if match is not None:
             return [match[1]]
-    named = [value for name, value in _members(body) if name == "model" and isinstance(value, str)]
+    named = [value for name, value in _members(body) or () if name == "model" and isinstance(value, str)]
     if content_type.startswith("multipart/"):  # says the client: a provider may read the body as JSON all the same
         named += [found.decode("utf-8", "replace").strip() for found in _MULTIPART_MODEL.findall(body)]
     return named
+
+
+class UnreadableFrame(ValueError):
+    """A frame that is no JSON object, or none that can be read here."""
 
 
 class NamedModel(NamedTuple):
@@ -58,20 +62,27 @@ class NamedModel(NamedTuple):
 def models_in_frame(text: str) -> list[NamedModel]:
     """Return every model that a client's realtime frame names.
 
-    A session may be given another model, or one to transcribe with, after it was opened.
+    A session may be given another model, or one to transcribe with, after it was opened. Raises `UnreadableFrame` when
+    it may name one and cannot be read here: others may read it.
     """
     if '"model"' not in text and "\\u" not in text:
         return []
-    return list(_within(_members(text), transcribes=False, depth=0))
+    members = _members(text)
+    if members is None:
+        raise UnreadableFrame
+    return list(_within(members, transcribes=False, depth=0))
 
 
-def _members(document: bytes | str) -> list[tuple[str, Any]]:
-    """Return the members of a JSON object, repeated names included; objects within it are such lists too."""
+def _members(document: bytes | str) -> list[tuple[str, Any]] | None:
+    """Return the members of a JSON object, repeated names included, or None for what is none.
+
+    Objects within it are such lists too.
+    """
     try:
         members = json.loads(document, object_pairs_hook=_Members)
     except (ValueError, RecursionError):
-        return []
-    return members if isinstance(members, _Members) else []
+        return None
+    return members if isinstance(members, _Members) else None
 
 
 class _Members(list[tuple[str, Any]]):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from trunkline.errors import MalformedRequest
+
 _FORMATS: Final[dict[str, dict[str, Any]]] = {
     "pcm16": {"type": "audio/pcm", "rate": 24000},
     "g711_ulaw": {"type": "audio/pcmu"},
@@ -27,7 +29,10 @@ _GONE: Final = frozenset({"temperature"})
 
 
 def session_to_ga(session: Mapping[str, Any], kind: str = "realtime") -> dict[str, Any]:
-    """Return a session's settings in GA form; one that is in that form already stays as it is."""
+    """Return a session's settings in GA form; one that is in that form already stays as it is.
+
+    Raises `MalformedRequest` when a setting cannot be put where it belongs.
+    """
     result: dict[str, Any] = {"type": session.get("type", kind)}
     for name, value in session.items():
         if name in _GONE:
@@ -36,6 +41,8 @@ def session_to_ga(session: Mapping[str, Any], kind: str = "realtime") -> dict[st
         target = result
         for step in place[:-1]:
             target = target.setdefault(step, {})
+            if not isinstance(target, dict):
+                raise MalformedRequest(f"session.{step} is an object; {name} belongs into it.")
         target[place[-1]] = _value_to_ga(name, value)
     return result
 

@@ -80,7 +80,7 @@ class NewKey(BaseModel):
     name: Annotated[str, Field(max_length=200)] = "unnamed"
     scopes: list[Scope] = [Scope.RUN]
     models: _Texts = []
-    expires_at: float | None = None
+    expires_at: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class MadeKey(KeyView):
@@ -129,7 +129,9 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
     @routes.patch("/{name}")
     async def change_gateway(request: Request, name: _Name, wanted: GatewayChange) -> GatewayView:
         """Set switches of a gateway."""
-        _caller(gateway, request, "edit", name)
+        caller = _caller(gateway, request, "edit", name)
+        if wanted.authenticated is False and caller.gateway is not None:
+            raise NotPermitted("A gateway key cannot open its gateway to everybody; the gateway token can.")
         return _gateway_view(await _done(gateway, _configuration(gateway).change_gateway(name, **_changes(wanted))))
 
     @routes.delete("/{name}", status_code=204)

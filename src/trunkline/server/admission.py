@@ -17,7 +17,7 @@ from trunkline.errors import (
     UnknownProvider,
 )
 from trunkline.policy.client_secrets import ClientSecret
-from trunkline.policy.models import is_allowed, models_in_frame
+from trunkline.policy.models import UnreadableFrame, is_allowed, models_in_frame
 from trunkline.policy.registry import DEFAULT_ALIAS, GatewayRules
 from trunkline.providers import Catalogue, Provider, Slot, Via
 from trunkline.server.origins import Origins
@@ -72,7 +72,14 @@ class Admission:
 
         Who opened it with a client secret for one model may still choose what writes down the speech.
         """
-        for named in models_in_frame(text):
+        try:
+            models = models_in_frame(text)
+        except UnreadableFrame as error:
+            raise NotPermitted(
+                "The gateway refused a frame: the key that opened the session is for some models only, and which one"
+                " the frame names cannot be read."
+            ) from error
+        for named in models:
             self._check_model(named.name, is_conversation=not named.transcribes)
 
     def _check_model(self, model: str, *, is_conversation: bool) -> None:
@@ -277,15 +284,16 @@ class Doorkeeper:
         self, provider: Provider, rules: GatewayRules, alias: str, caller: Caller | None
     ) -> UnknownAlias:
         message = f"The gateway holds no {provider.name} key under the alias {alias[:64]!r}."
-        if caller is not None:  # the names of keys are for those who may use them
+        if caller is not None and caller.kind != "client_secret":  # the names are for those who may use the keys
             aliases = ", ".join(sorted(self._registry.now.stored_keys(rules.id, provider.slug))) or "none"
             message += f" It has: {aliases}."
         return UnknownAlias(f"{message} Store it with `trunkline vault set {provider.slug} --alias ...`.")
 
 
 def _alias(head: Head, secret: ClientSecret | None) -> str:
-    given = (head.header(ALIAS_HEADER) or "").strip()
-    return given or (secret.alias if secret is not None else "") or DEFAULT_ALIAS
+    if secret is not None:  # which key it uses was for its maker to choose
+        return secret.alias or DEFAULT_ALIAS
+    return (head.header(ALIAS_HEADER) or "").strip() or DEFAULT_ALIAS
 
 
 def _words(caller: Caller) -> str:

@@ -18,7 +18,7 @@ from trunkline.store import Configuration
 
 log = structlog.get_logger("trunkline.broker")
 
-_MAX_SECRETS: Final = 100_000
+_MAX_SECRETS: Final = 20_000
 _SCOPES: Final = frozenset({"run"})
 _REMEMBERED_SECONDS: Final = 3600
 
@@ -75,6 +75,7 @@ class Broker:
             models=tuple(secret.models),
             model=secret.model,
             scopes=_SCOPES,
+            parent=secret.parent,
             refusal=refusal,
         )
 
@@ -84,8 +85,8 @@ class Broker:
 
     def claim(self, secret: ClientSecret) -> None:
         """Count one use. Raises `Unauthorized` when another request was faster."""
-        if secret.max_uses and secret.uses >= secret.max_uses:
-            raise Unauthorized("The gateway refused this request: the client secret has been used.")
+        if secret.is_spent or (secret.max_uses and secret.uses >= secret.max_uses):
+            raise Unauthorized("The gateway refused this request: the client secret has been used up.")
         secret.uses += 1
         self._write(secret)
 

@@ -35,7 +35,9 @@ from trunkline.wire.head import Head
 
 MODE_HEADER: Final = b"x-trunkline-client-secrets"
 # A browser must offer the whole head within what servers accept; the settings come through the gateway instead.
-_MAX_SESSION: Final = 256 * 1024
+_MAX_SESSION: Final = 64 * 1024
+# How paths end that mint secrets, those of surfaces that the gateway does not serve itself included.
+_MINTING: Final = ("client_secrets", "realtime/sessions", "realtime/transcription_sessions")
 
 
 class Surface(Enum):
@@ -72,10 +74,15 @@ class _Older(msgspec.Struct):
 
 
 def surface_of(head: Head, admission: Admission) -> Surface | None:
-    """Return the surface when the gateway itself is to answer, or None when the request is like any other."""
+    """Return the surface when the gateway itself is to answer, or None when the request is like any other.
+
+    Raises `NotPermitted` when a client secret asks for another, of the gateway's or of the provider's own.
+    """
+    rest = admission.rest.strip("/").removeprefix("v1/")
+    if admission.secret is not None and rest.endswith(_MINTING):
+        raise NotPermitted("The gateway refused this request: a client secret cannot be used to make another.")
     if head.method != "POST" or not admission.provider.has_realtime:
         return None
-    rest = admission.rest.strip("/").removeprefix("v1/")
     surface = next((one for one in Surface if one.value == rest), None)
     return surface if surface is not None and _mode(head, admission) is ClientSecretMode.BROKERED else None
 
@@ -85,10 +92,8 @@ async def mint(
 ) -> bytes:
     """Make a client secret; return the JSON that answers the request.
 
-    Raises `MalformedRequest` saying what of the body is wrong, `NotPermitted` when the caller may not make one.
+    Raises `MalformedRequest` saying what of the body is wrong, `NotPermitted` for a model the caller may not use.
     """
-    if admission.secret is not None:
-        raise NotPermitted("The gateway refused this request: a client secret cannot be used to make another.")
     asked = _read(surface, body)
     kind = "transcription" if surface is Surface.TRANSCRIPTION_SESSIONS else "realtime"
     session = session_to_ga(asked.session, kind)
@@ -124,7 +129,15 @@ async def mint(
 def bound(head: Head, admission: Admission) -> Head:
     """Return the head of a WebSocket with the model of the client secret that opens it, where it names none."""
     secret = admission.secret
-    if secret is None or not secret.model or any(head.query_value(name) for name in ("model", "call_id", "intent")):
+    if secret is None:
+        return head
+    elsewhere = [name for name in ("call_id", "intent") if head.query_values(name)]
+    if secret.spend_cap is not None and elsewhere:
+        raise NotPermitted(
+            "The gateway refused this request: its client secret has a spend cap, and what a session opened with"
+            f" {elsewhere[0]} costs cannot be told."
+        )
+    if not secret.model or elsewhere or head.query_values("model"):
         return head
     pair = urlencode({"model": secret.model})
     return replace(head, query=f"{head.query}&{pair}" if head.query else pair)
@@ -158,6 +171,8 @@ def _read(surface: Surface, body: bytes) -> _Request:
         expiry = msgspec.convert(flat.pop("client_secret", None) or {}, _Older).expires_after
         terms = msgspec.convert(flat.pop("trunkline", {}), _Terms)
         return _Request(flat, expiry, terms)
+    except RecursionError as error:
+        raise MalformedRequest("The request for a client secret is nested too deeply.") from error
     except msgspec.DecodeError as error:  # its words name the field and what it may be
         raise MalformedRequest(f"The request for a client secret cannot be read: {error}.") from error
 

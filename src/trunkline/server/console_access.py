@@ -48,7 +48,8 @@ def require_administrator(gateway: Gateway, session: ConsoleSession) -> None:
     if rules is None or not rules.authenticated:
         return
     caller = gateway.registry.recognise(session.gateway_token) if session.gateway_token else None
-    if caller is None or caller.refusal or "edit" not in caller.scopes:
+    is_here = caller is not None and not caller.refusal and caller.gateway in (None, gateway.settings.gateway)
+    if caller is None or not is_here or "edit" not in caller.scopes:
         raise NotPermitted(
             "This gateway is authenticated: type its token, or a gateway key with the scope 'edit', into the settings."
         )

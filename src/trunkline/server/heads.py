@@ -27,6 +27,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._in_head = True
         self._unfinished = 0
+        self._has_body = False
         self._too_large = ""
 
     def data_received(self, data: bytes) -> None:
@@ -34,22 +35,31 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._too_large:
             return  # the rest of what was refused
         super().data_received(data)
-        if not self._in_head:
-            self._unfinished = 0
+        self._unfinished = 0 if self._has_body else self._unfinished + len(data)
+        self._has_body = False
+        if self._unfinished <= MAX_HEAD_BYTES:
             return
-        self._unfinished += len(data)
-        if self._unfinished > MAX_HEAD_BYTES:
+        if self._in_head:
             self._refuse_if(self._unfinished, MAX_HEAD_BYTES, "The request's head")
             self.send_400_response("")
+        else:  # trailers without end, behind a chunked body
+            self.transport.abort()
 
     def on_message_begin(self) -> None:
         """Start to count."""
         super().on_message_begin()
         self._in_head = True
+        self._unfinished = 0
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body, whose size is the application's to bound."""
+        super().on_body(body)
+        self._has_body = True
 
     def on_headers_complete(self) -> None:
         """Judge the whole head before anything reads it."""
         self._in_head = False
+        self._has_body = True  # what came behind the head in the same piece is not the head's
         sizes = [len(name) + len(value) + _PUNCTUATION for name, value in self.headers]
         self._refuse_if(len(self.url) + sum(sizes), MAX_HEAD_BYTES, "The request's head")
         if self._get_upgrade() == b"websocket":

@@ -30,6 +30,11 @@ class Meter:
                 "The client secret has a spend cap: ask for the usage of a stream with"
                 ' "stream_options": {"include_usage": true}.'
             )
+        if reading == ("openai", "responses") and _field(body, "background"):
+            raise MalformedRequest(
+                "The client secret has a spend cap: a response in the background states its cost to nobody. Leave"
+                " background out."
+            )
         assert admission.secret is not None
         self._priced = (admission.provider.slug, admission.secret.model)
         self._reading = reading
@@ -81,11 +86,14 @@ class Meter:
 
 def _says_its_usage(body: bytes) -> bool:
     """Whether the answer to a chat completion will state its usage: a stream does so only when asked."""
+    options = _field(body, "stream_options")
+    return not _field(body, "stream") or (isinstance(options, dict) and options.get("include_usage") is True)
+
+
+def _field(body: bytes, name: str) -> Any:
+    """Return a member of a JSON body, or None: the provider refuses what cannot be read."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
-        return True  # the provider will refuse it
-    if not isinstance(document, dict) or not document.get("stream"):
-        return True
-    options = document.get("stream_options")
-    return isinstance(options, dict) and options.get("include_usage") is True
+        return None
+    return document.get(name) if isinstance(document, dict) else None

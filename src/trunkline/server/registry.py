@@ -14,10 +14,8 @@ from dataclasses import replace
 from typing import Final
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from trunkline.credentials import Caller
-from trunkline.errors import SettingsError
 from trunkline.policy.client_secrets import PREFIX
 from trunkline.policy.registry import KEY_PREFIX, GatewayKey, GatewayRules, Registry
 from trunkline.server.broker import Broker
@@ -94,11 +92,13 @@ class LiveRegistry:
 
     def why_dead(self, caller: Caller) -> str:
         """Return why a caller admitted earlier counts no more, in words that complete "the key that opened it"."""
-        if caller.kind == "gateway_key":
-            return self._why_key_dead(caller.id)
-        secret = self.broker.secret(caller.id) if caller.kind == "client_secret" else None
-        # A session outlives its client secret, as with OpenAI, but not the gateway key that the secret was made with.
-        return self._why_key_dead(secret.parent) if secret is not None and secret.parent else ""
+        key = _key_behind(caller)
+        return self._why_key_dead(key) if key else ""
+
+    def expiry(self, caller: Caller) -> float | None:
+        """Return when a caller's sessions end, in Unix seconds, or None when no end is set."""
+        key = self._keys_by_id.get(_key_behind(caller))
+        return key.expires_at if key is not None else None
 
     async def refresh(self) -> None:
         """Read the set-up again if it changed."""
@@ -113,6 +113,7 @@ class LiveRegistry:
 
     def _take(self, registry: Registry) -> None:
         self.now = registry
+        self._keys_by_id = {key.id: key for key in registry.keys.values()}
         self._rules = {name: self._in_force(rules) for name, rules in registry.gateways.items()}
 
     def _in_force(self, rules: GatewayRules) -> GatewayRules:
@@ -122,7 +123,7 @@ class LiveRegistry:
         return replace(rules, authenticated=True)
 
     def _why_key_dead(self, id: str) -> str:
-        key = next((key for key in self.now.keys.values() if key.id == id), None)
+        key = self._keys_by_id.get(id)
         return "is not known here" if key is None else _REFUSALS[key.why_dead(time.time())]
 
     def _is_alive(self, key_id: str) -> bool:
@@ -134,8 +135,9 @@ class LiveRegistry:
             await asyncio.sleep(_POLL_SECONDS)
             try:
                 await self.refresh()
-            except (SettingsError, SQLAlchemyError) as error:
-                # The last set-up stays in force: a database that is away for a moment must not open or close anything.
+            except Exception as error:
+                # The last set-up stays in force: a database that is away for a moment must not open or close anything,
+                # and nothing may end the watch.
                 log.error("the set-up cannot be read", why=str(error).partition("\n")[0])
 
 
@@ -152,6 +154,14 @@ _STRANGERS: Final = {
     PREFIX: Caller("client_secret", "unknown client secret", refusal="is not known here, or expired long ago"),
 }
 _ADMINISTRATOR: Final = Caller("gateway_token", "gateway token")
+
+
+def _key_behind(caller: Caller) -> str:
+    """Return the id of the gateway key on which a caller's session depends, if it depends on one.
+
+    A session outlives its client secret, as with OpenAI, but not the gateway key that the secret was made with.
+    """
+    return caller.id if caller.kind == "gateway_key" else caller.parent
 
 
 _REFUSALS: Final = {"": "", "revoked": "was revoked", "expired": "has expired"}

@@ -6,12 +6,14 @@ import asyncio
 import json
 import secrets
 import time
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
 import structlog
 
-from trunkline.errors import GatewayError, Unauthorized, UpgradeRequired
-from trunkline.policy.cost import cost_of_turn
+from trunkline.errors import GatewayError, SpendCapReached, Unauthorized, UpgradeRequired
+from trunkline.policy.client_secrets import ClientSecret
+from trunkline.policy.cost import cost_of_transcription, cost_of_turn, cost_of_unfinished_turn
 from trunkline.realtime.events import (
     AskBrain,
     BrainSaid,
@@ -48,6 +50,10 @@ log = structlog.get_logger("trunkline.voice")
 
 # A client that does not read must not keep a session alive whose key was revoked.
 _ENDING_SECONDS: Final = 3.0
+_FRONT: Final = 64
+_RESPONSE_FAMILY: Final = '"response.'
+_TYPE_IS_WITHIN: Final = 200
+_PRICED: Final = ('"response.done"', '"conversation.item.input_audio_transcription.completed"')
 
 
 class VoicePlane:
@@ -100,6 +106,8 @@ class _Call:
         self._heard_already: Text | Binary | Closed | None = None
         self._brain: Brain | None = None
         self._alarm: asyncio.TimerHandle | None = None
+        self._broker = gateway.registry.broker
+        self._unsettled = 0  # bytes of a turn whose price is not known yet
 
     async def run(self) -> None:
         """Relay until the session is closed."""
@@ -121,6 +129,7 @@ class _Call:
                 self._upstream.abort()
             if self._alarm is not None:
                 self._alarm.cancel()
+            self._settle()
             log.debug("session ended", path=self._head.path, seconds=round(time.perf_counter() - started, 1))
 
     async def _client_side(self) -> None:
@@ -177,24 +186,24 @@ class _Call:
         gateway = self._gateway
         admission = gateway.doorkeeper.admit(self._head)
         head = client_secrets.bound(self._head, admission)
-        model = head.query_value("model")
-        admission.check_models([model] if model else [])
+        admission.check_models(head.query_values("model"))
         self._admission = admission
         self._watch_expiry()
         calls = await gateway.outgoing_calls(head, admission)
         if calls[0].cascade:
             self._brain = Brain(gateway, head, admission, self._say)
         if admission.secret is not None:
-            gateway.registry.broker.claim(admission.secret)
+            self._broker.claim(admission.secret)
         upstream, self._heard_already = await dial_first_taken(gateway.dialer, gateway.known_slots, admission, calls)
         return upstream
 
     def _watch_expiry(self) -> None:
         """End the session when its key expires; the loop's clock is another and may ring early, so it is set again."""
         caller = self._admission.caller if self._admission is not None else None
-        if caller is None or caller.expires_at is None:
+        expires_at = self._gateway.registry.expiry(caller) if caller is not None else None
+        if expires_at is None:
             return
-        remaining = caller.expires_at - time.time()
+        remaining = expires_at - time.time()
         if remaining > 0:
             self._alarm = asyncio.get_running_loop().call_later(remaining, self._watch_expiry)
         else:
@@ -202,19 +211,41 @@ class _Call:
 
     def _check(self, event: Event) -> None:
         """Raise `NotPermitted` when a frame gives the session a model its opener may not use."""
-        if isinstance(event, ClientText) and self._admission is not None and self._admission.is_restricted:
+        if self._admission is None or not self._admission.is_restricted:
+            return
+        if isinstance(event, ClientText):
             self._admission.check_frame(event.text)
+        elif isinstance(event, ClientBinary) and b"{" in event.data[:_FRONT]:  # some providers take JSON so, too
+            with suppress(UnicodeDecodeError):  # sound
+                self._admission.check_frame(event.data.decode())
 
     def _charge(self, event: Event) -> None:
-        """Charge a turn to the client secret that opened the session. Raises `SpendCapReached`."""
-        secret = self._admission.secret if self._admission is not None else None
-        if secret is None or secret.spend_cap is None:
+        """Charge what a frame states to the client secret that opened the session. Raises `SpendCapReached`."""
+        secret = self._capped_secret()
+        if secret is None or not isinstance(event, UpstreamText):
             return
-        if isinstance(event, UpstreamText) and '"response.done"' in event.text:
-            done = json.loads(event.text)
-            if done.get("type") == "response.done":
-                cost = cost_of_turn(secret.provider, secret.model, done)
-                self._gateway.registry.broker.charge(secret, cost or 0.0)
+        priced = (secret.provider, secret.model)
+        said = _priced_event(event.text)
+        match said.get("type"):
+            case "response.done":
+                cost = cost_of_turn(*priced, said)
+                spoken, self._unsettled = self._unsettled, 0
+                self._broker.charge(secret, cost_of_unfinished_turn(*priced, spoken) if cost is None else cost)
+            case "conversation.item.input_audio_transcription.completed":
+                self._broker.charge(secret, cost_of_transcription(*priced, said) or 0.0)
+            case _ if _RESPONSE_FAMILY in event.text[:_TYPE_IS_WITHIN]:
+                self._unsettled += len(event.text)
+
+    def _settle(self) -> None:
+        """Charge a turn that was given up before it said what it cost."""
+        secret = self._capped_secret()
+        if secret is not None and self._unsettled:
+            with suppress(SpendCapReached):
+                self._broker.charge(secret, cost_of_unfinished_turn(secret.provider, secret.model, self._unsettled))
+
+    def _capped_secret(self) -> ClientSecret | None:
+        secret = self._admission.secret if self._admission is not None else None
+        return secret if secret is not None and secret.spend_cap is not None else None
 
     async def _heard(self, upstream: UpstreamSocket) -> Event:
         heard, self._heard_already = self._heard_already or await upstream.receive(), None
@@ -256,6 +287,17 @@ class _Call:
             case StopBrain(request_id):
                 assert self._brain is not None
                 self._brain.stop(request_id)
+
+
+def _priced_event(text: str) -> dict[str, Any]:
+    """Return a provider's event if it may be one that states a price: few are, and they are not read for nothing."""
+    if not any(name in text for name in _PRICED):
+        return {}
+    try:
+        event = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return event if isinstance(event, dict) else {}
 
 
 def _client_event(message: Message) -> Event:

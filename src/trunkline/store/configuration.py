@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -85,8 +86,10 @@ class Configuration:
 
     async def gateways(self) -> list[GatewayRules]:
         """Return every gateway, the default one first."""
-        _, registry = await self.load()
-        return sorted(registry.gateways.values(), key=lambda one: (one.id != self._default.id, one.id))
+        async with self._database.transaction() as connection:
+            known = {row.id: _rules(row) for row in await connection.execute(select(schema.gateways))}
+        known.setdefault(self._default.id, self._default)
+        return sorted(known.values(), key=lambda one: (one.id != self._default.id, one.id))
 
     async def create_gateway(self, rules: GatewayRules) -> None:
         """Add a gateway. Raises `SettingsError` when there is one of that name."""
@@ -216,7 +219,7 @@ class Configuration:
     async def keep_secret(self, digest: bytes, secret: ClientSecret) -> None:
         """Keep a client secret, so that a restart does not end it; expired ones are removed."""
         table = schema.client_secrets
-        key = secret.provider_key
+        held = json.dumps({"provider_key": secret.provider_key, "session": secret.session})
         async with self._database.transaction() as connection:
             await connection.execute(delete(table).where(table.c.expires_at < time.time()))
             await connection.execute(
@@ -225,7 +228,7 @@ class Configuration:
                     digest=digest,
                     gateway=secret.gateway,
                     grant=secret.grant(),
-                    sealed_key=self._vault.seal(key, "client secret", secret.id) if key else None,
+                    sealed=self._vault.seal(held, "client secret", secret.id),
                     expires_at=secret.expires_at,
                     uses=0,
                     spent=0.0,
@@ -247,9 +250,9 @@ class Configuration:
             rows = (await connection.execute(select(table).where(table.c.expires_at >= time.time()))).all()
         found = {}
         for row in rows:
-            key = self._opened(row.sealed_key, "client secret", row.id) if row.sealed_key else ""
+            held = json.loads(self._opened(row.sealed, "client secret", row.id))
             found[row.digest] = ClientSecret.from_grant(
-                row.grant, id=row.id, gateway=row.gateway, expires_at=row.expires_at, provider_key=key
+                row.grant, id=row.id, gateway=row.gateway, expires_at=row.expires_at, **held
             )
             found[row.digest].uses, found[row.digest].spent = row.uses, row.spent
         return found

@@ -82,7 +82,7 @@ client_secrets = Table(
     Column("digest", LargeBinary(32), nullable=False, unique=True),
     Column("gateway", String(64), nullable=False),
     Column("grant", JSON, nullable=False),
-    Column("sealed_key", LargeBinary),
+    Column("sealed", LargeBinary, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
     Column("uses", Integer, nullable=False),
     Column("spent", Float, nullable=False),

@@ -40,9 +40,13 @@ class Head:
 
     def query_value(self, name: str) -> str | None:
         """Return the first value of a query parameter, decoded, or None."""
-        if name not in self.query:
-            return None
-        return next((value for found, value in parse_qsl(self.query, keep_blank_values=True) if found == name), None)
+        return next(iter(self.query_values(name)), None)
+
+    def query_values(self, name: str) -> list[str]:
+        """Return every value of a query parameter, decoded: whoever repeats one may mean any of them."""
+        if name not in self.query and "%" not in self.query:
+            return []
+        return [value for found, value in parse_qsl(self.query, keep_blank_values=True) if found == name]
 
 
 # RFC 9110 section 7.6.1, with the names proxies have used for it and those only one hop may read.

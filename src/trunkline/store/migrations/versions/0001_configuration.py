@@ -56,7 +56,7 @@ def upgrade() -> None:
         sa.Column("digest", sa.LargeBinary(32), nullable=False, unique=True),
         sa.Column("gateway", sa.String(64), nullable=False),
         sa.Column("grant", sa.JSON(), nullable=False),
-        sa.Column("sealed_key", sa.LargeBinary()),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("expires_at", sa.Float(), nullable=False),
         sa.Column("uses", sa.Integer(), nullable=False),
         sa.Column("spent", sa.Float(), nullable=False),
