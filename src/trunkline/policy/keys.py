@@ -1,4 +1,4 @@
-"""How a gateway key is made: the same by the command and over the API."""
+"""How a gateway key is made, the same by the command and over the API, and by what it is found again."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ from trunkline.policy.registry import KEY_PREFIX, GatewayKey, Scope
 VALUE_DIGITS: Final = 48
 ID_DIGITS: Final = 12
 _LONGEST_NAME: Final = 200
+
+
+def digest_of(value: str) -> bytes:
+    """Return the digest under which a key of the gateway's own is kept and found.
+
+    Whoever guesses can choose a value, not its digest: finding it by comparison tells nothing of another.
+    """
+    return hashlib.sha256(value.encode("utf-8", "surrogateescape")).digest()
 
 
 def new_key(
@@ -33,7 +41,7 @@ def new_key(
         id=f"key_{digits[VALUE_DIGITS : VALUE_DIGITS + ID_DIGITS]}",
         gateway=gateway,
         name=name.strip()[:_LONGEST_NAME] or "unnamed",
-        digest=hashlib.sha256(value.encode()).digest(),
+        digest=digest_of(value),
         hint=value[-4:],
         scopes=frozenset(scopes) or frozenset({Scope.RUN}),
         models=tuple(models),

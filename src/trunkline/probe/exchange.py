@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from trunkline.upstream.connecting import Connector
 from trunkline.upstream.http import HttpPool, Request, Response
 from trunkline.upstream.timeouts import Timeouts
 from trunkline.upstream.websocket import Closed, Dialer, Text, UpstreamSocket
+from trunkline.wire.documents import json_object
 from trunkline.wire.sse import SseParser
 
 MOST_BYTES: Final = 64 * 1024
@@ -173,11 +173,7 @@ async def _hang_up(socket: UpstreamSocket) -> None:
 
 def _is_error(frame: str) -> bool:
     """Whether a text message is an ``error`` event."""
-    try:
-        event = json.loads(frame)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(event, dict) and event.get("type") == "error"
+    return json_object(frame).get("type") == "error"
 
 
 def _since(started: float) -> float:

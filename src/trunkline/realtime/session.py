@@ -34,6 +34,7 @@ from trunkline.realtime.events import (
     UpstreamConnected,
     UpstreamText,
 )
+from trunkline.wire.documents import json_object
 from trunkline.wire.refusal import Dialect, realtime_refusal
 
 # A voice worker asks for text through the same socket: frames of this family are between it and the gateway.
@@ -88,7 +89,7 @@ class RelaySession:
         """Give the session its settings first: the client sees one ``session.created``, which has them."""
         if not isinstance(event, UpstreamText):
             return self._relaying(event)
-        said = _object(event.text)
+        said = json_object(event.text)
         match said.get("type"):
             case "session.created" if self._created is None:
                 self._created = said
@@ -139,14 +140,6 @@ class RelaySession:
         self._state = self._closed
         text, code, reason = realtime_refusal(error, self._dialect, self._event_id)
         return [SendClient(text), CloseClient(code, reason)]
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _brain_effects(text: str) -> list[Effect]:

@@ -126,6 +126,12 @@ class Doorkeeper:
         rules = self._registry.rules(target.gateway or self._settings.gateway)
         self._origins.check(head, rules.allowed_origins if rules is not None else ())
 
+    def check_entrance(self, head: Head) -> None:
+        """Raise `ForbiddenOrigin` or `UnknownGateway` where nobody could be admitted, whoever asks."""
+        self._origins.check_host(head)
+        rules = self._rules(parse_path(head.path), None)
+        self._origins.check(head, rules.allowed_origins)
+
     def is_ours(self, value: str) -> bool:
         """Whether a value is one of the gateway's own keys, which never leave."""
         return self._registry.recognise(value) is not None
@@ -143,7 +149,7 @@ class Doorkeeper:
             own=self._own_places[named.slug],
             known=self._known(session),
         )
-        rules = self._rules(target, found)
+        rules = self._rules(target, found.caller if isinstance(found, Credentials) else None)
         self._origins.check(head, rules.allowed_origins)
         if isinstance(found, GatewayError):
             raise found
@@ -167,9 +173,8 @@ class Doorkeeper:
             is_ours=self._registry.recognise,
         )
 
-    def _rules(self, target: Target, found: Credentials | GatewayError) -> GatewayRules:
+    def _rules(self, target: Target, caller: Caller | None) -> GatewayRules:
         """Return the switches of the gateway that the path names, or else the caller's key."""
-        caller = found.caller if isinstance(found, Credentials) else None
         name = target.gateway or (caller.gateway if caller else None) or self._settings.gateway
         rules = self._registry.rules(name)
         account = self._settings.account

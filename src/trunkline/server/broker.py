@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -14,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from trunkline.credentials import Caller
 from trunkline.errors import SpendCapReached, TooManySecrets, Unauthorized
 from trunkline.policy.client_secrets import PREFIX, ClientSecret
+from trunkline.policy.keys import digest_of
 from trunkline.store import Configuration
 
 log = structlog.get_logger("trunkline.broker")
@@ -52,7 +52,7 @@ class Broker:
         if len(self._secrets) >= _MAX_SECRETS:
             raise TooManySecrets("Too many client secrets are open on this gateway.", retry_after=60)
         value = PREFIX + secrets.token_hex(24)
-        digest = hashlib.sha256(value.encode()).digest()
+        digest = digest_of(value)
         if self._configuration is not None and not in_memory:
             await self._configuration.keep_secret(digest, secret)
         self._add(digest, secret)

@@ -6,7 +6,6 @@ held back until a slot was taken, and the key is only ever written here.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,6 +16,7 @@ from trunkline.providers import Slot
 from trunkline.server.admission import Admission
 from trunkline.server.outgoing import OutgoingCall
 from trunkline.upstream.websocket import Binary, Closed, Dialer, Text, UpstreamSocket
+from trunkline.wire.documents import json_object
 
 log = structlog.get_logger("trunkline.chaining")
 
@@ -86,15 +86,9 @@ async def _is_taken(admission: Admission, upstream: UpstreamSocket) -> tuple[boo
     if not admission.provider.has_realtime:
         return True, None  # it speaks only when spoken to: that the handshake was accepted must do
     heard = await upstream.receive()
-    return isinstance(heard, Binary) or (isinstance(heard, Text) and not _is_error(heard.payload)), heard
-
-
-def _is_error(payload: str) -> bool:
-    try:
-        event = json.loads(payload)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(event, dict) and event.get("type") == "error"
+    if isinstance(heard, Text):
+        return json_object(heard.payload).get("type") != "error", heard
+    return isinstance(heard, Binary), heard
 
 
 def _place(admission: Admission) -> tuple[str, str, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from trunkline.errors import MalformedRequest, NotPermitted
 from trunkline.policy.cost import cost_by_length, cost_of_answer, reading_of
 from trunkline.server.admission import Admission
+from trunkline.wire.documents import json_object
 from trunkline.wire.sse import SseParser
 
 _MAX_ANSWER: Final = 32 * 1024 * 1024
@@ -25,12 +26,13 @@ class Meter:
                 "The gateway refused this request: its client secret has a spend cap, and what"
                 f" {admission.rest[:200]!r} costs cannot be read from its answer."
             )
-        if reading == ("openai", "chat") and not _says_its_usage(body):
+        asked = json_object(body)  # what cannot be read, the provider refuses
+        if reading == ("openai", "chat") and not _says_its_usage(asked):
             raise MalformedRequest(
                 "The client secret has a spend cap: ask for the usage of a stream with"
                 ' "stream_options": {"include_usage": true}.'
             )
-        if reading == ("openai", "responses") and _field(body, "background"):
+        if reading == ("openai", "responses") and asked.get("background"):
             raise MalformedRequest(
                 "The client secret has a spend cap: a response in the background states its cost to nobody. Leave"
                 " background out."
@@ -84,16 +86,7 @@ class Meter:
                 self._stated = max(self._stated or 0.0, stated)
 
 
-def _says_its_usage(body: bytes) -> bool:
+def _says_its_usage(asked: Mapping[str, Any]) -> bool:
     """Whether the answer to a chat completion will state its usage: a stream does so only when asked."""
-    options = _field(body, "stream_options")
-    return not _field(body, "stream") or (isinstance(options, dict) and options.get("include_usage") is True)
-
-
-def _field(body: bytes, name: str) -> Any:
-    """Return a member of a JSON body, or None: the provider refuses what cannot be read."""
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return document.get(name) if isinstance(document, dict) else None
+    options = asked.get("stream_options")
+    return not asked.get("stream") or (isinstance(options, dict) and options.get("include_usage") is True)

@@ -7,7 +7,6 @@ second, so that a key revoked by anybody stops working at once everywhere, in op
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,7 @@ import structlog
 
 from trunkline.credentials import Caller
 from trunkline.policy.client_secrets import PREFIX
+from trunkline.policy.keys import digest_of
 from trunkline.policy.registry import KEY_PREFIX, GatewayKey, GatewayRules, Registry
 from trunkline.server.broker import Broker
 from trunkline.settings import Settings
@@ -139,14 +139,6 @@ class LiveRegistry:
                 # The last set-up stays in force: a database that is away for a moment must not open or close anything,
                 # and nothing may end the watch.
                 log.error("the set-up cannot be read", why=str(error).partition("\n")[0])
-
-
-def digest_of(value: str) -> bytes:
-    """Return the digest under which a key of the gateway's own is kept and found.
-
-    Whoever guesses can choose a value, not its digest: finding it by comparison tells nothing of another.
-    """
-    return hashlib.sha256(value.encode("utf-8", "surrogateescape")).digest()
 
 
 _STRANGERS: Final = {

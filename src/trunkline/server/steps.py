@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from trunkline.credentials.inheritance import inherit, shows_provider_key
 from trunkline.credentials.placements import PLACEMENTS, Carrier, Placement, Role
-from trunkline.errors import ForbiddenOrigin, GatewayError, MalformedRequest, Unauthorized, UnknownGateway
+from trunkline.errors import MalformedRequest, Unauthorized
 from trunkline.server import client_secrets, governing
 from trunkline.server.admission import Admission
 from trunkline.server.broker import Broker
@@ -93,13 +93,7 @@ def check_entrance(gateway: Gateway, head: Head) -> None:
     Who asks is left to the steps: each may bring its own key.
     """
     # A head without a provider is no request yet; every gateway has this one.
-    of_any_step = replace(head, path=f"{head.path.rstrip('/')}/local")
-    try:
-        gateway.doorkeeper.admit(of_any_step)
-    except (ForbiddenOrigin, UnknownGateway):
-        raise
-    except GatewayError:
-        return
+    gateway.doorkeeper.check_entrance(replace(head, path=f"{head.path.rstrip('/')}/local"))
 
 
 def are_for_one_provider(gateway: Gateway, steps: Iterable[Step]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 import time
 from contextlib import suppress
@@ -41,6 +40,7 @@ from trunkline.server.brain import Brain
 from trunkline.server.chaining import dial_first_taken
 from trunkline.server.gateway import Gateway
 from trunkline.upstream.websocket import Binary, Closed, Text, UpstreamSocket
+from trunkline.wire.documents import json_object
 from trunkline.wire.head import Head
 from trunkline.wire.refusal import dialect_for, http_refusal
 from trunkline.wire.subprotocols import select
@@ -291,13 +291,7 @@ class _Call:
 
 def _priced_event(text: str) -> dict[str, Any]:
     """Return a provider's event if it may be one that states a price: few are, and they are not read for nothing."""
-    if not any(name in text for name in _PRICED):
-        return {}
-    try:
-        event = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return event if isinstance(event, dict) else {}
+    return json_object(text) if any(name in text for name in _PRICED) else {}
 
 
 def _client_event(message: Message) -> Event:
