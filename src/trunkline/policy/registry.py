@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal
 
+from trunkline.policy.sessions import RealtimeRules, SessionLimits
 from trunkline.providers import Via
 
 DEFAULT_ALIAS: Final = "default"
@@ -42,11 +43,15 @@ class GatewayRules:
     stored_key_wins: bool = False
     client_secrets: ClientSecretMode = ClientSecretMode.BROKERED
     allowed_origins: tuple[str, ...] = ()
+    realtime: RealtimeRules = RealtimeRules()
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayKey:
-    """A gateway key as it is kept: its digest, never its value. Times are Unix seconds."""
+    """A gateway key as it is kept: its digest, never its value. Times are Unix seconds.
+
+    ``limits`` that are set stand instead of the gateway's.
+    """
 
     id: str
     gateway: str
@@ -58,6 +63,7 @@ class GatewayKey:
     created_at: float
     expires_at: float | None = None
     revoked_at: float | None = None
+    limits: SessionLimits = SessionLimits()
 
     def why_dead(self, now: float) -> str:
         """Return the word for why the key no longer counts, or nothing while it does."""

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 
 Dialect = Literal["openai", "anthropic", "google"]
+# Whose events a WebSocket carries: how a session's record reads them.
+Protocol = Literal["openai", "google", "elevenlabs", "deepgram", "cartesia", "none"]
 Usage = Literal["openai", "anthropic", "google", "cohere", "bedrock", "none"]
 
 
@@ -49,6 +51,8 @@ class Realtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``exclusive_query`` is present, those listed with it are dropped. ``credential_slots`` are the provider's own when
     none are given. ``subprotocols`` are offered upstream besides the client's own. ``via_slug`` and ``via_slots`` are
     the provider's name and further places for its key at a Cloudflare AI Gateway, where they differ there.
+    ``protocol`` says whose events its frames are. ``models`` maps names, or patterns such as ``gpt-4o-*``, of models
+    that are retired to those that took their place.
     """
 
     paths: dict[str, str] = {}
@@ -59,6 +63,8 @@ class Realtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exclusive_query: dict[str, tuple[str, ...]] = {}
     via_slug: str = ""
     via_slots: tuple[Slot, ...] = ()
+    protocol: Protocol = "openai"
+    models: dict[str, str] = {}
 
 
 class Via(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The newest migration. Known here, so that a start need not load the migration tool to see that all is up to date.
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 
 metadata = MetaData()
 
@@ -35,6 +35,7 @@ gateways = Table(
     Column("client_secrets", String(16), nullable=False),
     Column("allowed_origins", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("realtime", JSON, nullable=False, server_default="{}"),
 )
 
 gateway_keys = Table(
@@ -50,6 +51,7 @@ gateway_keys = Table(
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float),
     Column("revoked_at", Float),
+    Column("limits", JSON, nullable=False, server_default="{}"),
 )
 
 stored_keys = Table(
@@ -86,6 +88,23 @@ client_secrets = Table(
     Column("expires_at", Float, nullable=False, index=True),
     Column("uses", Integer, nullable=False),
     Column("spent", Float, nullable=False),
+)
+
+# A session is written every 30 s while it is open (``ended_at`` is null) and once more at its end.
+realtime_sessions = Table(
+    "realtime_sessions",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("gateway", String(64), nullable=False),
+    Column("key_id", String(32), nullable=False),
+    Column("provider", String(64), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("started_at", Float, nullable=False, index=True),
+    Column("written_at", Float, nullable=False),
+    Column("ended_at", Float),
+    Column("tokens", Integer, nullable=False),
+    Column("cost", Float, nullable=False),
+    Column("record", JSON, nullable=False),
 )
 
 # One row. ``number`` grows with every change of the set-up, so that a running gateway sees it; ``key_check`` is a known
