@@ -19,6 +19,7 @@
         ├── SpendCapReached       what a client secret may spend is spent
         ├── TooManySecrets        more client secrets are open than the gateway keeps
         ├── UpgradeRequired
+        ├── GatewayLeaving        it is about to stop
         └── UpstreamError         no usable answer from the provider
             ├── UpstreamUnresolved    (DNS)
             ├── UpstreamRefused       (connection refused or unreachable)
@@ -201,6 +202,16 @@ class UpgradeRequired(GatewayError):
     reason = "websocket_not_supported"
     type = "invalid_request_error"
     close_code = 4000
+
+
+class GatewayLeaving(GatewayError):
+    """The gateway is about to stop; another one, or this one in a moment, will answer."""
+
+    status = 503
+    code = 2003
+    reason = "gateway_leaving"
+    type = "server_error"
+    close_code = 1013
 
 
 class UpstreamError(GatewayError):

@@ -131,6 +131,13 @@ class Settings:
         512, help="Most connections to one provider at a time.", section="upstream", minimum=1
     )
 
+    drain_timeout: float = setting(
+        10.0,
+        help="Longest time that realtime sessions may finish what they are saying when the gateway stops.",
+        unit="s",
+        minimum=0.0,
+    )
+
     local_model: str = setting(
         "",
         help="A GGUF file to answer with instead of the built-in demo model.",

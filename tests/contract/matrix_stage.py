@@ -37,6 +37,7 @@ ACCESS_TOKENS = {
     "anthropic": "sk-ant-oat01-access-token-0123456789",
     "azure-openai": "eyJ0eXAiOiJKV1QifQ.access-token.0123456789",
     "google-vertex-ai": "ya29.access-token-0123456789",
+    "google-ai-studio": "auth_tokens/ephemeral-token-0123456789",
 }
 FOREIGN_KEY = "sk-foreign-0123456789"
 WRONG_KEY = "sk-wrong-0123456789"

@@ -36,12 +36,14 @@ HTTP_PATHS = {
 # Cloudflare's own realtime paths, and those of the SDKs.
 REALTIME_PATHS = {
     "openai": "openai?model=gpt-realtime",
+    "azure-openai": "azure-openai/openai/v1/realtime?model=deployment",
     "grok": "grok/v1/realtime?model=grok-voice",
     "google-ai-studio": "google",
     "cartesia": "cartesia?cartesia_version=2024-06-10",
     "elevenlabs": "elevenlabs?agent_id=agent",
     "fal": "fal/fal-ai/fast-lcm-diffusion",
     "deepgram": "deepgram/v1/listen?model=nova-3",
+    "workers-ai": "workers-ai?model=@cf/deepgram/nova-3&encoding=linear16&sample_rate=16000",
 }
 
 
@@ -162,7 +164,7 @@ class Written:
                 if one.placement.carrier is carrier and _seat(one, way) in seats
             ]
 
-        protocols = [text for _, text in written(Carrier.SUBPROTOCOL, Seat.REQUEST)]
+        protocols = [name for one in row.shown for name in one.subprotocols(value_of(one.secret))]
         return cls(
             headers=written(Carrier.HEADER, Seat.REQUEST),
             query=_encoded(written(Carrier.QUERY, Seat.REQUEST)),
@@ -210,6 +212,8 @@ def said_back(socket: ClientConnection, text: str) -> str:
 def message_in(body: Mapping[str, Any]) -> str:
     """Return the words of an error object, whoever's it is; nothing when it is none."""
     error = body.get("error")
+    if body.get("type") in ("error", "Error") and "message" in body:  # ElevenLabs, Deepgram, Cartesia
+        return str(body["message"])
     if isinstance(error, list):
         return str(error[0]["message"])
     return str(error["message"]) if isinstance(error, dict) else ""

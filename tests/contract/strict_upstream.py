@@ -33,10 +33,16 @@ SIGNED = (
 # A place and what is written there around the key. The first is where a gateway puts a key that it holds.
 Slots = tuple[tuple[str, str], ...]
 
-# A login's token, unlike a key, is a bearer token with every provider that has logins.
-ACCESS_TOKEN_SLOTS: Slots = (BEARER,)
+# A login's token, unlike a key, is a bearer token with every provider that has logins. Google's ephemeral ones are not.
+ACCESS_TOKEN_SLOTS: Mapping[str, Slots] = {
+    "anthropic": (BEARER,),
+    "azure-openai": (BEARER,),
+    "google-vertex-ai": (BEARER,),
+    "google-ai-studio": (TOKEN, ("query parameter access_token", "{}")),
+}
 
-# Google and Cartesia take a key in the query too. From a gateway it had better not come there: queries are logged.
+# Google and Cartesia take a key in the query too. From a gateway it had better not come there: queries are logged. A
+# token that is good there alone has no choice.
 HTTP_SLOTS: Mapping[str, Slots] = {
     "openai": (BEARER,),
     "anthropic": (X_API_KEY,),
@@ -68,12 +74,20 @@ HTTP_SLOTS: Mapping[str, Slots] = {
 
 SOCKET_SLOTS: Mapping[str, Slots] = {
     "openai": (BEARER, ("sub-protocol openai-insecure-api-key.*", "{}")),
+    "azure-openai": (API_KEY,),
     "grok": (BEARER, ("sub-protocol xai-client-secret.*", "{}")),
-    "google-ai-studio": (GOOGLE,),
-    "elevenlabs": (ELEVENLABS, ("sub-protocol xi-api-key.*", "{}")),
-    "cartesia": (X_API_KEY, BEARER),
+    "google-ai-studio": (GOOGLE, ("query parameter access_token", "{}")),
+    "elevenlabs": (
+        ELEVENLABS,
+        ("sub-protocol xi-api-key.*", "{}"),
+        ("query parameter conversation_signature", "{}"),
+        ("query parameter single_use_token", "{}"),
+        ("query parameter token", "{}"),
+    ),
+    "cartesia": (X_API_KEY, BEARER, ("query parameter access_token", "{}")),
     "deepgram": (TOKEN, BEARER),
-    "fal": (("header authorization", "Key {}"),),
+    "fal": (("header authorization", "Key {}"), ("query parameter fal_jwt_token", "{}")),
+    "workers-ai": (BEARER,),
 }
 
 # A header of one of these names is a credential or something of a gateway's, whatever it holds.
@@ -192,7 +206,7 @@ class StrictUpstream:
     def slots(self, provider: str, key: str, *, is_socket: bool) -> Slots:
         """Return where a provider takes a key."""
         if key in self._access_tokens:
-            return ACCESS_TOKEN_SLOTS
+            return ACCESS_TOKEN_SLOTS[provider]
         return (SOCKET_SLOTS if is_socket else HTTP_SLOTS)[provider]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -400,13 +401,23 @@ USAGE = {
     "input_token_details": {"audio_tokens": 10_000},
     "output_token_details": {"audio_tokens": 20_000},
 }
-DONE = json.dumps({"type": "response.done", "event_id": "e", "response": {"usage": USAGE}})
+
+
+def started(number: int) -> str:
+    return json.dumps({"type": "response.created", "response": {"id": f"resp_{number}"}})
+
+
+def done(number: int) -> str:
+    return json.dumps({"type": "response.done", "response": {"id": f"resp_{number}", "usage": USAGE}})
 
 
 async def costly(socket: ServerConnection) -> None:
     """Answer every message with a turn that costs more than a dollar."""
+    number = 0
     async for _ in socket:
-        await socket.send(DONE)
+        await socket.send(started(number))
+        await socket.send(done(number))
+        number += 1
 
 
 def test_a_session_ends_when_its_secrets_cap_is_spent_after_the_turn_that_spent_it() -> None:
@@ -418,10 +429,9 @@ def test_a_session_ends_when_its_secrets_cap_is_spent_after_the_turn_that_spent_
         ):
             secret = (await mint(client, address, terms(spend_cap=2.0)))["value"]
             async with dial(address, BASE, "realtime", f"openai-insecure-api-key.{secret}") as socket:
-                await socket.send("one")
-                assert await socket.recv() == DONE
-                await socket.send("two")
-                assert await socket.recv() == DONE
+                for number, words in enumerate(("one", "two")):
+                    await socket.send(words)
+                    assert [await socket.recv(), await socket.recv()] == [started(number), done(number)]
                 error, code = await refusal_of(socket)
             assert (error["code"], error["type"], code) == ("spend_cap_reached", "insufficient_quota", 4000)
             async with dial(address, BASE, "realtime", f"openai-insecure-api-key.{secret}") as socket:
@@ -439,6 +449,7 @@ def ok(kind: bytes, body: bytes) -> bytes:
 async def unfinished(socket: ServerConnection) -> None:
     """Speak for a long time and never come to the end of the turn."""
     async for _ in socket:
+        await socket.send(started(0))
         await socket.send(json.dumps({"type": "response.output_audio.delta", "delta": "A" * 500_000}))
 
 
@@ -449,6 +460,11 @@ async def listening(socket: ServerConnection) -> None:
         await socket.send(
             json.dumps({"type": heard, "transcript": "hello", "usage": {"type": "duration", "seconds": 600}})
         )
+
+
+async def heard_last(socket: ClientConnection) -> None:
+    while json.loads(await socket.recv())["type"] == "response.created":
+        pass
 
 
 @pytest.mark.parametrize("conversation", [unfinished, listening])
@@ -465,7 +481,7 @@ def test_trap_a_cap_binds_whoever_leaves_before_the_end_of_a_turn_or_only_has_sp
             protocols = ("realtime", f"openai-insecure-api-key.{secret}")
             async with dial(address, BASE, *protocols) as socket:
                 await socket.send("one")
-                await socket.recv()
+                await heard_last(socket)
 
             async def spent() -> bool:
                 async with dial(address, BASE, *protocols) as again:

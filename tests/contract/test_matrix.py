@@ -15,7 +15,7 @@ from websockets.exceptions import InvalidStatus
 from tests.contract.matrix_stage import ALIAS, STORED_FIRST, TRACES, Stage, in_background, stage, stored_key
 from tests.contract.presenting import Answer, Client, create, request
 from tests.contract.strict_upstream import REFUSED, is_written
-from trunkline.credentials import Role
+from trunkline.credentials import Carrier, Role
 from trunkline.credentials.matrix import PRESENTATIONS, Case, Outcome, Secret, Shown, Way, cases
 
 ROWS = {row.name: row for row in PRESENTATIONS}
@@ -108,7 +108,12 @@ def key_for_provider(stage: Stage, case: Case) -> tuple[str, list[Shown]]:
 
 
 def sent(shown: Shown, key: str) -> tuple[str, str]:
-    """Return place and text as the provider would see them; the colon of ``Bearer:`` is a slip of the pen."""
+    """Return place and text as the provider would see them; the colon of ``Bearer:`` is a slip of the pen.
+
+    Behind the sub-protocol of a scheme is what others write into ``Authorization``.
+    """
+    if shown.placement.carrier is Carrier.NEXT_SUBPROTOCOL:
+        return "header authorization", f"{shown.name} {key}"
     return str(shown.placement), shown.form.replace("Bearer:", "Bearer").replace("{}", key)
 
 

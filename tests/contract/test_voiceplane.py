@@ -232,7 +232,11 @@ def test_a_provider_that_vanishes_is_not_shown_as_a_clean_end() -> None:
             await socket.recv()
             socket.transport.abort()
 
-        async with upstream_of(vanish) as origin, gateway(**openai_at(origin)) as address, dial(address) as socket:
+        async with (
+            upstream_of(vanish) as origin,
+            gateway(providers={"fal": {"base_url": f"http://{origin}", "api_key": "k"}}) as address,
+            dial(address, "/v1/local/default/fal/app") as socket,  # no conversation to go on with elsewhere
+        ):
             await socket.send("x")
             code, _ = await close_of(socket)
         assert code == 1011

@@ -27,7 +27,8 @@ from trunkline.wire.head import Head, Transport
 TOKEN = "gateway-token-of-many-characters"
 KEY = "sk-provider-key"
 US = Caller("gateway_token", "gateway token")
-QUERY_NAMES = frozenset({"key", "api_key"})
+QUERY_NAMES = frozenset(place.name for place in PLACEMENTS if place.carrier is Carrier.QUERY)
+ON_SOCKETS = (Carrier.SUBPROTOCOL, Carrier.NEXT_SUBPROTOCOL)
 
 every_transport = pytest.mark.parametrize("transport", list(Transport))
 every_placement = pytest.mark.parametrize("placement", PLACEMENTS, ids=str)
@@ -62,6 +63,8 @@ def head_with(placement: Placement, value: str, transport: Transport = Transport
             return head((placement.name, value), transport=transport)
         case Carrier.SUBPROTOCOL:
             return head(transport=transport, subprotocols=["realtime", placement.name + value])
+        case Carrier.NEXT_SUBPROTOCOL:
+            return head(transport=transport, subprotocols=["realtime", placement.name, value])
         case Carrier.QUERY:
             return head(transport=transport, query=f"model=m&{placement.name}={value}")
 
@@ -106,7 +109,15 @@ def test_all_places_are_read_in_the_order_of_the_table() -> None:
         *((place.name, f"value-{place.name}") for place in reversed(PLACEMENTS) if place.carrier is Carrier.HEADER),
         transport=Transport.WEBSOCKET,
         query="&".join(f"{place.name}=value" for place in reversed(PLACEMENTS) if place.carrier is Carrier.QUERY),
-        subprotocols=[place.name + "value" for place in reversed(PLACEMENTS) if place.carrier is Carrier.SUBPROTOCOL],
+        subprotocols=[
+            *(place.name + "value" for place in reversed(PLACEMENTS) if place.carrier is Carrier.SUBPROTOCOL),
+            *(
+                name
+                for place in reversed(PLACEMENTS)
+                if place.carrier is Carrier.NEXT_SUBPROTOCOL
+                for name in (place.name, "value")
+            ),
+        ],
     )
     assert [candidate.placement for candidate in candidates(asked, QUERY_NAMES)] == list(PLACEMENTS)
 
@@ -123,8 +134,15 @@ def test_the_order_of_the_design_is_the_order_of_the_table() -> None:
         ("subprotocol", "openai-insecure-api-key."),
         ("subprotocol", "xi-api-key."),
         ("subprotocol", "fal-api-key."),
+        ("next subprotocol", "token"),
+        ("next subprotocol", "bearer"),
         ("query", "api_key"),
         ("query", "key"),
+        ("query", "access_token"),
+        ("query", "conversation_signature"),
+        ("query", "single_use_token"),
+        ("query", "token"),
+        ("query", "fal_jwt_token"),
     ]
 
 
@@ -140,7 +158,7 @@ def test_every_place_is_read_from_a_websocket(placement: Placement) -> None:
     ]
 
 
-@pytest.mark.parametrize("placement", [place for place in PLACEMENTS if place.carrier is not Carrier.SUBPROTOCOL])
+@pytest.mark.parametrize("placement", [place for place in PLACEMENTS if place.carrier not in ON_SOCKETS])
 def test_headers_and_queries_are_read_alike_on_every_transport(placement: Placement) -> None:
     over_http = found(head_with(placement, KEY, Transport.HTTP), QUERY_NAMES)
     over_websocket = found(head_with(placement, KEY, Transport.WEBSOCKET), QUERY_NAMES)

@@ -117,7 +117,7 @@ def test_a_row_comes_to_the_same_on_every_transport_and_before_every_provider(ro
 def test_no_client_sends_what_its_transport_does_not_have(row: Presentation) -> None:
     if Carrier.HEADER in row.carriers:
         assert Way.REALTIME_BROWSER not in row.ways
-    if Carrier.SUBPROTOCOL in row.carriers:
+    if row.carriers & {Carrier.SUBPROTOCOL, Carrier.NEXT_SUBPROTOCOL}:
         assert not {Way.HTTP, Way.SSE, Way.UNIVERSAL_HTTP} & set(row.ways)
     names = [one.placement for one in row.shown if one.seat is not Seat.REQUEST]
     if len(names) > len(set(names)):  # an object has each name once

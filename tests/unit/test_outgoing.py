@@ -34,7 +34,7 @@ def applies(provider: Provider, transport: Transport, placement: Placement) -> b
     match placement.carrier:
         case Carrier.HEADER:
             return True
-        case Carrier.SUBPROTOCOL:
+        case Carrier.SUBPROTOCOL | Carrier.NEXT_SUBPROTOCOL:
             return transport is Transport.WEBSOCKET
         case Carrier.QUERY:
             return placement.name in provider.query_names
@@ -95,6 +95,9 @@ def sent_from(
         case Carrier.SUBPROTOCOL:
             offered = ["realtime", placement.name + value]
             return sent(provider.slug, transport=transport, subprotocols=offered, stored=stored)
+        case Carrier.NEXT_SUBPROTOCOL:
+            offered = ["realtime", placement.name, value]
+            return sent(provider.slug, transport=transport, subprotocols=offered, stored=stored)
         case Carrier.QUERY:
             query = f"a=1&{placement.name}={value}&b=2"
             return sent(provider.slug, transport=transport, query=query, stored=stored)
@@ -154,6 +157,7 @@ def test_of_credentials_in_every_place_at_once_exactly_one_leaves(provider: Prov
         if place.carrier is Carrier.HEADER and place.role is Role.PROVIDER
     ]
     offered = [place.name + KEY for place in PLACEMENTS if place.carrier is Carrier.SUBPROTOCOL]
+    offered += ["token", KEY, "bearer", KEY]
     query = "&".join(f"{name}={KEY}" for name in provider.query_names)
     outgoing = sent(
         provider.slug,
@@ -329,6 +333,12 @@ def test_however_credentials_are_strewn_at_most_one_leaves(
 
     headers = [(place.name, scheme + marked(word)) for place, scheme, word in strewn if place.carrier is Carrier.HEADER]
     offered = [place.name + marked(word) for place, _, word in strewn if place.carrier is Carrier.SUBPROTOCOL]
+    offered += [
+        name
+        for place, _, word in strewn
+        if place.carrier is Carrier.NEXT_SUBPROTOCOL
+        for name in (place.name, marked(word))
+    ]
     try:
         outgoing = sent(
             provider.slug,

@@ -338,8 +338,21 @@ SOCKETS = [
         "",
         "wss://api.elevenlabs.io/v1/text-to-speech/v/stream-input",
     ),
-    ("fal", "fal-ai/fast-lcm-diffusion", "", "wss://fal.run/fal-ai/fast-lcm-diffusion"),
+    ("fal", "fal-ai/fast-lcm-diffusion", "", "wss://ws.fal.run/fal-ai/fast-lcm-diffusion"),
+    ("fal", "fal-ai/fast-lcm-diffusion/realtime", "", "wss://fal.run/fal-ai/fast-lcm-diffusion/realtime"),
+    ("fal", "fal-ai/flux-2/klein/realtime", "", "wss://fal.run/fal-ai/flux-2/klein/realtime"),
     ("deepgram", "v1/listen", "model=nova-3", "wss://api.deepgram.com/v1/listen"),
+    ("deepgram", "v2/listen", "model=flux-general-en", "wss://api.deepgram.com/v2/listen"),
+    ("deepgram", "v1/speak", "", "wss://api.deepgram.com/v1/speak"),
+    ("deepgram", "v1/agent/converse", "", "wss://agent.deepgram.com/v1/agent/converse"),
+    ("azure", "acme/openai/v1/realtime", "model=d", "wss://acme.openai.azure.com/openai/v1/realtime"),
+    ("azure", "acme/openai/realtime", "api-version=1&deployment=d", "wss://acme.openai.azure.com/openai/realtime"),
+    ("azure", "acme/realtime", "model=d", "wss://acme.openai.azure.com/openai/v1/realtime"),
+    *(
+        ("google", f"ws/{service}.{method}", "", f"wss://generativelanguage.googleapis.com/ws/{service}.{method}")
+        for service in (f"google.ai.generativelanguage.{version}.GenerativeService" for version in ("v1alpha", "v1beta"))
+        for method in ("BidiGenerateContent", "BidiGenerateContentConstrained")
+    ),
     ("local", "", "model=local", "ws://127.0.0.1/v1/realtime"),
     ("local", "realtime", "model=local", "ws://127.0.0.1/v1/realtime"),
 ]
@@ -354,10 +367,77 @@ def test_a_websocket_goes_where_the_provider_has_it(slug: str, rest: str, query:
 
 @pytest.mark.parametrize(
     ("slug", "rest"),
-    [("openai", "chat/completions"), ("openai", "realtime/x"), ("google", "v1beta/models"), ("groq", "")],
+    [
+        ("openai", "chat/completions"),
+        ("openai", "realtime/x"),
+        ("google", "v1beta/models"),
+        ("groq", ""),
+        ("azure", "acme/deployment/chat/completions"),
+        ("cartesia", "tts/bytes"),
+    ],
 )
 def test_a_websocket_where_the_provider_has_none_goes_nowhere(slug: str, rest: str) -> None:
     assert resolve_realtime(provider(slug), rest, "") is None
+
+
+@pytest.mark.parametrize(
+    ("rest", "query", "left"),
+    [
+        ("", "model=@cf/deepgram/nova-3&encoding=linear16", "encoding=linear16"),
+        ("", "encoding=linear16&model=%40cf%2Fdeepgram%2Fnova-3", "encoding=linear16"),
+        ("run/@cf/deepgram/nova-3", "encoding=linear16", "encoding=linear16"),
+        ("@cf/deepgram/nova-3", "", ""),
+    ],
+)
+def test_a_model_of_workers_ai_is_a_path_of_the_account_wherever_the_client_names_it(
+    rest: str, query: str, left: str
+) -> None:
+    target = resolve_realtime(provider("workers-ai", parameters={"account": "acc"}), rest, query)
+    assert target is not None
+    assert target.url == "wss://api.cloudflare.com/client/v4/accounts/acc/ai/run/@cf/deepgram/nova-3"
+    assert target.query == left
+
+
+@pytest.mark.parametrize("model", ["../../other", "%2e%2e/x", "a/%252e%252e/b", "m?x=1", "m#x", "m x", "日本"])
+def test_a_model_that_becomes_a_path_cannot_leave_the_account(model: str) -> None:
+    workers_ai = provider("workers-ai", parameters={"account": "acc"})
+    try:
+        target = resolve_realtime(workers_ai, "", f"model={model}")
+    except MalformedRequest:
+        return
+    assert target is not None
+    assert target.url.isascii()
+    assert target.url.startswith("wss://api.cloudflare.com/client/v4/accounts/acc/ai/run/")
+    assert not {"?", "#", " ", ".."} & {*target.url, *target.url.split("/")}
+
+
+def test_a_resource_is_one_label_of_a_host_name() -> None:
+    for resource in ("evil.example%2f", "a.b", "x%23", "-"):
+        with pytest.raises(MalformedRequest):
+            resolve_realtime(provider("azure"), f"{resource}/openai/v1/realtime", "")
+
+
+def test_a_resource_set_once_need_not_be_in_the_path() -> None:
+    with pytest.raises(UnknownProvider, match="parameters"):
+        resolve_realtime(provider("azure-openai"), "realtime", "model=d")
+    target = resolve_realtime(provider("azure-openai", parameters={"resource": "acme"}), "realtime", "model=d")
+    assert target is not None
+    assert target.url == "wss://acme.openai.azure.com/openai/v1/realtime"
+
+
+@pytest.mark.parametrize(
+    ("slug", "rest", "address"),
+    [
+        ("deepgram", "v1/agent/converse", "wss://dg.example/v1/agent/converse"),
+        ("azure-openai", "openai/realtime", "wss://dg.example/openai/realtime"),
+        ("fal", "fal-ai/x/realtime", "wss://dg.example/fal-ai/x/realtime"),
+        ("workers-ai", "", "wss://dg.example/@cf/m"),
+    ],
+)
+def test_another_base_url_stands_for_every_host_of_a_provider(slug: str, rest: str, address: str) -> None:
+    target = resolve_realtime(provider(slug, base_url="https://dg.example"), rest, "" if rest else "model=@cf/m")
+    assert target is not None
+    assert target.url == address
 
 
 @pytest.mark.parametrize(

@@ -99,10 +99,15 @@ def test_the_name_of_a_slot_is_written_in_small_letters_since_heads_are_read_so(
 
 
 def test_a_websocket_of_a_provider_without_an_address_of_its_own_needs_one() -> None:
-    assert "providers.azure-openai.realtime" in refusal("azure-openai", realtime={"any_path": True})
-    azure = built("azure-openai", realtime={"any_path": True, "base_url": "wss://eu.example/openai"})
-    assert azure.socket is not None
-    assert azure.socket.base_url == "wss://eu.example/openai"
+    assert "providers.google-vertex-ai.realtime" in refusal("google-vertex-ai", realtime={"any_path": True})
+    vertex = built("google-vertex-ai", realtime={"any_path": True, "base_url": "wss://eu.example/live"})
+    assert vertex.socket is not None
+    assert vertex.socket.base_url == "wss://eu.example/live"
+
+
+def test_a_host_of_a_websockets_own_is_checked_like_every_address() -> None:
+    routes = [{"path": "v1/agent", "base_url": "http://agent.example"}]
+    assert "providers.deepgram.realtime.routes" in refusal("deepgram", realtime={"routes": routes})
 
 
 def test_a_websocket_without_slots_has_those_of_the_provider_and_one_with_slots_keeps_them() -> None:

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from trunkline.errors import GatewayError, Unauthorized, UpstreamRefused, UpstreamUpgradeRefused
 from trunkline.realtime import closing
+from trunkline.realtime.beta import BetaBridge
 from trunkline.realtime.events import (
     AskBrain,
     BrainSaid,
+    Charge,
     ClientBinary,
     ClientClosed,
     ClientText,
@@ -21,6 +23,8 @@ from trunkline.realtime.events import (
     Effect,
     Event,
     Failed,
+    Leaving,
+    Redial,
     SendClient,
     SendUpstream,
     StopBrain,
@@ -29,22 +33,33 @@ from trunkline.realtime.events import (
     UpstreamConnected,
     UpstreamText,
 )
+from trunkline.realtime.memory import SessionMemory
+from trunkline.realtime.record import SessionRecord
 from trunkline.realtime.session import RelaySession
 from trunkline.wire.refusal import Dialect
 
 
-def relay(*, cascade: bool = False, dialect: Dialect = Dialect.OPENAI) -> RelaySession:
-    return RelaySession(dialect, "event_1", cascade=cascade)
+def relay(
+    *, dialect: Dialect = Dialect.OPENAI, memory: SessionMemory | None = None, bridge: BetaBridge | None = None
+) -> RelaySession:
+    record = SessionRecord("openai", price=lambda usage: None)
+    return RelaySession(dialect, "event_1", record, memory=memory, bridge=bridge)
 
 
-def relaying(*, cascade: bool = False) -> RelaySession:
-    session = relay(cascade=cascade)
-    assert session.receive(UpstreamConnected()) == []
+def relaying(
+    *, cascade: bool = False, memory: SessionMemory | None = None, bridge: BetaBridge | None = None
+) -> RelaySession:
+    session = relay(memory=memory, bridge=bridge)
+    assert take(session, UpstreamConnected(cascade=cascade)) == []
     return session
 
 
+def take(session: RelaySession, event: Event) -> list[Effect]:
+    return [effect for effect in session.receive(event, 1.0) if not isinstance(effect, Charge)]
+
+
 def play(session: RelaySession, *events: Event) -> list[Effect]:
-    return [effect for event in events for effect in session.receive(event)]
+    return [effect for event in events for effect in take(session, event)]
 
 
 def said(effect: Effect) -> dict[str, object]:
@@ -78,23 +93,32 @@ def test_a_whole_session_is_relayed_in_order() -> None:
 @given(st.text(max_size=50))
 def test_text_is_relayed_untouched_in_both_directions(text: str) -> None:
     session = relaying()
-    assert session.receive(ClientText(text)) == [SendUpstream(text)]
-    assert session.receive(UpstreamText(text)) == [SendClient(text)]
+    assert take(session, ClientText(text)) == [SendUpstream(text)]
+    assert take(session, UpstreamText(text)) == [SendClient(text)]
 
 
 @pytest.mark.parametrize("cascade", [False, True])
 @given(data=st.binary(max_size=50))
 def test_binary_is_relayed_as_binary_in_both_directions(data: bytes, cascade: bool) -> None:
     session = relaying(cascade=cascade)
-    assert session.receive(ClientBinary(data)) == [SendUpstream(data)]
-    assert session.receive(UpstreamBinary(data)) == [SendClient(data)]
+    assert take(session, ClientBinary(data)) == [SendUpstream(data)]
+    assert take(session, UpstreamBinary(data)) == [SendClient(data)]
+
+
+def test_what_a_response_used_is_charged_after_the_client_has_its_end() -> None:
+    tokens = {"total_tokens": 7, "input_tokens": 5, "output_tokens": 2}
+    done = json.dumps({"type": "response.done", "response": {"id": "r", "usage": tokens}})
+    shown, charge = relaying().receive(UpstreamText(done), 1.0)
+    assert shown == SendClient(done)
+    assert isinstance(charge, Charge)
+    assert charge.usage.tokens.total == 7
 
 
 def test_frames_of_our_own_family_are_ordinary_text_where_there_is_no_cascade() -> None:
     session = relaying()
     frame = '{"type":"trunkline.brain.request","id":"1","body":{}}'
-    assert session.receive(UpstreamText(frame)) == [SendClient(frame)]
-    assert session.receive(ClientText(frame)) == [SendUpstream(frame)]
+    assert take(session, UpstreamText(frame)) == [SendClient(frame)]
+    assert take(session, ClientText(frame)) == [SendUpstream(frame)]
 
 
 # The end
@@ -195,7 +219,7 @@ UPDATED = '{"type": "session.updated", "event_id": "e2", "session": {"voice": "a
 
 def configuring() -> RelaySession:
     session = relay()
-    assert session.receive(UpstreamConnected(UPDATE)) == []
+    assert take(session, UpstreamConnected(UPDATE)) == []
     assert not session.is_relaying
     return session
 
@@ -238,7 +262,7 @@ def test_either_side_may_end_a_session_that_has_no_settings_yet() -> None:
 
 @given(st.text())
 def test_whatever_a_provider_says_before_the_settings_stand_reaches_the_client(text: str) -> None:
-    assert configuring().receive(UpstreamText(text)) == [SendClient(text)]
+    assert take(configuring(), UpstreamText(text)) == [SendClient(text)]
 
 
 def test_a_client_that_leaves_before_the_provider_answers_stops_the_dialling() -> None:
@@ -251,12 +275,12 @@ def test_a_client_that_leaves_before_the_provider_answers_stops_the_dialling() -
 @pytest.mark.parametrize("event", [ClientText("x"), ClientBinary(b"x"), UpstreamText("x"), BrainSaid("x")])
 def test_a_frame_before_the_provider_answered_is_a_fault_of_ours(event: Event) -> None:
     with pytest.raises(AssertionError):
-        relay().receive(event)
+        take(relay(), event)
 
 
 def test_a_provider_cannot_connect_twice() -> None:
     with pytest.raises(AssertionError):
-        relaying().receive(UpstreamConnected())
+        take(relaying(), UpstreamConnected())
 
 
 # The cascade: the voice worker asks for text through the session's own socket
@@ -266,23 +290,23 @@ def test_the_workers_request_for_text_is_answered_by_the_gateway_and_never_shown
     session = relaying(cascade=True)
     body = {"messages": [{"role": "user", "content": "hello"}], "temperature": 0}
     request = json.dumps({"type": "trunkline.brain.request", "id": "r1", "body": body})
-    assert session.receive(UpstreamText(request)) == [AskBrain("r1", body)]
+    assert take(session, UpstreamText(request)) == [AskBrain("r1", body)]
 
 
 def test_the_answer_goes_to_the_worker_and_not_to_the_client() -> None:
     session = relaying(cascade=True)
     frame = '{"type":"trunkline.brain.chunk","id":"r1","chunk":{}}'
-    assert session.receive(BrainSaid(frame)) == [SendUpstream(frame)]
+    assert take(session, BrainSaid(frame)) == [SendUpstream(frame)]
 
 
 def test_the_worker_can_stop_an_answer() -> None:
     frame = '{"type":"trunkline.brain.cancel","id":"r1"}'
-    assert relaying(cascade=True).receive(UpstreamText(frame)) == [StopBrain("r1")]
+    assert take(relaying(cascade=True), UpstreamText(frame)) == [StopBrain("r1")]
 
 
 def test_a_frame_of_our_family_that_nobody_knows_is_not_shown() -> None:
     frame = '{"type":"trunkline.brain.unknown","id":"r1"}'
-    assert relaying(cascade=True).receive(UpstreamText(frame)) == []
+    assert take(relaying(cascade=True), UpstreamText(frame)) == []
 
 
 def test_a_turn_of_a_cascade_is_a_transcript() -> None:
@@ -321,7 +345,7 @@ FORGED = [
 
 @pytest.mark.parametrize("frame", FORGED, ids=range(len(FORGED)))
 def test_a_client_cannot_speak_for_the_brain(frame: str) -> None:
-    assert relaying(cascade=True).receive(ClientText(frame)) == []
+    assert take(relaying(cascade=True), ClientText(frame)) == []
 
 
 HARMLESS = [
@@ -338,24 +362,172 @@ HARMLESS = [
 
 @pytest.mark.parametrize("frame", HARMLESS)
 def test_a_client_may_speak_of_the_brain(frame: str) -> None:
-    assert relaying(cascade=True).receive(ClientText(frame)) == [SendUpstream(frame)]
+    assert take(relaying(cascade=True), ClientText(frame)) == [SendUpstream(frame)]
 
 
 def test_a_worker_may_speak_of_the_brain() -> None:
     frame = '{"type":"response.done","note":"trunkline.brain."}'
-    assert relaying(cascade=True).receive(UpstreamText(frame)) == [SendClient(frame)]
+    assert take(relaying(cascade=True), UpstreamText(frame)) == [SendClient(frame)]
 
 
 def test_nesting_without_end_does_not_end_the_session() -> None:
     frame = '{"trunkline.":' + "[" * 100_000
     session = relaying(cascade=True)
-    session.receive(ClientText(frame))
+    take(session, ClientText(frame))
     assert not session.is_closed
 
 
 @given(st.text(max_size=60) | st.text(max_size=40).map("trunkline.".__add__))
 def test_no_text_of_a_client_raises_in_a_cascade(text: str) -> None:
-    assert relaying(cascade=True).receive(ClientText(text)) in ([SendUpstream(text)], [])
+    assert take(relaying(cascade=True), ClientText(text)) in ([SendUpstream(text)], [])
+
+
+# A provider that is lost in the middle
+
+LOST = UpstreamClosed(closing.ABNORMAL, "")
+ITEM = json.dumps(
+    {
+        "type": "conversation.item.added",
+        "item": {"id": "i1", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]},
+    }
+)
+
+
+def speaking(memory: SessionMemory | None) -> RelaySession:
+    session = relaying(memory=memory)
+    play(session, UpstreamText(ITEM), UpstreamText('{"type":"response.created","response":{"id":"r1"}}'))
+    return session
+
+
+@pytest.mark.parametrize("code", [1001, 1006, 1011, 1012, 1013, 1014, 1015])
+def test_a_lost_provider_is_replaced_and_the_client_keeps_its_socket(code: int) -> None:
+    session = speaking(SessionMemory())
+    ended, redial = take(session, UpstreamClosed(code, ""))
+    assert said(ended)["type"] == "response.done"
+    assert isinstance(redial, Redial)
+    assert not session.is_relaying
+    assert not session.is_closed
+    assert take(session, UpstreamConnected()) == []
+    (told,) = take(session, UpstreamText('{"type":"session.created","session":{}}'))
+    assert isinstance(told, SendUpstream)
+    assert json.loads(told.payload)["item"]["id"] == "i1"
+    assert session.is_relaying
+    assert take(session, UpstreamText(ITEM)) == []
+    news = '{"type":"conversation.item.added","item":{"id":"i2","type":"message","role":"user","content":[]}}'
+    assert take(session, UpstreamText(news)) == [SendClient(news)]
+
+
+@pytest.mark.parametrize("code", [1000, 1005, 1008, 3000, 4000, 4004])
+def test_a_provider_that_ends_the_session_on_purpose_is_not_replaced(code: int) -> None:
+    assert isinstance(take(speaking(SessionMemory()), UpstreamClosed(code, ""))[-1], CloseClient)
+
+
+def test_a_session_that_was_open_as_long_as_one_may_be_is_not_resumed() -> None:
+    expired = UpstreamClosed(1001, "session hit the maximum duration")
+    assert take(speaking(SessionMemory()), expired) == [CloseClient(1001, "session hit the maximum duration")]
+
+
+def test_without_memory_a_loss_ends_the_session() -> None:
+    assert take(speaking(None), LOST) == [CloseClient(1011, "upstream_broken")]
+
+
+def test_the_settings_go_first_and_what_answers_them_is_not_heard_twice() -> None:
+    session = relaying(memory=SessionMemory())
+    update = '{"type":"session.update","session":{"type":"realtime","instructions":"Be brief."}}'
+    play(
+        session, ClientText(update), UpstreamText('{"type":"session.updated","session":{}}'), LOST, UpstreamConnected()
+    )
+    (told,) = take(session, UpstreamText('{"type":"session.created"}'))
+    assert isinstance(told, SendUpstream)
+    assert json.loads(told.payload)["session"]["instructions"] == "Be brief."
+    assert take(session, UpstreamText('{"type":"session.updated","session":{}}')) == []
+    assert session.is_relaying
+
+
+def test_an_update_that_was_never_answered_is_answered_after_the_loss() -> None:
+    session = relaying(memory=SessionMemory())
+    play(session, ClientText('{"type":"session.update","session":{"instructions":"x"}}'), LOST, UpstreamConnected())
+    take(session, UpstreamText('{"type":"session.created"}'))
+    updated = '{"type":"session.updated","session":{"instructions":"x"}}'
+    assert take(session, UpstreamText(updated)) == [SendClient(updated)]
+
+
+def test_a_frame_that_was_on_its_way_when_the_provider_was_lost_is_told_to_the_next() -> None:
+    session = relaying(memory=SessionMemory())
+    take(session, LOST)
+    question = '{"type":"response.create"}'
+    assert take(session, ClientText(question)) == []
+    take(session, UpstreamConnected())
+    assert take(session, UpstreamText('{"type":"session.created"}')) == [SendUpstream(question)]
+
+
+def test_a_provider_that_does_not_take_the_settings_is_passed_over() -> None:
+    session = relaying(memory=SessionMemory())
+    play(session, ClientText('{"type":"session.update","session":{"instructions":"x"}}'), LOST, UpstreamConnected())
+    take(session, UpstreamText('{"type":"session.created"}'))
+    close, redial = take(session, UpstreamText('{"type":"error","error":{"message":"no such voice"}}'))
+    assert close == CloseUpstream(1000, "")
+    assert redial == Redial("it did not take the session's settings: no such voice")
+
+
+def test_a_second_loss_while_the_session_is_told_is_another_redial() -> None:
+    session = relaying(memory=SessionMemory())
+    play(session, LOST, UpstreamConnected())
+    assert isinstance(take(session, LOST)[-1], Redial)
+
+
+def test_when_nobody_can_go_on_the_client_is_told() -> None:
+    session = relaying(memory=SessionMemory())
+    take(session, LOST)
+    event, close = take(session, Failed(UpstreamRefused("Nobody is there.")))
+    assert said(event)["type"] == "error"
+    assert close == CloseClient(1013, "server_error.upstream_refused")
+
+
+@pytest.mark.parametrize("told", [[], [UpstreamConnected()]])
+def test_a_client_may_leave_while_its_provider_is_replaced(told: list[Event]) -> None:
+    session = relaying(memory=SessionMemory())
+    play(session, LOST, *told)
+    assert CloseUpstream(1000, "") in take(session, ClientClosed(1000, ""))
+    assert session.is_closed
+
+
+# A gateway that stops
+
+
+def test_a_session_that_is_quiet_leaves_at_once() -> None:
+    session = relaying(memory=SessionMemory())
+    assert take(session, Leaving()) == [CloseClient(1012, "the gateway restarts"), CloseUpstream(1001, "")]
+
+
+def test_a_session_finishes_its_answer_before_it_leaves() -> None:
+    session = speaking(SessionMemory())
+    assert take(session, Leaving()) == []
+    done = '{"type":"response.done","response":{"id":"r1","status":"completed"}}'
+    effects = take(session, UpstreamText(done))
+    assert effects[0] == SendClient(done)
+    assert CloseClient(1012, "the gateway restarts") in effects
+
+
+def test_an_answer_that_cannot_be_waited_for_ends_as_failed() -> None:
+    session = speaking(SessionMemory())
+    take(session, Leaving())
+    ended, *rest = take(session, Leaving(now=True))
+    assert said(ended)["type"] == "response.done"
+    assert CloseClient(1012, "the gateway restarts") in rest
+
+
+# A client of the retired dialect
+
+
+def test_a_client_of_the_retired_dialect_is_translated_at_its_edge() -> None:
+    session = relaying(bridge=BetaBridge())
+    (told,) = take(session, ClientText('{"type":"session.update","session":{"voice":"alloy"}}'))
+    assert isinstance(told, SendUpstream)
+    assert json.loads(told.payload)["session"]["audio"]["output"]["voice"] == "alloy"
+    (heard,) = take(session, UpstreamText('{"type":"response.output_text.delta","delta":"hi"}'))
+    assert said(heard) == {"type": "response.text.delta", "delta": "hi"}
+    assert take(session, UpstreamText('{"type":"conversation.item.done","item":{"id":"i"}}')) == []
 
 
 # Close codes

@@ -156,6 +156,33 @@ def test_googles_clients_get_googles_error_on_a_websocket() -> None:
 
 
 @pytest.mark.parametrize(
+    ("dialect", "kind", "where"),
+    [
+        (Dialect.ELEVENLABS, "error", ["error_event", "message"]),
+        (Dialect.ELEVENLABS, "error", ["message"]),
+        (Dialect.DEEPGRAM, "Error", ["description"]),
+        (Dialect.CARTESIA, "error", ["error"]),
+        (Dialect.CARTESIA, "error", ["message"]),
+    ],
+)
+def test_a_refusal_among_frames_of_another_protocol_is_in_its_words(
+    dialect: Dialect, kind: str, where: list[str]
+) -> None:
+    text, code, reason = realtime_refusal(Unauthorized("No."), dialect, "event_1")
+    event = json.loads(text)
+    assert event["type"] == kind
+    for name in where:
+        event = event[name]
+    assert event == "No."
+    assert (code, reason) == (3000, "invalid_request_error.invalid_api_key")
+
+
+@pytest.mark.parametrize("dialect", [Dialect.ELEVENLABS, Dialect.DEEPGRAM, Dialect.CARTESIA])
+def test_over_http_these_are_put_as_openai_puts_them(dialect: Dialect) -> None:
+    assert body(Unauthorized("No."), dialect) == body(Unauthorized("No."), Dialect.OPENAI)
+
+
+@pytest.mark.parametrize(
     ("status", "code"), [(400, 4000), (401, 3000), (403, 3000), (404, 4004), (429, 1013), (503, 1013)]
 )
 def test_a_refused_upgrade_closes_with_what_its_status_means(status: int, code: int) -> None:

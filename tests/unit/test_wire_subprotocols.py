@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.credentials import PLACEMENTS, Carrier
-from trunkline.wire.subprotocols import SECRET_PREFIXES, carries_secret, select, without_secrets
+from trunkline.wire.subprotocols import (
+    SCHEMES,
+    SECRET_PREFIXES,
+    carries_secret,
+    select,
+    values_behind,
+    without_credentials,
+    without_secrets,
+)
 
 SECRETS = [prefix + "sEcReT-value.more" for prefix in SECRET_PREFIXES]
 BETA = "openai-beta.realtime-v1"
@@ -27,6 +35,9 @@ AGENTS = "openai-agents-sdk.0.20.0"
         (["cf-aig-authorization.T", "graphql-ws"], "graphql-ws"),
         (["cf-aig-authorization.T"], "cf-aig-authorization.T"),
         (["xi-api-key.K", "cf-aig-authorization.T"], "xi-api-key.K"),
+        (["token", "K"], "token"),
+        (["bearer", "K", "cf-aig-authorization.T"], "bearer"),
+        (["cf-aig-authorization.T", "Token", "K"], "Token"),
         ([], None),
     ],
     ids=[
@@ -40,6 +51,9 @@ AGENTS = "openai-agents-sdk.0.20.0"
         "anything without a secret",
         "the Google and Cartesia pages",
         "the ElevenLabs page",
+        "Deepgram's page",
+        "Deepgram's page with a temporary token",
+        "Deepgram's page behind the gateway's key",
         "none",
     ],
 )
@@ -60,6 +74,30 @@ def test_other_names_carry_no_secret(name: str) -> None:
 
 def test_every_sub_protocol_that_is_read_as_a_credential_is_known_to_carry_one() -> None:
     assert {place.name for place in PLACEMENTS if place.carrier is Carrier.SUBPROTOCOL} == set(SECRET_PREFIXES)
+    assert {place.name for place in PLACEMENTS if place.carrier is Carrier.NEXT_SUBPROTOCOL} == set(SCHEMES)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_what_stands_behind_a_scheme_is_a_credential(scheme: str) -> None:
+    for spelt in (scheme, scheme.upper()):
+        assert list(values_behind(scheme, ["realtime", spelt, "K"])) == ["K"]
+        assert without_secrets([spelt, "K"]) == [spelt, "[redacted]"]
+        assert without_credentials(["realtime", spelt, "K", "graphql-ws"]) == ["realtime", "graphql-ws"]
+
+
+@pytest.mark.parametrize("name", ["realtime", BETA, AGENTS, "openai-organization.org-1", "token", "bearer", *SECRETS])
+def test_a_name_with_a_meaning_of_its_own_is_no_key_behind_a_scheme(name: str) -> None:
+    assert list(values_behind("token", ["token", name])) == []
+
+
+def test_a_scheme_alone_is_a_sub_protocol_like_any_other() -> None:
+    assert list(values_behind("token", ["graphql-ws", "token"])) == []
+    assert without_credentials(["graphql-ws", "token"]) == ["graphql-ws", "token"]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_a_credential_never_goes_on_to_somebody_else(secret: str) -> None:
+    assert without_credentials(["realtime", secret, AGENTS]) == ["realtime", AGENTS]
 
 
 @pytest.mark.parametrize("secret", SECRETS)
@@ -85,6 +123,14 @@ def test_what_is_selected_was_offered_and_is_a_secret_only_where_all_are(offered
     else:
         assert chosen in offered
         assert carries_secret(chosen) == all(carries_secret(name) for name in offered)
+
+
+@given(offers, st.sampled_from(["token", "bearer", "Token"]))
+def test_a_key_behind_a_scheme_is_never_selected_logged_or_passed_on(offered: list[str], scheme: str) -> None:
+    pair = [*offered, scheme, "sEcReT"]
+    assert select(pair) != "sEcReT"
+    assert all("sEcReT" not in name for name in without_secrets(pair))
+    assert all("sEcReT" not in name for name in without_credentials(pair))
 
 
 @given(offers)

@@ -100,6 +100,16 @@ class Shown:
         written = self.form.replace("{}", value)
         return self.name + written if self.placement.carrier is Carrier.SUBPROTOCOL else written
 
+    def subprotocols(self, value: str) -> list[str]:
+        """Return the sub-protocols that are offered for it: none where it is shown elsewhere."""
+        match self.placement.carrier:
+            case Carrier.SUBPROTOCOL:
+                return [self.text(value)]
+            case Carrier.NEXT_SUBPROTOCOL:
+                return [self.name, self.text(value)]
+            case _:
+                return []
+
 
 # A socket opened by a browser carries sub-protocols and a query, and no header of the page's choice.
 _SERVER_SIDE: Final = (
@@ -209,6 +219,11 @@ def _protocol(name: str, secret: Secret, form: str = "{}") -> Shown:
     return Shown(place, form, secret, Seat.REQUEST, "" if name == place.name else name)
 
 
+def _behind(scheme: str, secret: Secret) -> Shown:
+    """Show something as the sub-protocol after one that names its scheme."""
+    return Shown(_place(Carrier.NEXT_SUBPROTOCOL, scheme), "{}", secret, Seat.REQUEST)
+
+
 def _query(name: str, secret: Secret, form: str = "{}") -> Shown:
     return Shown(_place(Carrier.QUERY, name), form, secret, Seat.STEP)
 
@@ -226,7 +241,17 @@ _SIGNED: Final = (
 CUSTOM_PROVIDER: Final = "custom-mine"
 # Providers of the rows below that have a WebSocket of their own.
 REALTIME_PROVIDERS: Final = frozenset(
-    {"openai", "grok", "google-ai-studio", "elevenlabs", "fal", "deepgram", "cartesia"}
+    {
+        "openai",
+        "azure-openai",
+        "grok",
+        "google-ai-studio",
+        "elevenlabs",
+        "fal",
+        "deepgram",
+        "cartesia",
+        "workers-ai",
+    }
 )
 # Providers whose documentation asks for ``Authorization: Bearer``.
 _BEARER: Final = (
@@ -353,7 +378,7 @@ PRESENTATIONS: Final = (
     Presentation(
         "api-key-provider-key",
         (_header("api-key", "{}", _P),),
-        "Azure's SDKs, Ideogram",
+        "Azure's SDKs, OpenAI's with AzureOpenAI, Ideogram",
         providers=("azure-openai", "ideogram", CUSTOM_PROVIDER),
     ),
     Presentation(
@@ -380,6 +405,64 @@ PRESENTATIONS: Final = (
         (_query("api_key", _P),),
         "Cartesia's browser examples, Google in a browser",
         providers=("google-ai-studio", "cartesia"),
+        ways=(Way.REALTIME, Way.REALTIME_BROWSER),
+    ),
+    Presentation(
+        "authorization-ephemeral-token",
+        (_header("authorization", "Token {}", Secret.ACCESS_TOKEN),),
+        "Google's SDK for Python with an ephemeral token",
+        providers=("google-ai-studio",),
+        ways=(Way.REALTIME,),
+    ),
+    Presentation(
+        "query-ephemeral-token",
+        (_query("access_token", Secret.ACCESS_TOKEN),),
+        "Google's SDK for JavaScript with an ephemeral token",
+        providers=("google-ai-studio",),
+        ways=(Way.REALTIME, Way.REALTIME_BROWSER),
+    ),
+    Presentation(
+        "trap-ephemeral-token-as-key",
+        (_header("x-goog-api-key", "{}", Secret.ACCESS_TOKEN),),
+        "an ephemeral token put where the API key was",
+        trap="Google takes an ephemeral token for a wrong API key there",
+        here="It is moved to Authorization: Token, which takes one.",
+        providers=("google-ai-studio",),
+        ways=(Way.REALTIME,),
+    ),
+    Presentation(
+        "query-access-token",
+        (_query("access_token", _P),),
+        "Cartesia in a browser, whose server made it a token; a login with Google",
+        providers=("cartesia", "google-ai-studio"),
+        ways=(Way.REALTIME, Way.REALTIME_BROWSER),
+    ),
+    Presentation(
+        "query-conversation-signature",
+        (_query("conversation_signature", _P),),
+        "signed URLs of ElevenLabs' agents",
+        providers=("elevenlabs",),
+        ways=(Way.REALTIME, Way.REALTIME_BROWSER),
+    ),
+    Presentation(
+        "query-single-use-token",
+        (_query("single_use_token", _P),),
+        "ElevenLabs' text to speech in a browser",
+        providers=("elevenlabs",),
+        ways=(Way.REALTIME, Way.REALTIME_BROWSER),
+    ),
+    Presentation(
+        "query-token",
+        (_query("token", _P),),
+        "ElevenLabs' speech to text in a browser",
+        providers=("elevenlabs",),
+        ways=(Way.REALTIME, Way.REALTIME_BROWSER),
+    ),
+    Presentation(
+        "query-fal-jwt-token",
+        (_query("fal_jwt_token", _P),),
+        "fal's SDK with a realtime app",
+        providers=("fal",),
         ways=(Way.REALTIME, Way.REALTIME_BROWSER),
     ),
     # The gateway's key beside a provider key.
@@ -537,6 +620,28 @@ PRESENTATIONS: Final = (
         ways=(Way.REALTIME, Way.REALTIME_BROWSER),
     ),
     Presentation(
+        "query-access-token-gateway-key",
+        (_query("access_token", _G),),
+        "pages for Cartesia or Google whose token is the gateway's key",
+        providers=("cartesia", "google-ai-studio"),
+        ways=(Way.REALTIME, Way.REALTIME_BROWSER),
+    ),
+    *(
+        Presentation(
+            f"query-{name.replace('_', '-')}-gateway-key",
+            (_query(name, _G),),
+            client,
+            providers=(provider,),
+            ways=(Way.REALTIME, Way.REALTIME_BROWSER),
+        )
+        for name, client, provider in (
+            ("conversation_signature", "a signed URL whose signature was replaced by the gateway's key", "elevenlabs"),
+            ("single_use_token", "ElevenLabs' text to speech in a browser, with the gateway's key", "elevenlabs"),
+            ("token", "ElevenLabs' speech to text in a browser, with the gateway's key", "elevenlabs"),
+            ("fal_jwt_token", "fal's SDK with a realtime app, whose token is the gateway's key", "fal"),
+        )
+    ),
+    Presentation(
         "authorization-client-secret",
         (_header("authorization", "Bearer {}", Secret.CLIENT_SECRET),),
         "apps that were given a client secret by their own server",
@@ -597,7 +702,7 @@ PRESENTATIONS: Final = (
         "protocol-provider-key",
         (_protocol("openai-insecure-api-key.", _P),),
         "OpenAI's SDKs in a browser",
-        providers=("openai", "grok"),
+        providers=("openai", "grok", "azure-openai"),
         ways=_BROWSER,
         subprotocols=("realtime",),
         probed=True,
@@ -606,7 +711,7 @@ PRESENTATIONS: Final = (
         "protocol-gateway-key",
         (_protocol("openai-insecure-api-key.", _G),),
         "OpenAI's SDKs in a browser whose key is the gateway's",
-        providers=("openai", "grok"),
+        providers=("openai", "grok", "azure-openai"),
         ways=(*_BROWSER, Way.UNIVERSAL_WEBSOCKET),
         subprotocols=("realtime",),
         probed=True,
@@ -717,6 +822,41 @@ PRESENTATIONS: Final = (
         providers=("grok",),
         ways=(Way.REALTIME_BROWSER,),
         subprotocols=("realtime",),
+    ),
+    Presentation(
+        "protocol-behind-token",
+        (_behind("token", _P),),
+        "Deepgram in a browser",
+        providers=("deepgram",),
+        ways=(Way.REALTIME_BROWSER,),
+    ),
+    Presentation(
+        "protocol-behind-token-gateway-key",
+        (_behind("token", _G),),
+        "Deepgram in a browser whose key is the gateway's",
+        providers=("deepgram", "workers-ai"),
+        ways=(Way.REALTIME_BROWSER, Way.UNIVERSAL_WEBSOCKET),
+    ),
+    Presentation(
+        "protocol-behind-token-and-cf-aig",
+        (_behind("token", _P), _protocol("cf-aig-authorization.", _G)),
+        "Deepgram in a browser with one more sub-protocol",
+        providers=("deepgram",),
+        ways=(Way.REALTIME_BROWSER,),
+    ),
+    Presentation(
+        "protocol-behind-bearer",
+        (_behind("bearer", _P),),
+        "Deepgram in a browser, whose server made it a temporary token",
+        providers=("deepgram",),
+        ways=(Way.REALTIME_BROWSER,),
+    ),
+    Presentation(
+        "protocol-behind-bearer-gateway-key",
+        (_behind("bearer", _G),),
+        "Deepgram in a browser whose temporary token is the gateway's key",
+        providers=("deepgram",),
+        ways=(Way.REALTIME_BROWSER,),
     ),
     Presentation(
         "query-api-key-and-protocol",

@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from trunkline.wire.head import Head, Transport
+from trunkline.wire.subprotocols import values_behind
 
 
 class Carrier(Enum):
@@ -16,6 +17,7 @@ class Carrier(Enum):
 
     HEADER = "header"
     SUBPROTOCOL = "subprotocol"
+    NEXT_SUBPROTOCOL = "next subprotocol"
     QUERY = "query"
 
 
@@ -28,7 +30,11 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One place: ``name`` is a header name, the prefix of a sub-protocol, or a query parameter."""
+    """One place.
+
+    ``name`` is a header name, the prefix of a sub-protocol, the sub-protocol before the one that is the credential, or
+    a query parameter.
+    """
 
     carrier: Carrier
     name: str
@@ -38,6 +44,7 @@ class Placement:
         return {
             Carrier.HEADER: f"header {self.name}",
             Carrier.SUBPROTOCOL: f"sub-protocol {self.name}*",
+            Carrier.NEXT_SUBPROTOCOL: f"sub-protocol behind {self.name}",
             Carrier.QUERY: f"query parameter {self.name}",
         }[self.carrier]
 
@@ -66,8 +73,15 @@ PLACEMENTS: Final = (
     Placement(Carrier.SUBPROTOCOL, "xi-api-key.", Role.PROVIDER),
     Placement(Carrier.SUBPROTOCOL, "fal-api-key.", Role.PROVIDER),
     Placement(Carrier.SUBPROTOCOL, "xai-client-secret.", Role.PROVIDER),
+    Placement(Carrier.NEXT_SUBPROTOCOL, "token", Role.PROVIDER),
+    Placement(Carrier.NEXT_SUBPROTOCOL, "bearer", Role.PROVIDER),
     Placement(Carrier.QUERY, "api_key", Role.PROVIDER),
     Placement(Carrier.QUERY, "key", Role.PROVIDER),
+    Placement(Carrier.QUERY, "access_token", Role.PROVIDER),
+    Placement(Carrier.QUERY, "conversation_signature", Role.PROVIDER),
+    Placement(Carrier.QUERY, "single_use_token", Role.PROVIDER),
+    Placement(Carrier.QUERY, "token", Role.PROVIDER),
+    Placement(Carrier.QUERY, "fal_jwt_token", Role.PROVIDER),
 )
 
 CREDENTIAL_HEADERS: Final = frozenset(
@@ -101,6 +115,10 @@ def candidates(
                 for offered in head.subprotocols:
                     if offered.lower().startswith(placement.name):
                         yield from _present(placement, "", offered[len(placement.name) :])
+        elif placement.carrier is Carrier.NEXT_SUBPROTOCOL:
+            if head.transport is Transport.WEBSOCKET:
+                for value in values_behind(placement.name, head.subprotocols):
+                    yield from _present(placement, "", value)
         elif head.query and placement.name in query_names:
             for found_name, value in parse_qsl(head.query, keep_blank_values=True):
                 if found_name == placement.name:

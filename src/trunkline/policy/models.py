@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl, unquote
 
 # Where a path itself names the model: Gemini, Bedrock, Workers AI and Baseten.
 _IN_PATH: Final = (
@@ -19,9 +20,14 @@ _IN_PATH: Final = (
     re.compile(r"^model/([^/]+)"),
 )
 _MULTIPART_MODEL: Final = re.compile(rb'name="?model"?[^\r\n]*(?:\r\n[^\r\n]+)*\r\n\r\n([^\r\n]{0,200})', re.IGNORECASE)
+# How a WebSocket's query names one: ElevenLabs and Cartesia, Azure's preview.
+_IN_UPGRADE: Final = frozenset({"model_id", "deployment"})
+# How a frame does: Cartesia, and an ElevenLabs agent that is given another language model.
+_IN_FRAME: Final = frozenset({"model", "model_id", "llm"})
 # What a person writes into these is not the gateway's to read.
-_NOT_SETTINGS: Final = frozenset({"item", "metadata"})
-_TRANSCRIPTION: Final = frozenset({"transcription", "input_audio_transcription"})
+_NOT_SETTINGS: Final = frozenset({"item", "metadata", "dynamic_variables"})
+_NO_LISTS_OF_SETTINGS: Final = frozenset({"tools", "functions", "input", "content", "contents", "turns", "messages"})
+_TRANSCRIPTION: Final = frozenset({"transcription", "input_audio_transcription", "listen"})
 _DEEPEST: Final = 8
 
 
@@ -48,6 +54,18 @@ def models_in_request(provider: str, rest: str, content_type: str, body: bytes) 
     return named
 
 
+def models_in_upgrade(provider: str, rest: str, query: str) -> list[str]:
+    """Return the models that a WebSocket's path names, and its query by another name than ``model``."""
+    named = [value for name, value in parse_qsl(query) if name in _IN_UPGRADE]
+    if provider == "fal":  # an app stands for the model; ``realtime`` is its way in
+        named.append(rest.strip("/").removesuffix("/realtime"))
+    for pattern in _IN_PATH:
+        match = pattern.search(rest.lstrip("/"))
+        if match is not None:
+            named.append(unquote(match[1]))
+    return named
+
+
 class UnreadableFrame(ValueError):
     """A frame that is no JSON object, or none that can be read here."""
 
@@ -65,7 +83,7 @@ def models_in_frame(text: str) -> list[NamedModel]:
     A session may be given another model, or one to transcribe with, after it was opened. Raises `UnreadableFrame` when
     it may name one and cannot be read here: others may read it.
     """
-    if '"model"' not in text and "\\u" not in text:
+    if '"model' not in text and '"llm"' not in text and "\\u" not in text:
         return []
     members = _members(text)
     if members is None:
@@ -91,7 +109,17 @@ class _Members(list[tuple[str, Any]]):
 
 def _within(members: list[tuple[str, Any]], *, transcribes: bool, depth: int) -> Iterator[NamedModel]:
     for name, value in members:
-        if name == "model" and isinstance(value, str):
+        if name in _IN_FRAME and isinstance(value, str):
             yield NamedModel(value.removeprefix("models/"), transcribes)
-        elif isinstance(value, _Members) and name not in _NOT_SETTINGS and depth < _DEEPEST:
-            yield from _within(value, transcribes=transcribes or name in _TRANSCRIPTION, depth=depth + 1)
+        elif name not in _NOT_SETTINGS and depth < _DEEPEST:
+            for settings in _settings(name, value):
+                yield from _within(settings, transcribes=transcribes or name in _TRANSCRIPTION, depth=depth + 1)
+
+
+def _settings(name: str, value: Any) -> list[_Members]:
+    """Return the objects that a member holds: itself, or those of a list, such as providers to fall back to."""
+    if isinstance(value, _Members):
+        return [value]
+    if isinstance(value, list) and name not in _NO_LISTS_OF_SETTINGS:
+        return [one for one in value if isinstance(one, _Members)]
+    return []

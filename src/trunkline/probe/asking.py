@@ -73,11 +73,10 @@ def _written(row: Presentation, way: Way, address: str, value: Callable[[Secret]
     subprotocols = list(row.subprotocols) if way in SOCKETS else []
     for one in row.shown:
         name, text = one.placement.name, one.text(value(one.secret))
+        subprotocols += one.subprotocols(value(one.secret))
         match one.placement.carrier:
             case Carrier.HEADER:
                 headers.append((name, text))
-            case Carrier.SUBPROTOCOL:
-                subprotocols.append(text)
             case Carrier.QUERY:
                 # What stands for a secret keeps its brackets; no key has any.
                 address += f"{'&' if '?' in address else '?'}{name}={quote(text, safe='[] ')}"

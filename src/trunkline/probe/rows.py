@@ -15,6 +15,7 @@ from trunkline.probe.target import Target
 from trunkline.providers import Provider
 from trunkline.wire.subprotocols import is_token
 
+_IN_SUBPROTOCOLS: Final = frozenset({Carrier.SUBPROTOCOL, Carrier.NEXT_SUBPROTOCOL})
 _KEYS: Final = frozenset({Secret.GATEWAY_KEY, Secret.PROVIDER_KEY})
 
 
@@ -79,6 +80,7 @@ def _written(row: Presentation) -> list[str]:
     words = {
         Carrier.HEADER: "{name}: {text}",
         Carrier.SUBPROTOCOL: "sub-protocol {text}",
+        Carrier.NEXT_SUBPROTOCOL: "sub-protocols {name}, {text}",
         Carrier.QUERY: "?{name}={text}",
     }
     return [
@@ -127,7 +129,7 @@ def _planned(row: Presentation, way: Way, keys: Keys) -> Planned:
 def _why_not_applicable(row: Presentation, way: Way) -> str:
     if way is Way.REALTIME_BROWSER and Carrier.HEADER in row.carriers:
         return "a browser cannot set headers on a WebSocket"
-    if way not in SOCKETS and Carrier.SUBPROTOCOL in row.carriers:
+    if way not in SOCKETS and row.carriers & _IN_SUBPROTOCOLS:
         return "only a WebSocket has sub-protocols"
     return "no client shows a key like this here"
 
@@ -146,6 +148,6 @@ def _missing(row: Presentation, keys: Keys) -> str:
         value, source = given[one.secret]
         if not value:
             return f"there is no {one.secret.value}; set {source}"
-        if one.placement.carrier is Carrier.SUBPROTOCOL and not is_token(value):
+        if one.placement.carrier in _IN_SUBPROTOCOLS and not is_token(value):
             return f"the {one.secret.value} holds characters that no sub-protocol can carry"
     return ""

@@ -170,7 +170,10 @@ def _addresses(provider: Provider) -> Iterator[tuple[str, str]]:
     for route in provider.routes:
         yield ".routes", route.base_url
     if provider.socket is not None:
-        yield ".realtime", provider.socket.base_url or provider.base_url
+        if not provider.socket.routes or provider.socket.base_url or provider.base_url:
+            yield ".realtime", provider.socket.base_url or provider.base_url
+        for route in provider.socket.routes:
+            yield ".realtime.routes", route.base_url
 
 
 def _overlaid(data: dict[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,6 +186,10 @@ def _overlaid(data: dict[str, Any], override: Mapping[str, Any]) -> dict[str, An
     if "base_url" in changes:
         # One address replaces all: another host does not share the provider's own routes.
         result.pop("routes", None)
+        if isinstance(result.get("realtime"), dict):
+            result["realtime"] = {
+                key: value for key, value in result["realtime"].items() if key not in ("routes", "base_url")
+            }
     for key, value in changes.items():
         below = result.get(key)
         result[key] = {**below, **value} if isinstance(below, dict) and isinstance(value, Mapping) else value

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from trunkline.errors import UnknownProvider
-from trunkline.providers.resolution import UpstreamTarget, check_path, resolve_http, resolve_realtime, versioned
+from trunkline.providers.resolution import UpstreamTarget, exclusive, realtime_place, resolve_http, versioned
 from trunkline.providers.schema import Provider, Slot, Via
 
 
@@ -23,16 +23,14 @@ def chained_http(provider: Provider, via: Via, rest: str) -> UpstreamTarget:
 
 def chained_realtime(provider: Provider, via: Via, rest: str, query: str) -> UpstreamTarget | None:
     """Return where a WebSocket goes through another gateway (``ws`` or ``wss``), or None if nowhere."""
-    direct = resolve_realtime(provider, rest, query)
     socket = provider.socket
-    if direct is None or socket is None:
+    if socket is None or realtime_place(provider, rest) is None:
         return None
-    check_path(rest)
     path = rest.strip("/")
     if socket.paths.get(path) == socket.paths.get("", path):
         path = ""  # the documented form: the provider's slug alone stands for its one surface
     url = re.sub(r"^http", "ws", _join(via, socket.via_slug or provider.slug, path))
-    return UpstreamTarget(url, direct.query)
+    return UpstreamTarget(url, exclusive(query, socket.exclusive_query))
 
 
 def chained_slots(provider: Provider, via: Via) -> Sequence[Slot]:
@@ -45,7 +43,8 @@ def chained_slots(provider: Provider, via: Via) -> Sequence[Slot]:
         return ()
     by_kind: dict[str, Slot] = {}
     for slot in (*socket.credential_slots, *socket.via_slots):
-        by_kind.setdefault(slot.kind, slot)
+        if slot in socket.via_slots or not slot.is_particular:
+            by_kind.setdefault(slot.kind, slot)
     if via.realtime_key == "auto":
         return tuple(by_kind.values())
     if via.realtime_key not in by_kind:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Final
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 from trunkline.errors import MalformedRequest, UnknownProvider
-from trunkline.providers.schema import Provider
+from trunkline.providers.schema import Provider, Realtime
 
 _NAME: Final = re.compile(r"\{(\w+)\}")
 # A value that becomes part of a host name must not be able to end it.
@@ -49,20 +50,75 @@ def resolve_http(provider: Provider, rest: str) -> UpstreamTarget:
 
 
 def resolve_realtime(provider: Provider, rest: str, query: str) -> UpstreamTarget | None:
-    """Return where a WebSocket with this rest of a path and query goes (``ws`` or ``wss``), or None if nowhere."""
+    """Return where a WebSocket with this rest of a path and query goes (``ws`` or ``wss``), or None if nowhere.
+
+    Raises what `resolve_http` does.
+    """
+    socket = provider.socket
+    if socket is None:
+        return None
+    rest, query = _path_from_query(socket, rest, query)
+    place = realtime_place(provider, rest)
+    if place is None:
+        return None
+    base = _filled(place.base_url, {**provider.parameters, **place.values}, provider)
+    path = versioned(place.path, provider.version, base) if place.path else ""
+    query = with_live_model(exclusive(query, socket.exclusive_query), socket.models)
+    return UpstreamTarget(re.sub(r"^http", "ws", _join(base, path)), query)
+
+
+@dataclass(frozen=True, slots=True)
+class RealtimePlace:
+    """Where a WebSocket's path belongs: a base URL, what fills its names, and the path behind it."""
+
+    base_url: str
+    values: Mapping[str, str]
+    path: str
+
+
+def realtime_place(provider: Provider, rest: str) -> RealtimePlace | None:
+    """Return where a path belongs, or None if nowhere. Raises `MalformedRequest` for one that could leave the API."""
     socket = provider.socket
     if socket is None:
         return None
     check_path(rest)
     rest = rest.strip("/")
-    path = socket.paths.get(rest)
-    if path is None:
-        if not socket.any_path:
-            return None
-        path = rest
-    base = _filled(socket.base_url or provider.base_url, provider.parameters, provider)
-    url = re.sub(r"^http", "ws", _join(base, versioned(path, provider.version, base) if path else path))
-    return UpstreamTarget(url, _exclusive(query, socket.exclusive_query))
+    base_url = socket.base_url or provider.base_url
+    if rest in socket.paths and base_url:
+        return RealtimePlace(base_url, {}, socket.paths[rest])
+    for route in socket.routes:
+        match = _match(route.path, rest)
+        if match is not None:
+            return RealtimePlace(route.base_url, *match)
+    return RealtimePlace(base_url, {}, rest) if socket.any_path and base_url else None
+
+
+def _path_from_query(socket: Realtime, rest: str, query: str) -> tuple[str, str]:
+    """Take the path from the parameter that names it, where there is one."""
+    if not socket.path_query or rest.strip("/"):
+        return rest, query
+    pairs = query.split("&")
+    for place, pair in enumerate(pairs):
+        name, _, value = pair.partition("=")
+        if unquote_plus(name) == socket.path_query:
+            return quote(unquote_plus(value), safe="/@:"), "&".join([*pairs[:place], *pairs[place + 1 :]])
+    return rest, query
+
+
+def with_live_model(query: str, models: Mapping[str, str]) -> str:
+    """Name in a query, instead of a retired model, the one that took its place; the rest stays byte for byte."""
+    if not models or "model" not in query:
+        return query
+
+    def live(pair: str) -> str:
+        name, _, value = pair.partition("=")
+        if unquote_plus(name) != "model":
+            return pair
+        model = unquote_plus(value)
+        heir = next((heir for pattern, heir in models.items() if fnmatchcase(model, pattern)), None)
+        return pair if heir is None else f"{name}={quote(heir, safe='')}"
+
+    return "&".join(live(pair) for pair in query.split("&"))
 
 
 def versioned(rest: str, version: str, base: str) -> str:
@@ -126,7 +182,8 @@ def _join(base: str, path: str) -> str:
     return f"{base.rstrip('/')}/{path}" if path else base.rstrip("/")
 
 
-def _exclusive(query: str, rules: Mapping[str, tuple[str, ...]]) -> str:
+def exclusive(query: str, rules: Mapping[str, tuple[str, ...]]) -> str:
+    """Drop the parameters that may not stand beside one that is there; leave the rest byte for byte."""
     if not rules or not query:
         return query
     names = [unquote_plus(pair.partition("=")[0]) for pair in query.split("&")]

@@ -17,7 +17,7 @@ class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``name`` is a header in lower case, a sub-protocol prefix, or a query parameter. ``scheme`` is the word before the
     value in a header; an empty one matches any that a caller sends. A value that begins with ``except_prefix``, or
-    without ``only_prefix``, is understood here but does not stay: it goes into the provider's first slot.
+    without ``only_prefix``, is understood here but does not stay: it goes into the provider's first slot that takes it.
     """
 
     kind: Literal["header", "subprotocol", "query"]
@@ -25,6 +25,15 @@ class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scheme: str = ""
     except_prefix: str = ""
     only_prefix: str = ""
+
+    @property
+    def is_particular(self) -> bool:
+        """Whether it is for one kind of credential, such as a signature, which is good nowhere else."""
+        return self.kind == "query" or bool(self.only_prefix)
+
+    def takes(self, value: str) -> bool:
+        """Whether a credential that begins like this one may be written here."""
+        return value.startswith(self.only_prefix) and not (self.except_prefix and value.startswith(self.except_prefix))
 
     def __str__(self) -> str:
         match self.kind:
@@ -37,7 +46,10 @@ class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a path goes that begins with ``path``, whose ``{names}`` fill the same names in ``base_url``."""
+    """Where a path goes that begins with ``path``, whose ``{names}`` fill the same names in ``base_url``.
+
+    An empty ``path`` fits every one.
+    """
 
     path: str
     base_url: str
@@ -47,7 +59,8 @@ class Realtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The provider's WebSocket surface.
 
     ``paths`` maps what a client may put after the slug to the upstream path, relative to ``base_url`` (the
-    provider's own when empty). ``any_path`` relays every other path as it is. When a parameter named in
+    provider's own when empty); ``routes`` come next, for other hosts, and ``any_path`` relays what is left as it is.
+    The parameter ``path_query`` names, where a client gives it, is the path instead. When a parameter named in
     ``exclusive_query`` is present, those listed with it are dropped. ``credential_slots`` are the provider's own when
     none are given. ``subprotocols`` are offered upstream besides the client's own. ``via_slug`` and ``via_slots`` are
     the provider's name and further places for its key at a Cloudflare AI Gateway, where they differ there.
@@ -56,7 +69,9 @@ class Realtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     paths: dict[str, str] = {}
+    routes: tuple[Route, ...] = ()
     any_path: bool = False
+    path_query: str = ""
     base_url: str = ""
     credential_slots: tuple[Slot, ...] = ()
     subprotocols: tuple[str, ...] = ()
@@ -126,12 +141,13 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def has_realtime(self) -> bool:
         """Whether it can be spoken with in OpenAI's Realtime protocol, by its own voice or the local one."""
-        return self.is_cascade or (self.socket is not None and self.dialect == "openai")
+        return self.is_cascade or (self.socket is not None and self.socket.protocol == "openai")
 
     @property
     def query_names(self) -> frozenset[str]:
         """The query parameters in which the provider's own API takes a key."""
-        return frozenset(self.query_keys)
+        slots = (*self.credential_slots, *(self.socket.credential_slots if self.socket is not None else ()))
+        return frozenset(self.query_keys).union(slot.name for slot in slots if slot.kind == "query")
 
     def at(self, base_url: str) -> Provider:
         """Return the same provider at another address."""

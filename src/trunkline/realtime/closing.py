@@ -15,9 +15,18 @@ ABNORMAL: Final = 1006
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
 SERVER_ERROR: Final = 1011
+SERVICE_RESTART: Final = 1012
+TRY_AGAIN_LATER: Final = 1013
+BAD_GATEWAY: Final = 1014
+_TLS_FAILED: Final = 1015
 
 _LOCAL: Final = frozenset({1004, NO_STATUS, ABNORMAL})
-_LAST_REGISTERED: Final = 1014
+_LAST_REGISTERED: Final = BAD_GATEWAY
+_LOSSES: Final = frozenset(
+    {ABNORMAL, GOING_AWAY, SERVER_ERROR, SERVICE_RESTART, TRY_AGAIN_LATER, BAD_GATEWAY, _TLS_FAILED}
+)
+# With this a provider ends a session that was open as long as one may be: nothing was lost.
+_EXPIRED: Final = "maximum duration"
 
 
 def may_be_sent(code: int) -> bool:
@@ -26,6 +35,11 @@ def may_be_sent(code: int) -> bool:
     WebSocket libraries refuse to send, or fail on receiving, any other.
     """
     return 3000 <= code <= 4999 or (NORMAL <= code <= _LAST_REGISTERED and code not in _LOCAL)
+
+
+def is_loss(code: int, reason: str) -> bool:
+    """Whether a provider's close says that it failed, rather than that the session is over."""
+    return code in _LOSSES and _EXPIRED not in reason
 
 
 def for_client(code: int, reason: str) -> tuple[int, str]:

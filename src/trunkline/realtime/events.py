@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trunkline.errors import GatewayError
+from trunkline.realtime.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,15 @@ class ClientClosed:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamConnected:
-    """The provider accepted the handshake.
+    """A provider accepted the handshake.
 
     ``first_update`` is a ``session.update`` frame with the settings that the session was promised; without one the
-    provider's own stand.
+    provider's own stand. ``cascade`` says that it is the voice worker, whose requests for text (``trunkline.brain.*``)
+    the gateway answers.
     """
 
     first_update: str | None = None
+    cascade: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Leaving:
+    """The gateway is about to stop; ``now`` when nothing can be waited for any more."""
+
+    now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class BrainSaid:
     """A frame of the chat provider's answer, for the voice worker (cascade sessions only)."""
 
@@ -85,6 +95,7 @@ Event = (
     | UpstreamBinary
     | UpstreamClosed
     | Failed
+    | Leaving
     | BrainSaid
 )
 
@@ -120,6 +131,20 @@ class CloseUpstream:
 
 
 @dataclass(frozen=True, slots=True)
+class Redial:
+    """Find another provider to go on with: the present one is lost, or cannot go on. ``why`` is for the log."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Charge what the provider states was used."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class AskBrain:
     """Send a chat completion request to the provider and report its answer as `BrainSaid`."""
 
@@ -134,4 +159,4 @@ class StopBrain:
     request_id: str
 
 
-Effect = SendClient | SendUpstream | CloseClient | CloseUpstream | AskBrain | StopBrain
+Effect = SendClient | SendUpstream | CloseClient | CloseUpstream | Redial | Charge | AskBrain | StopBrain

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trunkline import credentials
 from trunkline.credentials import PLACEMENTS, Caller, Candidate, Carrier, Credentials, Placement, Role
@@ -173,6 +173,18 @@ class Doorkeeper:
             is_ours=self._registry.recognise,
         )
 
+    def elsewhere(self, admission: Admission, name: str) -> Admission:
+        """Return the admission of the same caller to another provider, which the gateway itself chose.
+
+        Its key is the gateway's own: what the caller brought was for the first provider. Raises `UnknownProvider`, or
+        `NoProviderKey` where the gateway holds none.
+        """
+        provider = self._provider(name)
+        nothing = Credentials(admission.caller, ())
+        via = self._registry.now.vias.get((admission.gateway, provider.slug)) or provider.via
+        key = self._key(provider, nothing, None, Transport.WEBSOCKET, admission.rules, None, DEFAULT_ALIAS, via)
+        return replace(admission, provider=provider, rest="realtime", key=key, alias=DEFAULT_ALIAS, via=via)
+
     def _rules(self, target: Target, caller: Caller | None) -> GatewayRules:
         """Return the switches of the gateway that the path names, or else the caller's key."""
         name = target.gateway or (caller.gateway if caller else None) or self._settings.gateway
@@ -332,12 +344,14 @@ def _chosen(provider: Provider, slots: Sequence[Slot], keys: tuple[Candidate, ..
 
 def sits_in(candidate: Candidate, slot: Slot) -> bool:
     """Whether a key was sent in a provider's own slot, scheme included, and may stay there."""
-    if slot.except_prefix and candidate.value.startswith(slot.except_prefix):
-        return False
-    return candidate.value.startswith(slot.only_prefix) and _is_in_place(candidate, slot)
+    return slot.takes(candidate.value) and _is_in_place(candidate, slot)
 
 
 def _is_in_place(candidate: Candidate, slot: Slot) -> bool:
+    if candidate.placement.carrier is Carrier.NEXT_SUBPROTOCOL:
+        # ``token, KEY`` is a page's way of writing ``Authorization: Token KEY``.
+        header = (slot.kind, slot.name, slot.scheme.lower())
+        return header == ("header", "authorization", candidate.placement.name)
     if candidate.placement.carrier is not Carrier(slot.kind) or candidate.placement.name != slot.name:
         return False
     return not slot.scheme or candidate.scheme.lower() == slot.scheme.lower()

@@ -61,6 +61,10 @@ class Application:
                 return
             await self._console(head, scope, receive, send)
 
+    async def leave(self, seconds: float) -> None:
+        """Let open sessions finish what they are saying, for at most so many seconds, and end them."""
+        await self._voice_plane.leave(seconds)
+
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()

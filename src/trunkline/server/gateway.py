@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
-from trunkline.errors import GatewayError, LocalError, MalformedRequest, UnknownProvider, UpstreamError
+from trunkline.errors import LocalError, MalformedRequest, UnknownProvider, UpstreamError
 from trunkline.local.supervisor import LocalWorker
+from trunkline.policy.models import models_in_upgrade
 from trunkline.providers import (
     Catalogue,
     Provider,
@@ -17,7 +19,8 @@ from trunkline.providers import (
     resolve_http,
     resolve_realtime,
 )
-from trunkline.server.admission import Admission, Doorkeeper, ProviderKey
+from trunkline.providers.schema import Protocol
+from trunkline.server.admission import Admission, Doorkeeper, ProviderKey, sits_in
 from trunkline.server.chaining import KnownSlots
 from trunkline.server.origins import Origins
 from trunkline.server.outgoing import OutgoingCall, compose
@@ -28,9 +31,19 @@ from trunkline.upstream.address import parse
 from trunkline.upstream.http import HttpPool, Request
 from trunkline.upstream.timeouts import Timeouts
 from trunkline.upstream.websocket import Dialer
-from trunkline.wire.head import Head
+from trunkline.wire.head import Head, Transport
 from trunkline.wire.refusal import Dialect
 from trunkline.wire.subprotocols import is_token
+
+# In whose words a refusal is put among frames of a protocol.
+_DIALECTS: Final[dict[Protocol, Dialect]] = {
+    "openai": Dialect.OPENAI,
+    "google": Dialect.GOOGLE,
+    "elevenlabs": Dialect.ELEVENLABS,
+    "deepgram": Dialect.DEEPGRAM,
+    "cartesia": Dialect.CARTESIA,
+    "none": Dialect.OPENAI,
+}
 
 
 class Gateway:
@@ -62,20 +75,16 @@ class Gateway:
         await self.worker.stop()
 
     def dialect_of(self, head: Head) -> Dialect:
-        """Return whose error object the client of a head expects."""
+        """Return whose error object the client of a head expects: on a WebSocket, that of the frames spoken there."""
         try:
             provider = self.doorkeeper.provider_of(head)
         except MalformedRequest:
             provider = None
-        return Dialect(provider.dialect) if provider is not None else Dialect.OPENAI
-
-    def is_cascade(self, head: Head) -> bool:
-        """Whether the provider of a head gets its voice from the local worker."""
-        try:
-            provider = self.doorkeeper.provider_of(head)
-        except GatewayError:
-            return False
-        return provider is not None and provider.is_cascade
+        if provider is None:
+            return Dialect.OPENAI
+        if head.transport is Transport.WEBSOCKET and provider.socket is not None:
+            return _DIALECTS[provider.socket.protocol]
+        return Dialect(provider.dialect)
 
     async def outgoing_request(self, head: Head, admission: Admission) -> Request:
         """Return the provider's request for an admitted head; its body is still to be filled in."""
@@ -100,9 +109,11 @@ class Gateway:
         socket = provider.socket
         if target is None or socket is None:
             raise UnknownProvider(f"{provider.name} has no WebSocket at {admission.rest!r}.")
-        if via is None or admission.key is None:
+        admission.check_models(models_in_upgrade(provider.slug, admission.rest, head.query))
+        key = admission.key
+        if via is None or key is None or _stays(key, socket.credential_slots):
             return [self._call(head, admission, target, socket.credential_slots)]
-        slots = self.known_slots.in_order(admission, _able_to_carry(admission.key, chained_slots(provider, via)))
+        slots = self.known_slots.in_order(admission, _able_to_carry(key, chained_slots(provider, via)))
         return [self._call(head, admission, target, (slot,), slot if len(slots) > 1 else None) for slot in slots]
 
     def _call(
@@ -156,6 +167,12 @@ class Gateway:
         except LocalError as error:
             raise UpstreamError(f"The local provider cannot answer: {error}") from error
         return self.worker.base_url
+
+
+def _stays(key: ProviderKey, slots: Sequence[Slot]) -> bool:
+    """Whether the caller's credential is of a kind that is good only where it is: no other slot is tried for it."""
+    found = key.candidate
+    return found is not None and any(slot.is_particular and sits_in(found, slot) for slot in slots)
 
 
 def _able_to_carry(key: ProviderKey, slots: Sequence[Slot]) -> Sequence[Slot]:

@@ -12,7 +12,7 @@ from trunkline.providers import Provider, Slot
 from trunkline.server.admission import Admission, ProviderKey, sits_in
 from trunkline.upstream.address import Origin
 from trunkline.wire.head import Head, chained_headers, forwarded_headers
-from trunkline.wire.subprotocols import carries_secret, is_token
+from trunkline.wire.subprotocols import is_token, without_credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ def compose(
     remaining = _without(head.query if query is None else query, provider.query_names.union(own["query"]), is_ours)
     offered = [
         name
-        for name in subprotocols
-        if not (carries_secret(name) or name.startswith(tuple(own["subprotocol"])) or is_ours(name))
+        for name in without_credentials(subprotocols)
+        if not (name.startswith(tuple(own["subprotocol"])) or is_ours(name))
     ]
     if admission.key is not None:
         slot, scheme = _slot_for(admission.key, slots)
@@ -87,12 +87,16 @@ def compose(
 
 
 def _slot_for(key: ProviderKey, slots: Sequence[Slot]) -> tuple[Slot, str]:
-    """Keep the caller's own key where the caller put it, if the provider has that place; else use its first."""
+    """Keep the caller's own key where the caller put it, if the provider has that place; else use its first.
+
+    Its first is the first that takes such a key: one that is good in a single place goes there.
+    """
     if key.candidate is not None:
         for slot in slots:
             if sits_in(key.candidate, slot):
-                return slot, key.candidate.scheme
-    return slots[0], slots[0].scheme
+                return slot, key.candidate.scheme or slot.scheme
+    slot = next((slot for slot in slots if slot.takes(key.value)), slots[0])
+    return slot, slot.scheme
 
 
 def _as_token(key: str, provider: Provider) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import socket
@@ -23,6 +24,7 @@ MAX_FRAME_BYTES: Final = 24 * 1024 * 1024
 _PING_SECONDS: Final = 20.0
 _GRACE_SECONDS: Final = 10
 _BACKLOG: Final = 2048
+_TICK_SECONDS: Final = 0.1
 
 
 def run(settings: Settings) -> None:
@@ -36,8 +38,9 @@ def run(settings: Settings) -> None:
 def create_server(settings: Settings, listener: socket.socket) -> uvicorn.Server:
     """Return the server that serves the gateway on a listening socket."""
     tls = prepare(settings)
+    application = Application(settings)
     config = uvicorn.Config(
-        Application(settings),
+        application,
         loop="uvloop",
         http=BoundedHttpProtocol,
         ws="websockets-sansio",
@@ -56,20 +59,31 @@ def create_server(settings: Settings, listener: socket.socket) -> uvicorn.Server
         ssl_certfile=str(tls.certificate) if tls else None,
         ssl_keyfile=str(tls.key) if tls else None,
     )
-    return _Server(config, _announcement(settings, listener, tls))
+    return _Server(config, application, settings.drain_timeout, _announcement(settings, listener, tls))
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, saying where it listens once it does."""
+    """uvicorn, saying where it listens once it does, and leaving in good order."""
 
-    def __init__(self, config: uvicorn.Config, announcement: str) -> None:
+    def __init__(self, config: uvicorn.Config, application: Application, drain: float, announcement: str) -> None:
         super().__init__(config)
+        self._application = application
+        self._drain = drain
         self._announcement = announcement
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
             Terminal(stderr=True, highlight=False, soft_wrap=True).print(self._announcement)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:  # who comes now is for the next process
+            server.close()
+        leaving = asyncio.create_task(self._application.leave(self._drain))
+        while not leaving.done() and not self.force_exit:  # a second Ctrl+C
+            await asyncio.wait({leaving}, timeout=_TICK_SECONDS)
+        leaving.cancel()
+        await super().shutdown(sockets=sockets)
 
 
 def _announcement(settings: Settings, listener: socket.socket, tls: TlsFiles | None) -> str:

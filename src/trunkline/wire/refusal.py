@@ -22,11 +22,14 @@ MAX_CLOSE_REASON: Final = 123
 
 
 class Dialect(Enum):
-    """Whose error object a client expects."""
+    """Whose error object a client expects. Three are known from WebSockets; over HTTP they are put in OpenAI's."""
 
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
     GOOGLE = "google"
+    ELEVENLABS = "elevenlabs"
+    DEEPGRAM = "deepgram"
+    CARTESIA = "cartesia"
     CLOUDFLARE = "cloudflare"
 
 
@@ -73,17 +76,31 @@ def http_refusal(error: GatewayError, dialect: Dialect) -> tuple[int, list[tuple
 
 def realtime_refusal(error: GatewayError, dialect: Dialect, event_id: str) -> tuple[str, int, str]:
     """Return the event, close code and close reason that refuse a WebSocket in band."""
-    if dialect is Dialect.GOOGLE:
-        event: dict[str, Any] = _google(error)
-    else:
-        event = {"type": "error", "event_id": event_id, "error": {**_openai(error), "event_id": None}}
     reason = f"{error.type}.{error.reason}"[:MAX_CLOSE_REASON]
-    return json.dumps(event), error.close_code, reason
+    return json.dumps(_event(error, dialect, event_id)), error.close_code, reason
+
+
+def _event(error: GatewayError, dialect: Dialect, event_id: str) -> dict[str, Any]:
+    match dialect:
+        case Dialect.GOOGLE:
+            return _google(error)
+        case Dialect.ELEVENLABS:
+            # Agents read ``error_event``; its text to speech, whose frames have no type, reads the other two.
+            event = {"code": error.status, "error_type": error.reason, "message": error.message}
+            return {"type": "error", "error_event": event, "error": error.reason, "message": error.message}
+        case Dialect.DEEPGRAM:
+            return {"type": "Error", "code": error.reason, "description": error.message, "message": error.message}
+        case Dialect.CARTESIA:
+            # ``done``: no more of this context comes. Older versions of the API have the words in ``error``.
+            words = {"title": error.reason, "error": error.message, "message": error.message}
+            return {"type": "error", "done": True, "status_code": error.status, "error_code": error.reason, **words}
+        case _:
+            return {"type": "error", "event_id": event_id, "error": {**_openai(error), "event_id": None}}
 
 
 def _body(error: GatewayError, dialect: Dialect) -> dict[str, Any]:
     match dialect:
-        case Dialect.OPENAI:
+        case Dialect.OPENAI | Dialect.ELEVENLABS | Dialect.DEEPGRAM | Dialect.CARTESIA:
             return {"error": _openai(error)}
         case Dialect.ANTHROPIC:
             kind = _ANTHROPIC_TYPES.get(error.status, "api_error")

@@ -1,0 +1,5 @@
+"""The WebSocket data plane: realtime sessions of any provider, relayed, recorded, governed and kept alive."""
+
+from trunkline.server.voice.plane import VoicePlane
+
+__all__ = ["VoicePlane"]

@@ -1,0 +1,338 @@
+"""One session in progress: executes what its `RelaySession` decides. The only place of a session that waits."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from trunkline.errors import GatewayError, Unauthorized
+from trunkline.realtime import closing
+from trunkline.realtime.beta import BetaBridge, asks_for_beta, without_beta_marker
+from trunkline.realtime.events import (
+    AskBrain,
+    BrainSaid,
+    Charge,
+    ClientBinary,
+    ClientClosed,
+    ClientText,
+    CloseClient,
+    CloseUpstream,
+    Effect,
+    Event,
+    Failed,
+    Leaving,
+    Redial,
+    SendClient,
+    SendUpstream,
+    StopBrain,
+    UpstreamBinary,
+    UpstreamClosed,
+    UpstreamConnected,
+    UpstreamText,
+)
+from trunkline.realtime.memory import SessionMemory
+from trunkline.realtime.record import SessionRecord
+from trunkline.realtime.session import RelaySession
+from trunkline.server import client_secrets
+from trunkline.server.admission import Admission
+from trunkline.server.asgi import Message, Receive, Send
+from trunkline.server.gateway import Gateway
+from trunkline.server.identifiers import ulid
+from trunkline.server.voice.accounting import Account
+from trunkline.server.voice.brain import Brain
+from trunkline.server.voice.dialling import Dialling, Line
+from trunkline.upstream.websocket import Binary, Closed, Text
+from trunkline.wire.head import Head
+from trunkline.wire.refusal import realtime_refusal
+
+log = structlog.get_logger("trunkline.voice")
+
+# A client that does not read must not keep a session alive whose key was revoked.
+_ENDING_SECONDS: Final = 3.0
+_FRONT: Final = 64
+# A provider that is lost sooner than this after a loss has not taken the session's place: the tries for it go on.
+_SETTLED_SECONDS: Final = 5.0
+
+
+class Call:
+    """A task for each side, both feeding the same `RelaySession`."""
+
+    def __init__(self, gateway: Gateway, head: Head, receive: Receive, send: Send) -> None:
+        self.id = ulid()
+        self._gateway = gateway
+        self._head = head
+        self._receive = receive
+        self._send = send
+        self._started = time.perf_counter()
+        self._open = asyncio.Event()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._orders: set[asyncio.Task[None]] = set()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._line: Line | None = None
+        self._taken_at = -_SETTLED_SECONDS
+        self._is_lost = False
+        self._brain: Brain | None = None
+        self._is_ending = False
+
+    async def run(self) -> None:
+        """Relay until the session is closed."""
+        try:
+            head, admission = self._admitted()
+        except GatewayError as error:
+            await self.refuse(error)
+            return
+        self._open_session(head, admission)
+        sides = {asyncio.create_task(side) for side in (self._provider_side(), self._client_side())}
+        try:
+            done, _ = await asyncio.wait({*sides, self._over}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            tasks = [*sides, *self._orders]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._clear_up()
+
+    async def refuse(self, error: GatewayError) -> None:
+        """Say why there is no session, and close."""
+        log.warning("session refused", path=self._head.path, code=error.code, why=error.message)
+        dialect = self._gateway.dialect_of(self._head)
+        text, code, reason = realtime_refusal(error, dialect, f"event_{secrets.token_hex(10)}")
+        await self._send({"type": "websocket.send", "text": text})
+        await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+    def elapsed(self) -> float:
+        """Seconds since the session began: the clock of its record."""
+        return time.perf_counter() - self._started
+
+    def end(self, error: GatewayError) -> None:
+        """End the session for a reason of the gateway's own; the client is told."""
+        if not self._is_ending:
+            self._is_ending = True
+            self._order(self._failed(error))
+
+    def end_if_dead(self) -> None:
+        """End the session if the key that opened it counts no more."""
+        caller = self._admission.caller
+        reason = self._gateway.registry.why_dead(caller) if caller is not None else ""
+        if reason:
+            self.end(Unauthorized(f"The gateway ended this session: the key that opened it {reason}."))
+
+    def leave(self, *, now: bool = False) -> None:
+        """End the session because the gateway stops: when its answer is finished, or now."""
+        self._order(Leaving(now))
+
+    # Beginning and end
+
+    def _admitted(self) -> tuple[Head, Admission]:
+        admission = self._gateway.doorkeeper.admit(self._head)
+        head = client_secrets.bound(self._head, admission)
+        admission.check_models(head.query_values("model"))
+        return head, admission
+
+    def _open_session(self, head: Head, admission: Admission) -> None:
+        rules, provider = admission.rules.realtime, admission.provider
+        is_translated = rules.beta_bridge and provider.has_realtime and asks_for_beta(head)
+        if is_translated:
+            head = without_beta_marker(head)
+        # A session that is a second ear on another's call has none of its conversation.
+        is_kept = rules.resume and provider.has_realtime and not head.query_values("call_id")
+        self._admission = admission
+        self._dialling = Dialling(self._gateway, head, admission)
+        self._account = Account(self._gateway.registry.broker, admission)
+        protocol = provider.socket.protocol if provider.socket is not None else "openai"
+        self.record = SessionRecord(protocol, price=self._account.price, model=head.query_value("model") or "")
+        self._session = RelaySession(
+            self._gateway.dialect_of(head),
+            f"event_{secrets.token_hex(10)}",
+            self.record,
+            bridge=BetaBridge() if is_translated else None,
+            memory=SessionMemory() if is_kept else None,
+        )
+        self._watch()
+
+    def _clear_up(self) -> None:
+        if self._brain is not None:
+            self._brain.stop_all()
+        if self._line is not None:
+            self._line.socket.abort()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._account.settle(self.record)
+        log.debug("session ended", id=self.id, path=self._head.path, seconds=round(self.elapsed(), 1))
+
+    def _watch(self) -> None:
+        """Look again when the session's time may be up; the loop's clock is another and may ring early."""
+        caller = self._admission.caller
+        expires_at = self._gateway.registry.expiry(caller) if caller is not None else None
+        if expires_at is None:
+            return
+        remaining = expires_at - time.time()
+        if remaining > 0:
+            self._alarm = asyncio.get_running_loop().call_later(remaining, self._watch)
+        else:
+            self.end_if_dead()
+
+    # Sides
+
+    async def _client_side(self) -> None:
+        while not self._session.is_closed:
+            event = _client_event(await self._receive())
+            if not isinstance(event, ClientClosed):
+                # Not reading on is what holds the client back until a provider has answered.
+                await self._open.wait()
+            try:
+                self._check(event)
+            except GatewayError as error:
+                event = self._failed(error)
+            await self._take(event)
+
+    async def _provider_side(self) -> None:
+        secret = self._admission.secret
+        try:
+            if secret is not None:
+                self._gateway.registry.broker.claim(secret)
+            self.record.dialled(self.elapsed())
+            line = self._taken(await self._dialling.first())
+        except GatewayError as error:
+            await self._take(self._failed(error))
+            return
+        await self._take(UpstreamConnected(client_secrets.first_update(secret), line.cascade))
+        while not self._session.is_closed:
+            if self._is_lost:
+                line = await self._redial()
+                continue
+            if self._session.is_relaying:
+                self._open.set()
+            await self._take(await self._heard(line))
+
+    async def _heard(self, line: Line) -> Event:
+        if not self._session.is_restoring:
+            return _provider_event(await line.receive())
+        try:
+            async with asyncio.timeout(self._gateway.settings.connect_timeout):
+                return _provider_event(await line.receive())
+        except TimeoutError:
+            return UpstreamClosed(closing.ABNORMAL, "without beginning the session")
+
+    async def _redial(self) -> Line:
+        self._is_lost = False
+        assert self._line is not None
+        try:
+            line = self._taken(await self._dialling.again())
+        except GatewayError as error:
+            await self._take(self._failed(error))
+            return self._line
+        log.info("session goes on", id=self.id, route=str(line.route))
+        await self._take(UpstreamConnected(cascade=line.cascade))
+        return line
+
+    def _taken(self, line: Line) -> Line:
+        """Take a new connection into use."""
+        self._line = line
+        self._taken_at = self.elapsed()
+        self._account.route = line.route
+        if line.cascade:
+            self._brain = Brain(self._gateway, line.route.head, line.route.admission, self._say)
+        return line
+
+    def _order(self, event: Event) -> None:
+        """Have an event of the gateway's own taken beside the two sides."""
+        task = asyncio.create_task(self._obey(event))
+        self._orders.add(task)
+        task.add_done_callback(self._orders.discard)
+
+    async def _obey(self, event: Event) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ENDING_SECONDS):
+                await self._take(event)
+        if self._session.is_closed and not self._over.done():
+            self._over.set_result(None)
+
+    async def _say(self, frame: str) -> None:
+        await self._take(BrainSaid(frame))
+
+    # Steps
+
+    def _failed(self, error: GatewayError) -> Failed:
+        log.warning("session refused", id=self.id, path=self._head.path, code=error.code, why=error.message)
+        return Failed(error)
+
+    def _check(self, event: Event) -> None:
+        """Raise `NotPermitted` when a frame gives the session a model its opener may not use."""
+        if not self._admission.is_restricted:
+            return
+        if isinstance(event, ClientText):
+            self._admission.check_frame(event.text)
+        elif isinstance(event, ClientBinary) and b"{" in event.data[:_FRONT]:  # some providers take JSON so, too
+            with suppress(UnicodeDecodeError):  # sound
+                self._admission.check_frame(event.data.decode())
+
+    async def _take(self, event: Event) -> None:
+        for effect in self._session.receive(event, self.elapsed()):
+            await self._perform(effect)
+
+    async def _perform(self, effect: Effect) -> None:
+        match effect:
+            case SendClient(str() as text):
+                await self._send({"type": "websocket.send", "text": text})
+            case SendClient(bytes() as data):
+                await self._send({"type": "websocket.send", "bytes": data})
+            case SendUpstream(str() as text):
+                assert self._line is not None
+                await self._line.socket.send_text(text)
+            case SendUpstream(bytes() as data):
+                assert self._line is not None
+                await self._line.socket.send_binary(data)
+            case CloseClient(code, reason):
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+            case CloseUpstream(code, reason):
+                if self._line is not None:
+                    await self._line.socket.close(code, reason)
+            case Charge(usage):
+                try:
+                    self._account.charge(usage)
+                except GatewayError as error:
+                    await self._take(self._failed(error))
+            case Redial(why):
+                self._lose(why)
+            case AskBrain(request_id, body):
+                assert self._brain is not None
+                self._brain.ask(request_id, body)
+            case StopBrain(request_id):
+                assert self._brain is not None
+                self._brain.stop(request_id)
+
+    def _lose(self, why: str) -> None:
+        assert self._line is not None
+        log.warning("a provider was lost", id=self.id, route=str(self._line.route), why=why)
+        if self.elapsed() - self._taken_at > _SETTLED_SECONDS:
+            self._dialling.lose()
+        self._open.clear()
+        self._line.socket.abort()
+        if self._brain is not None:
+            self._brain.stop_all()
+        self._is_lost = True
+
+
+def _client_event(message: Message) -> Event:
+    if message["type"] == "websocket.disconnect":
+        return ClientClosed(message.get("code") or 1005, message.get("reason") or "")
+    text = message.get("text")
+    return ClientText(text) if text is not None else ClientBinary(message["bytes"])
+
+
+def _provider_event(heard: Text | Binary | Closed) -> Event:
+    match heard:
+        case Text(payload):
+            return UpstreamText(payload)
+        case Binary(payload):
+            return UpstreamBinary(payload)
+        case Closed(code, reason):
+            return UpstreamClosed(code, reason)

@@ -1,0 +1,76 @@
+"""Serves WebSocket upgrades below ``/v1/``, and ends their sessions when the gateway does."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+from trunkline.errors import GatewayLeaving, UpgradeRequired
+from trunkline.server.asgi import Receive, Scope, Send, respond_to_upgrade
+from trunkline.server.gateway import Gateway
+from trunkline.server.voice.call import Call
+from trunkline.wire.head import Head
+from trunkline.wire.refusal import dialect_for, http_refusal
+from trunkline.wire.subprotocols import select
+
+# What sessions get, once they were told to go, to say so to both sides.
+_FAREWELL_SECONDS: Final = 1.0
+
+
+class VoicePlane:
+    """All sessions of this process."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._calls: set[Call] = set()
+        self._is_leaving = False
+        self._emptied = asyncio.Event()
+        gateway.registry.on_change(self._end_dead_calls)
+
+    async def __call__(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
+        """Relay one session. A refusal is sent in band, where a browser can read it."""
+        if (await receive())["type"] != "websocket.connect":
+            return
+        if head.path.rstrip("/").endswith("/responses"):
+            # The one refusal that is an HTTP answer: clients of this surface fall back to HTTP when they read 426.
+            error = UpgradeRequired("Responses are served over HTTP here; send the request as POST.")
+            dialect = dialect_for(head.headers, self._gateway.dialect_of(head))
+            await respond_to_upgrade(send, *http_refusal(error, dialect))
+            return
+        await send({"type": "websocket.accept", "subprotocol": select(head.subprotocols)})
+        call = Call(self._gateway, head, receive, send)
+        if self._is_leaving:
+            await call.refuse(GatewayLeaving("The gateway is about to stop; dial again in a moment."))
+            return
+        self._calls.add(call)
+        try:
+            await call.run()
+        finally:
+            self._calls.discard(call)
+            if not self._calls:
+                self._emptied.set()
+
+    async def leave(self, seconds: float) -> None:
+        """Take no more sessions, and end those that are open: each when its answer is finished, all after ``seconds``.
+
+        Clients are told to come back (1012); an answer that is cut ends as one that failed.
+        """
+        self._is_leaving = True
+        for call in list(self._calls):
+            call.leave()
+        await self._until_empty(seconds)
+        for call in list(self._calls):
+            call.leave(now=True)
+        await self._until_empty(_FAREWELL_SECONDS)
+
+    async def _until_empty(self, seconds: float) -> None:
+        if self._calls:
+            self._emptied.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), seconds)
+
+    def _end_dead_calls(self) -> None:
+        """End every session whose key was revoked: who opened it may no longer speak."""
+        for call in list(self._calls):
+            call.end_if_dead()
