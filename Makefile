@@ -54,7 +54,7 @@ types: $(STAMPS)/dev
 	$(say) "Types"
 	@$(BIN)/mypy
 
-unit: $(STAMPS)/dev models $(CONSOLE)
+unit: $(STAMPS)/dev $(STAMPS)/clients models $(CONSOLE)
 	$(say) "Unit, contract and end-to-end tests"
 	@$(BIN)/pytest $(ARGS)
 
@@ -116,6 +116,14 @@ $(STAMPS)/package: $(STAMPS)/venv pyproject.toml
 $(STAMPS)/dev: $(STAMPS)/package
 	$(say) "Installing the development tools"
 	@$(BIN)/pip install --group dev
+	@touch $@
+
+# Apart from the product's environment; tests start the clients as programs of their own.
+$(STAMPS)/clients: $(STAMPS)/venv pyproject.toml
+	$(say) "Installing the voice clients for the tests into $(VENV)/clients (about 800 MB on disk)"
+	@$(PYTHON) -m venv --clear $(VENV)/clients
+	@$(VENV)/clients/bin/pip install --quiet 'pip>=25.1'
+	@$(VENV)/clients/bin/pip install --group clients
 	@touch $@
 
 # Without a stamp: it looks at the files themselves, wherever the data directory is, and is quick when all are there.

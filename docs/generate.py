@@ -82,7 +82,7 @@ PROVIDERS_HEAD = """\
 
 A request to `/v1/{account}/{gateway}/{slug}/{rest}` goes to `{base URL}/{rest}`, over HTTP and WebSocket alike. The key
 is written into the first slot listed, or stays in another of them where the caller put it there. Adding a provider is
-one such file: no code.
+one such file: no code. How each provider's realtime sessions are opened: [realtime providers](realtime-providers.md).
 """
 
 CREDENTIALS_HEAD = """\
@@ -114,7 +114,8 @@ places were looked at, and never holds a key.
 3. What is left in a provider's place is the caller's own provider key. Without one, the key that the gateway stores
    is used.
 4. That one key is written into one place: where the caller had it if the provider has that place, else the provider's
-   first. Whatever else these places hold stays here.
+   first that takes such a one. Behind the sub-protocol `token` or `bearer` it counts as sent in `Authorization` with
+   that scheme. Whatever else these places hold stays here.
 """
 
 CREDENTIALS_PLACES = """\
@@ -321,9 +322,9 @@ def _slot(slot: Slot) -> str:
 def credentials_page() -> str:
     """Return docs/credentials.md."""
     query = " and ".join(
-        f"{', '.join(f'`{name}`' for name in provider.query_keys)} for {provider.name}"
+        f"{', '.join(f'`{name}`' for name in sorted(provider.query_names))} for {provider.name}"
         for provider in Catalogue.build().all()
-        if provider.query_keys
+        if provider.query_names
     )
     rows = [
         CREDENTIALS_HEAD.format(cells=f"{len(CELLS):,}"),
@@ -367,6 +368,8 @@ def _place(place: Placement) -> str:
             return f"header `{place.name}`"
         case Carrier.SUBPROTOCOL:
             return f"sub-protocol `{place.name}KEY`"
+        case Carrier.NEXT_SUBPROTOCOL:
+            return f"the sub-protocol behind `{place.name}`"
         case Carrier.QUERY:
             return f"query parameter `{place.name}`"
 
@@ -433,6 +436,8 @@ def _part(shown: Shown, row: Presentation) -> str:
             return f"`{shown.name}: {text}`{seat}" if text.strip() else f"`{shown.name}:` with nothing{seat}"
         case Carrier.SUBPROTOCOL:
             return f"sub-protocol `{shown.name}{text}`"
+        case Carrier.NEXT_SUBPROTOCOL:
+            return f"sub-protocols `{shown.name}, {text}`"
         case Carrier.QUERY:
             return f"`?{shown.name}={text}`"
 

@@ -20,6 +20,8 @@
         ├── TooManySecrets        more client secrets are open than the gateway keeps
         ├── UpgradeRequired
         ├── GatewayLeaving        it is about to stop
+        ├── UnknownSession        no realtime session of that id
+        ├── SessionTerminated     an operator ended the realtime session
         └── UpstreamError         no usable answer from the provider
             ├── UpstreamUnresolved    (DNS)
             ├── UpstreamRefused       (connection refused or unreachable)
@@ -212,6 +214,30 @@ class GatewayLeaving(GatewayError):
     reason = "gateway_leaving"
     type = "server_error"
     close_code = 1013
+
+
+class UnknownSession(GatewayError):
+    """No realtime session of that id is open, or was kept, on a gateway that the caller may look at."""
+
+    status = 404
+    code = 2044
+    reason = "unknown_session"
+    type = "invalid_request_error"
+    close_code = 4004
+
+
+class SessionTerminated(GatewayError):
+    """An operator ended the realtime session, and it must stay ended.
+
+    LiveKit's agents dial again after any close, unless the error before it has one of five types or codes. This type is
+    the one of them that blames neither the key nor the bill.
+    """
+
+    status = 403
+    code = 2045
+    reason = "session_terminated"
+    type = "account_deactivated"
+    close_code = 4000
 
 
 class UpstreamError(GatewayError):

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.policy.client_secrets import ClientSecret
-from trunkline.policy.cost import cost_by_length, cost_of_answer, cost_of_turn, price_is_known, reading_of
+from trunkline.policy.cost import (
+    cost_by_length,
+    cost_of_answer,
+    cost_of_unfinished_turn,
+    cost_of_usage,
+    price_is_known,
+    reading_of,
+)
 from trunkline.policy.models import UnreadableFrame, is_allowed, models_in_frame, models_in_request
 from trunkline.policy.registry import GatewayKey, Scope
 
@@ -167,28 +174,74 @@ def test_what_is_granted_holds_no_key_and_makes_the_same_secret_again() -> None:
     assert "sk-own" not in repr(made)
 
 
-DONE = {
-    "type": "response.done",
-    "response": {
-        "usage": {
-            "total_tokens": 1100,
-            "input_tokens": 600,
-            "output_tokens": 500,
-            "input_token_details": {"text_tokens": 100, "audio_tokens": 500, "cached_tokens": 0},
-            "output_token_details": {"text_tokens": 100, "audio_tokens": 400},
-        }
-    },
-}
+# US dollars for a million tokens, from the providers' price pages: gpt-realtime has text 4 (from a cache 0.40, out 16),
+# audio 32 (0.40, 64), images 5 (0.50); gpt-realtime-mini has text 0.60 (0.06, 2.40), audio 10 (0.30, 20).
+@pytest.mark.parametrize(
+    ("provider", "model", "used", "millionths"),
+    [
+        ("openai", "gpt-realtime", {"input_text": 1000}, 1000 * 4),
+        ("openai", "gpt-realtime", {"input_audio": 1000}, 1000 * 32),
+        ("openai", "gpt-realtime", {"input_image": 1000}, 1000 * 5),
+        ("openai", "gpt-realtime", {"output_text": 1000}, 1000 * 16),
+        ("openai", "gpt-realtime", {"output_audio": 1000}, 1000 * 64),
+        ("openai", "gpt-realtime", {"input_text": 1000, "cached_text": 600}, 400 * 4 + 600 * 0.4),
+        ("openai", "gpt-realtime", {"input_audio": 1000, "cached_audio": 900}, 100 * 32 + 900 * 0.4),
+        ("openai", "gpt-realtime", {"input_image": 1000, "cached_image": 400}, 600 * 5 + 400 * 0.5),
+        (
+            "openai",
+            "gpt-realtime-2025-08-28",
+            {
+                "input_text": 100,
+                "input_audio": 500,
+                "input_image": 50,
+                "cached_text": 40,
+                "cached_audio": 200,
+                "cached_image": 10,
+                "output_text": 30,
+                "output_audio": 400,
+            },
+            60 * 4 + 40 * 0.4 + 300 * 32 + 200 * 0.4 + 40 * 5 + 10 * 0.5 + 30 * 16 + 400 * 64,
+        ),
+        (
+            "azure-openai",
+            "gpt-realtime-mini",
+            {"input_text": 100, "input_audio": 500, "cached_text": 50, "cached_audio": 100, "output_audio": 10},
+            50 * 0.6 + 50 * 0.06 + 400 * 10 + 100 * 0.3 + 10 * 20,
+        ),
+        ("google-ai-studio", "gemini-live-2.5-flash", {"input_audio": 1000, "output_audio": 100}, 1000 * 3 + 100 * 12),
+        # More from a cache than went in is a slip of the provider's.
+        ("openai", "gpt-realtime", {"input_audio": 100, "cached_audio": 900}, 100 * 0.4),
+        # Writing down: text 1.25, audio 3, out 5 a million; or by the hour, 0.36 dollars.
+        (
+            "openai",
+            "gpt-4o-mini-transcribe",
+            {"input_text": 10, "input_audio": 1000, "output_text": 50},
+            10 * 1.25 + 1000 * 3 + 50 * 5,
+        ),
+        ("openai", "whisper-1", {"seconds": 90.0}, 90 / 3600 * 360_000),
+        ("openai", "gpt-live-transcribe", {"seconds": 60.0}, 60 / 3600 * 1_020_000),
+        # Stated in seconds, billed by tokens: ten a second.
+        ("openai", "gpt-4o-transcribe", {"seconds": 2.5}, 25 * 6),
+    ],
+)
+def test_each_modality_has_its_own_price(provider: str, model: str, used: dict[str, float], millionths: float) -> None:
+    assert cost_of_usage(provider, model, **used) == pytest.approx(millionths / 1e6)  # type: ignore[arg-type]
 
 
-def test_audio_tokens_of_a_turn_cost_more_than_text_tokens() -> None:
-    spoken = cost_of_turn("openai", "gpt-realtime", DONE)
-    usage = {"total_tokens": 1100, "input_tokens": 600, "output_tokens": 500}
-    usage |= {"input_token_details": {"text_tokens": 600}, "output_token_details": {"text_tokens": 500}}
-    written = cost_of_turn("openai", "gpt-realtime", {"type": "response.done", "response": {"usage": usage}})
-    assert spoken is not None
-    assert written is not None
-    assert spoken > written > 0
+def test_what_a_model_has_no_price_for_is_not_free() -> None:
+    assert cost_of_usage("openai", "my-own-finetune-of-nothing", input_text=10) is None
+    assert cost_of_usage("openai", "whisper-1", input_audio=10) is None  # billed by the hour
+    assert cost_of_usage("deepgram", "nova-3", seconds=10.0) is None
+    assert cost_of_usage("openai", "", output_audio=10) is None
+    assert cost_of_usage("local", "anything", input_text=10, seconds=3.0) == 0.0
+    assert cost_of_usage("openai", "gpt-realtime") == 0.0
+
+
+def test_a_turn_that_broke_off_is_estimated_from_its_length() -> None:
+    # 500 bytes of frames for a token of speech, and one more; as many were heard.
+    assert cost_of_unfinished_turn("openai", "gpt-realtime", 50_000) == pytest.approx(101 * (32 + 64) / 1e6)
+    assert cost_of_unfinished_turn("openai", "my-own-finetune-of-nothing", 50_000) is None
+    assert cost_of_unfinished_turn("local", "local", 50_000) == 0.0
 
 
 @pytest.mark.parametrize(

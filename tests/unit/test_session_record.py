@@ -410,8 +410,8 @@ def test_the_retired_beta_is_read_as_well() -> None:
 
 def test_sound_is_counted_apart_for_each_format() -> None:
     talk = Talk()
-    for type, rate in (("audio/pcm", 24000), ("audio/pcmu", None), ("audio/pcm", 24000)):
-        form = {"type": type, "rate": rate}
+    for kind, rate in (("audio/pcm", 24000), ("audio/pcmu", None), ("audio/pcm", 24000)):
+        form = {"type": kind, "rate": rate}
         talk.provider(1, "session.updated", session={"audio": {"input": {"format": form}}})
         talk.client(1, "input_audio_buffer.append", audio=PCM)
     assert {(sound.format, sound.bytes, sound.seconds) for sound in talk.report().heard} == {
@@ -761,8 +761,8 @@ def test_odd_frames_raise_nothing_and_leave_a_report_that_can_be_kept(
     protocol: Protocol, frames: list[tuple[bool, str, dict[str, Any]]], typed: bool
 ) -> None:
     record = SessionRecord(protocol, price=price)
-    for by_client, type, members in frames:
-        text = json.dumps({**({"type": type} if typed else {}), **members})
+    for by_client, kind, members in frames:
+        text = json.dumps({**({"type": kind} if typed else {}), **members})
         said = Frame(text) if typed else text.encode()
         if by_client:
             record.client_said(said, 1.0)

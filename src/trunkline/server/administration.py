@@ -14,12 +14,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from trunkline import credentials
 from trunkline.credentials import Caller, tail
-from trunkline.errors import GatewayError, MalformedRequest, NotPermitted, SettingsError, Unauthorized, UnknownGateway
+from trunkline.errors import MalformedRequest, NotPermitted, SettingsError
 from trunkline.policy.keys import ID_DIGITS, VALUE_DIGITS, new_key
 from trunkline.policy.registry import DEFAULT_ALIAS, ClientSecretMode, GatewayKey, GatewayRules, Scope
-from trunkline.server.console_access import head_of_request, session_of
+from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
 from trunkline.store import Configuration
 
@@ -113,14 +112,14 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
     @routes.get("")
     async def gateways(request: Request) -> list[GatewayView]:
         """List the gateways that the caller may look at."""
-        caller = _caller(gateway, request, "read", None)
+        caller = require_scope(gateway, request, "read", None)
         known = await _configuration(gateway).gateways()
         return [_gateway_view(rules) for rules in known if caller.gateway in (None, rules.id)]
 
     @routes.post("", status_code=201)
     async def create_gateway(request: Request, wanted: NewGateway) -> GatewayView:
         """Make a gateway: the gateway token alone may."""
-        if _caller(gateway, request, "edit", None).gateway is not None:
+        if require_scope(gateway, request, "edit", None).gateway is not None:
             raise NotPermitted("A gateway key is for its own gateway; the gateway token makes others.")
         rules = GatewayRules(wanted.id, **_changes(wanted))
         await _done(gateway, _configuration(gateway).create_gateway(rules))
@@ -129,7 +128,7 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
     @routes.patch("/{name}")
     async def change_gateway(request: Request, name: _Name, wanted: GatewayChange) -> GatewayView:
         """Set switches of a gateway."""
-        caller = _caller(gateway, request, "edit", name)
+        caller = require_scope(gateway, request, "edit", name)
         if wanted.authenticated is False and caller.gateway is not None:
             raise NotPermitted("A gateway key cannot open its gateway to everybody; the gateway token can.")
         return _gateway_view(await _done(gateway, _configuration(gateway).change_gateway(name, **_changes(wanted))))
@@ -137,19 +136,19 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
     @routes.delete("/{name}", status_code=204)
     async def delete_gateway(request: Request, name: _Name) -> None:
         """Delete a gateway with its keys and stored provider keys."""
-        _caller(gateway, request, "edit", name)
+        require_scope(gateway, request, "edit", name)
         await _done(gateway, _configuration(gateway).delete_gateway(name))
 
     @routes.get("/{name}/keys")
     async def keys(request: Request, name: _Name) -> list[KeyView]:
         """List a gateway's keys, newest first."""
-        _caller(gateway, request, "read", name)
+        require_scope(gateway, request, "read", name)
         return [KeyView(**_key_fields(key)) for key in await _configuration(gateway).keys(name)]
 
     @routes.post("/{name}/keys", status_code=201)
     async def create_key(request: Request, name: _Name, wanted: Annotated[NewKey, Body()]) -> MadeKey:
         """Make a key. Its value is in this answer and nowhere else."""
-        caller = _caller(gateway, request, "edit", name)
+        caller = require_scope(gateway, request, "edit", name)
         _within(caller, wanted)
         value, key = new_key(
             secrets.token_hex((VALUE_DIGITS + ID_DIGITS) // 2),
@@ -166,7 +165,7 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
     @routes.delete("/{name}/keys/{key_id}")
     async def revoke_key(request: Request, name: _Name, key_id: str) -> KeyView:
         """Revoke a key: it opens nothing from now on, and open realtime sessions end."""
-        _caller(gateway, request, "edit", name)
+        require_scope(gateway, request, "edit", name)
         if all(key.id != key_id for key in await _configuration(gateway).keys(name)):
             raise MalformedRequest(f"Gateway {name!r} has no key {key_id[:64]!r}.")
         return KeyView(**_key_fields(await _done(gateway, _configuration(gateway).revoke_key(key_id))))
@@ -174,7 +173,7 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
     @routes.get("/{name}/stored-keys")
     async def stored_keys(request: Request, name: _Name) -> list[StoredKeyView]:
         """List the provider keys that a gateway keeps."""
-        _caller(gateway, request, "read", name)
+        require_scope(gateway, request, "read", name)
         return [
             StoredKeyView(provider=key.provider, alias=key.alias, hint=key.hint, changed_at=key.changed_at)
             for key in await _configuration(gateway).stored_keys(name)
@@ -185,7 +184,7 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
         request: Request, name: _Name, provider: str, wanted: NewStoredKey, alias: _Alias = DEFAULT_ALIAS
     ) -> StoredKeyView:
         """Store a provider key, or rotate it: it counts at once."""
-        _caller(gateway, request, "edit", name)
+        require_scope(gateway, request, "edit", name)
         slug = _provider(gateway, provider)
         hint = tail(wanted.key)
         await _done(gateway, _configuration(gateway).store_key(name, slug, alias, wanted.key, hint))
@@ -194,40 +193,10 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
     @routes.delete("/{name}/stored-keys/{provider}/{alias}", status_code=204)
     async def forget_key(request: Request, name: _Name, provider: str, alias: _Alias) -> None:
         """Remove a provider key."""
-        _caller(gateway, request, "edit", name)
+        require_scope(gateway, request, "edit", name)
         await _done(gateway, _configuration(gateway).forget_key(name, _provider(gateway, provider), alias))
 
     return routes
-
-
-def _caller(gateway: Gateway, request: Request, act: Literal["read", "edit"], name: str | None) -> Caller:
-    """Return who asks. Raises the `GatewayError` that refuses them for this act on this gateway."""
-    head = head_of_request(request)
-    gateway.origins.check(head)
-    if name is not None and gateway.registry.rules(name) is None:
-        raise UnknownGateway(f"There is no gateway {name!r} here.")
-    session = session_of(gateway, request) if gateway.origins.same_origin(head) else None
-    known = gateway.registry.recognise(session.gateway_token) if session and session.gateway_token else None
-    found = credentials.read(head, gateway.registry.recognise, known=known)
-    if isinstance(found, GatewayError):
-        raise found
-    caller = found.caller
-    if caller is None:
-        rules = gateway.registry.rules(gateway.settings.gateway)
-        if rules is None or rules.authenticated:
-            raise found.unauthenticated()
-        return _AT_THE_MACHINE
-    if caller.refusal:
-        raise Unauthorized(f"The gateway refused this request: its key {caller.refusal}.")
-    if act not in caller.scopes:
-        raise NotPermitted(f"The gateway refused this request: its key lacks the scope {act!r}.")
-    if name is not None and caller.gateway not in (None, name):
-        raise NotPermitted("The gateway refused this request: its key belongs to another gateway.")
-    return caller
-
-
-# A gateway that is open trusts whoever is at its machine: they could run the commands as well.
-_AT_THE_MACHINE = Caller("console", "the person at this machine")
 
 
 def _within(caller: Caller, wanted: NewKey) -> None:

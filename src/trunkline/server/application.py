@@ -14,7 +14,7 @@ from trunkline.server.dataplane import DataPlane
 from trunkline.server.gateway import Gateway
 from trunkline.server.universal import UniversalPlane
 from trunkline.server.universal_socket import UniversalSocketPlane
-from trunkline.server.voice import VoicePlane
+from trunkline.server.voice import VoicePlane, WebRtcCalls
 from trunkline.settings import Settings
 from trunkline.wire.path import is_universal
 from trunkline.wire.refusal import Dialect, http_refusal
@@ -25,9 +25,10 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         self.gateway = Gateway(settings)
-        self._data_plane = DataPlane(self.gateway)
+        self._calls = WebRtcCalls(self.gateway)
+        self._data_plane = DataPlane(self.gateway, self._calls)
         self._voice_plane = VoicePlane(self.gateway)
-        self._universal_plane = UniversalPlane(self.gateway)
+        self._universal_plane = UniversalPlane(self.gateway, self._calls)
         self._universal_socket_plane = UniversalSocketPlane(self.gateway)
         self._console = Console(self._direct_origins)
         self._api = create_api(self.gateway, self._console.build)
@@ -76,6 +77,7 @@ class Application:
                     return
                 await send({"type": "lifespan.startup.complete"})
             else:
+                await self._calls.stop()
                 await self.gateway.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return

@@ -1,16 +1,26 @@
-"""Who may use the console's API: pages of this gateway, and for what an administrator alone may do, theirs."""
+"""Who may use the console's API: pages of this gateway, and for what an administrator alone may do, theirs.
+
+Routes that programs use too take a key in any place in which the data plane takes one.
+"""
 
 from __future__ import annotations
 
+from typing import Final, Literal
+
 from fastapi import Request
 
-from trunkline.errors import ForbiddenOrigin, NotPermitted
+from trunkline import credentials
+from trunkline.credentials import Caller
+from trunkline.errors import ForbiddenOrigin, GatewayError, NotPermitted, Unauthorized, UnknownGateway
 from trunkline.server.gateway import Gateway
 from trunkline.server.sessions import ConsoleSession
 from trunkline.wire.head import Head, Transport
 
 # A page of another site cannot send this header without a CORS preflight, which the console's API never grants.
 CONSOLE_HEADER = b"x-trunkline-console"
+
+# A gateway that is open trusts whoever is at its machine: they could run the commands as well.
+_AT_THE_MACHINE: Final = Caller("console", "the person at this machine")
 
 
 def head_of_request(request: Request) -> Head:
@@ -53,3 +63,29 @@ def require_administrator(gateway: Gateway, session: ConsoleSession) -> None:
         raise NotPermitted(
             "This gateway is authenticated: type its token, or a gateway key with the scope 'edit', into the settings."
         )
+
+
+def require_scope(gateway: Gateway, request: Request, act: Literal["read", "edit"], name: str | None) -> Caller:
+    """Return who asks. Raises the `GatewayError` that refuses them for this act on this gateway."""
+    head = head_of_request(request)
+    gateway.origins.check(head)
+    if name is not None and gateway.registry.rules(name) is None:
+        raise UnknownGateway(f"There is no gateway {name!r} here.")
+    session = session_of(gateway, request) if gateway.origins.same_origin(head) else None
+    known = gateway.registry.recognise(session.gateway_token) if session and session.gateway_token else None
+    found = credentials.read(head, gateway.registry.recognise, known=known)
+    if isinstance(found, GatewayError):
+        raise found
+    caller = found.caller
+    if caller is None:
+        rules = gateway.registry.rules(gateway.settings.gateway)
+        if rules is None or rules.authenticated:
+            raise found.unauthenticated()
+        return _AT_THE_MACHINE
+    if caller.refusal:
+        raise Unauthorized(f"The gateway refused this request: its key {caller.refusal}.")
+    if act not in caller.scopes:
+        raise NotPermitted(f"The gateway refused this request: its key lacks the scope {act!r}.")
+    if name is not None and caller.gateway not in (None, name):
+        raise NotPermitted("The gateway refused this request: its key belongs to another gateway.")
+    return caller

@@ -14,6 +14,7 @@ from trunkline.server import client_secrets, governing
 from trunkline.server.admission import Admission
 from trunkline.server.asgi import Message, Receive, Scope, Send, respond
 from trunkline.server.gateway import Gateway
+from trunkline.server.voice import WebRtcCalls
 from trunkline.upstream.http import Response
 from trunkline.wire.head import Head, returned_headers
 from trunkline.wire.refusal import Dialect, dialect_for, http_refusal
@@ -45,8 +46,9 @@ class ClientGone(Exception):
 class DataPlane:
     """Serves ``/v1/...`` over HTTP."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, calls: WebRtcCalls) -> None:
         self._gateway = gateway
+        self._calls = calls
 
     async def __call__(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: relay it, or refuse it in the shape its client can read."""
@@ -80,6 +82,9 @@ class DataPlane:
         if surface is not None:
             await self._mint(head, exchange, admission, surface)
             return
+        if self._calls.is_offer(head, admission):
+            await self._place_call(head, exchange, admission)
+            return
         request = await gateway.outgoing_request(head, admission)
         async with exchange:
             meter = None
@@ -105,6 +110,12 @@ class DataPlane:
         exchange.status = 200
         headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
         await respond(exchange.send, 200, headers + self._gateway.origins.cors_headers(head), answer)
+
+    async def _place_call(self, head: Head, exchange: Exchange, admission: Admission) -> None:
+        async with exchange:
+            body = await exchange.whole_body(head) or b""
+            exchange.status, headers, answer = await self._calls.place(head, admission, body)
+            await respond(exchange.send, exchange.status, headers + self._gateway.origins.cors_headers(head), answer)
 
     async def _refuse(self, head: Head, exchange: Exchange, error: GatewayError) -> None:
         if exchange.status is not None:

@@ -1,7 +1,16 @@
-"""What is kept across restarts: an administrator's set-up, in SQLite, with provider keys sealed."""
+"""What is kept across restarts, in SQLite: an administrator's set-up, with provider keys sealed, and sessions."""
 
 from trunkline.store.configuration import Configuration
 from trunkline.store.database import Database
+from trunkline.store.sessions import RealtimeSessions, SessionFilter, SessionSummary, StoredSession
 from trunkline.store.vault import Vault
 
-__all__ = ["Configuration", "Database", "Vault"]
+__all__ = [
+    "Configuration",
+    "Database",
+    "RealtimeSessions",
+    "SessionFilter",
+    "SessionSummary",
+    "StoredSession",
+    "Vault",
+]

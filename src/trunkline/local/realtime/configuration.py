@@ -185,7 +185,8 @@ Metadata = Annotated[
 class ResponseParameters(_Strict):
     """What one response does otherwise than the session says."""
 
-    instructions: str | UnsetType = UNSET
+    # LiveKit writes null into a response that has no instructions of its own.
+    instructions: str | UnsetType | None = UNSET
     output_modalities: Modalities | UnsetType = UNSET
     audio: ResponseAudio | UnsetType = UNSET
     tools: list[FunctionTool] | UnsetType = UNSET
@@ -267,6 +268,8 @@ class Configuration:
     def for_response(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """Return the session's settings with those of one (checked) ``response.create`` in their place."""
         own = _completed(parameters)
+        if own.get("instructions") is None:
+            own.pop("instructions", None)
         settings = {name: own.get(name, self.shown[name]) for name in _RESPONSE_SETTINGS}
         settings["output"] = {**self.shown["audio"]["output"], **own.get("audio", {}).get("output", {})}
         return settings

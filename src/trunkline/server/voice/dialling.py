@@ -29,15 +29,11 @@ _RATE_LIMITED: Final = 429
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A provider to dial: how it was admitted, and with what head."""
+    """A provider to dial: how it was admitted, with what head, and for which model where one is named."""
 
     head: Head
     admission: Admission
-
-    @property
-    def model(self) -> str:
-        """The model asked for, where the query names one."""
-        return self.head.query_value("model") or ""
+    model: str
 
     def __str__(self) -> str:
         return f"{self.admission.provider.slug}/{self.model}"
@@ -58,19 +54,26 @@ class Line:
         return heard or await self.socket.receive()
 
 
+async def dial(gateway: Gateway, route: Route) -> Line:
+    """Dial one provider. Raises `GatewayError`."""
+    calls = await gateway.outgoing_calls(route.head, route.admission)
+    socket, heard = await dial_first_taken(gateway.dialer, gateway.known_slots, route.admission, calls)
+    return Line(route, socket, heard, calls[0].cascade)
+
+
 class Dialling:
     """Dials for one session."""
 
     def __init__(self, gateway: Gateway, head: Head, admission: Admission) -> None:
         self._gateway = gateway
-        self._first = Route(head, admission)
+        self._first = Route(head, admission, head.query_value("model") or "")
         self._fallbacks = list(self._routes_behind(head, admission))
         self.lose()
 
     async def first(self) -> Line:
         """Dial for a new session. Raises the `GatewayError` of the provider asked for when nobody can be reached."""
         try:
-            return await self._dial(self._first)
+            return await dial(self._gateway, self._first)
         except UpstreamError as error:
             if not _is_failure(error):
                 raise
@@ -100,16 +103,10 @@ class Dialling:
         for route, wait in tries:
             await asyncio.sleep(wait)
             try:
-                return await self._dial(route)
+                return await dial(self._gateway, route)
             except GatewayError as error:
                 log.warning("a provider cannot take the session", route=str(route), why=error.message)
         return None
-
-    async def _dial(self, route: Route) -> Line:
-        gateway = self._gateway
-        calls = await gateway.outgoing_calls(route.head, route.admission)
-        socket, heard = await dial_first_taken(gateway.dialer, gateway.known_slots, route.admission, calls)
-        return Line(route, socket, heard, calls[0].cascade)
 
     def _routes_behind(self, head: Head, admission: Admission) -> Iterator[Route]:
         """Yield the gateway's fallbacks, less those that the caller's key may not use.
@@ -132,7 +129,7 @@ class Dialling:
             except GatewayError as error:
                 log.warning("a fallback cannot be used", route=name, why=error.message)
                 continue
-            yield Route(Head(Transport.WEBSOCKET, "GET", path, urlencode(query), agent, ("realtime",)), other)
+            yield Route(Head(Transport.WEBSOCKET, "GET", path, urlencode(query), agent, ("realtime",)), other, model)
 
 
 def _is_failure(error: UpstreamError) -> bool:

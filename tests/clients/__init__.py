@@ -1,0 +1,1 @@
+"""Real client libraries, unmodified, on the realtime voice of a running gateway."""

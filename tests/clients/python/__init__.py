@@ -1,0 +1,1 @@
+"""Python clients of realtime voice, each in a program of its own."""
