@@ -321,7 +321,7 @@ def _slot(slot: Slot) -> str:
 
 def credentials_page() -> str:
     """Return docs/credentials.md."""
-    query = " and ".join(
+    query = "; ".join(
         f"{', '.join(f'`{name}`' for name in sorted(provider.query_names))} for {provider.name}"
         for provider in Catalogue.build().all()
         if provider.query_names

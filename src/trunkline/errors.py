@@ -17,6 +17,11 @@
         ├── UnknownAlias          no stored key of that alias
         ├── TooManyRequests       more at once than is taken on
         ├── SpendCapReached       what a client secret may spend is spent
+        ├── BudgetSpent           what a key may spend on realtime is spent
+        ├── SessionRateReached    more sessions, minutes or tokens than a key may use in a time
+        ├── TooManySessions       more of a key's sessions are open than may be
+        ├── SessionExpired        a realtime session was open as long as one may be
+        ├── SessionIdle           nothing happened in it for too long
         ├── TooManySecrets        more client secrets are open than the gateway keeps
         ├── UpgradeRequired
         ├── GatewayLeaving        it is about to stop
@@ -32,8 +37,8 @@
             └── UpstreamUpgradeRefused
 
 Each class says the HTTP ``status``, the gateway's numeric ``code`` (Cloudflare's table where it has one), the
-``reason`` programs match on, the OpenAI error ``type`` and the WebSocket ``close_code``. A message names the layer
-that refused and what to do next, and never holds a secret.
+``reason`` programs match on, the OpenAI error ``type``, the WebSocket ``close_code``, and the ``close_reason`` where
+that is not ``type.reason``. A message names the layer that refused and what to do next, and never holds a secret.
 """
 
 from __future__ import annotations
@@ -69,6 +74,7 @@ class GatewayError(TrunklineError):
     reason: str = "internal_error"
     type: str = "server_error"
     close_code: int = 1011
+    close_reason: str = ""
 
     def __init__(self, message: str, *, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -177,7 +183,7 @@ class TooManyRequests(GatewayError):
 
 
 class SpendCapReached(GatewayError):
-    """A client secret has spent what it may. Clients treat the close code as final."""
+    """A client secret has spent what it may. Clients take the type, or the close code, for final."""
 
     status = 429
     code = 2041
@@ -186,12 +192,66 @@ class SpendCapReached(GatewayError):
     close_code = 4000
 
 
+class BudgetSpent(GatewayError):
+    """A key has spent what it may on realtime within the budget's time.
+
+    Clients that dial again after any close stop at this code: each session would be refused until the time has passed.
+    """
+
+    status = 429
+    code = 2041
+    reason = "insufficient_quota"
+    type = "insufficient_quota"
+    close_code = 3000
+
+
+class SessionRateReached(GatewayError):
+    """A key has opened as many sessions, or used as many minutes or tokens, as it may within a time."""
+
+    status = 429
+    code = 2003
+    reason = "rate_limit_exceeded"
+    type = "rate_limit_error"
+    close_code = 1013
+
+
+class TooManySessions(GatewayError):
+    """As many of a key's sessions are open as may be; when one ends, another may begin."""
+
+    status = 429
+    code = 2003
+    reason = "too_many_sessions"
+    type = "rate_limit_error"
+    close_code = 1013
+
+
+class SessionExpired(GatewayError):
+    """A realtime session was open as long as one may be. Told as OpenAI does, so that clients open another."""
+
+    status = 408
+    code = 2003
+    reason = "session_expired"
+    type = "invalid_request_error"
+    close_code = 1001
+    close_reason = "session hit the maximum duration"
+
+
+class SessionIdle(GatewayError):
+    """Nothing but silence passed in a realtime session for too long. Not to be dialled again until there is a use."""
+
+    status = 408
+    code = 2003
+    reason = "session_idle_timeout"
+    type = "invalid_request_error"
+    close_code = 4008
+
+
 class TooManySecrets(GatewayError):
     """More client secrets are open than the gateway keeps."""
 
     status = 429
     code = 2003
-    reason = "rate_limit_exceeded"
+    reason = "too_many_secrets"
     type = "rate_limit_error"
     close_code = 1013
 

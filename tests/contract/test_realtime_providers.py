@@ -1,4 +1,4 @@
-"""Realtime sessions of every provider that has some: the address, the key's place and the frames, each as it wants them.
+"""Realtime sessions of every provider that has some: the address, the place of the key, and the frames.
 
 The upstream plays each provider's protocol from a script, and writes down what its handshakes showed.
 """
@@ -815,6 +815,7 @@ def test_openais_sdk_for_azure_reaches_a_resource_named_in_its_endpoint() -> Non
                     api_key=TOKEN,
                     api_version="2025-04-01-preview",
                     azure_endpoint=f"{address.http}/v1/local/default/azure-openai/acme",
+                    # By itself it dials wss:, also where the endpoint is http:.
                     websocket_base_url=f"{address.ws}/v1/local/default/azure-openai/acme/openai",
                 )
                 async with client.realtime.connect(model="voice") as connection:

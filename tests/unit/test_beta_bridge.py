@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types import realtime
 
 from trunkline.realtime.beta import BetaBridge, asks_for_beta, without_beta_marker
 from trunkline.realtime.frames import Frame
@@ -22,8 +24,24 @@ def up(event: Event) -> Event:
     return frame.document
 
 
-def down(event: Event, bridge: BetaBridge | None = None) -> list[Event]:
-    return [frame.document for frame in (bridge or BetaBridge()).to_client(Frame(json.dumps(event)))]
+def down(event: Event) -> list[Event]:
+    return [frame.document for frame in BetaBridge().to_client(Frame(json.dumps(event)))]
+
+
+def heard(*events: Event) -> list[Event]:
+    """What a beta client hears of a provider's events, whose ids must survive."""
+    numbered = [{**event, "event_id": f"event_{number}"} for number, event in enumerate(events)]
+    frames = [frame for event in numbered for frame in BetaBridge().to_client(Frame(json.dumps(event)))]
+    assert {frame.document["event_id"] for frame in frames} <= {event["event_id"] for event in numbered}
+    return [{name: value for name, value in frame.document.items() if name != "event_id"} for frame in frames]
+
+
+def types_of(union: Any) -> Iterator[str]:
+    for member in get_args(union):
+        if hasattr(member, "model_fields"):
+            yield from get_args(member.model_fields["type"].annotation)
+        else:
+            yield from types_of(member)
 
 
 # From the client
@@ -83,18 +101,37 @@ def test_settings_in_ga_form_and_what_cannot_be_translated_pass_as_they_are() ->
     assert told["audio"]["input"]["format"] == "webm-opus"
 
 
-def test_a_transcription_session_is_updated_as_one_and_answered_by_its_old_name() -> None:
-    bridge = BetaBridge()
-    asked = {"type": "transcription_session.update", "session": {"input_audio_format": "pcm16"}}
-    (frame,) = bridge.to_provider(Frame(json.dumps(asked)))
-    assert frame.document == {
-        "type": "session.update",
-        "session": {"type": "transcription", "audio": {"input": {"format": PCM}}},
+def test_settings_in_both_forms_are_put_together_and_the_frame_stays_as_it_was() -> None:
+    ga = {"output": {"speed": 1.2}, "input": {"noise_reduction": None}}
+    event = {"type": "session.update", "session": {"voice": "ash", "turn_detection": None, "audio": ga}}
+    frame = Frame(json.dumps(event))
+    (told,) = BetaBridge().to_provider(frame)
+    assert told.document["session"] == {
+        "type": "realtime",
+        "audio": {
+            "input": {"noise_reduction": None, "turn_detection": None},
+            "output": {"speed": 1.2, "voice": "ash"},
+        },
     }
-    updated = {"type": "session.updated", "session": {"type": "transcription", "audio": {"input": {"format": PCM}}}}
-    (event,) = down(updated, bridge)
-    assert event["type"] == "transcription_session.updated"
-    assert event["session"]["input_audio_format"] == "pcm16"
+    assert frame.document == event
+
+
+def test_a_transcription_session_is_updated_as_one_and_answered_by_its_old_name() -> None:
+    settings = {"input_audio_format": "pcm16", "modalities": ["text"], "include": ["x"]}
+    assert up({"type": "transcription_session.update", "session": settings}) == {
+        "type": "session.update",
+        "session": {"type": "transcription", "include": ["x"], "audio": {"input": {"format": PCM}}},
+    }
+    session = {"type": "transcription", "object": "realtime.transcription_session", "audio": {"input": {"format": PCM}}}
+    shown = {"object": "realtime.transcription_session", "input_audio_format": "pcm16"}
+    assert down({"type": "session.created", "session": session}) == [{"type": "session.created", "session": shown}]
+    assert down({"type": "session.updated", "session": session}) == [
+        {"type": "transcription_session.updated", "session": shown}
+    ]
+
+
+def test_a_transcription_update_that_asks_for_nothing_reaches_the_provider_as_such() -> None:
+    assert up({"type": "transcription_session.update", "session": None}) == {"type": "session.update", "session": None}
 
 
 def test_a_response_is_asked_for_in_ga_terms() -> None:

@@ -350,7 +350,9 @@ SOCKETS = [
     ("azure", "acme/realtime", "model=d", "wss://acme.openai.azure.com/openai/v1/realtime"),
     *(
         ("google", f"ws/{service}.{method}", "", f"wss://generativelanguage.googleapis.com/ws/{service}.{method}")
-        for service in (f"google.ai.generativelanguage.{version}.GenerativeService" for version in ("v1alpha", "v1beta"))
+        for service in (
+            f"google.ai.generativelanguage.{version}.GenerativeService" for version in ("v1alpha", "v1beta")
+        )
         for method in ("BidiGenerateContent", "BidiGenerateContentConstrained")
     ),
     ("local", "", "model=local", "ws://127.0.0.1/v1/realtime"),

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline.providers.schema import Protocol
@@ -244,6 +244,24 @@ def test_talking_over_an_answer_that_goes_on_is_no_interruption() -> None:
     assert (first.interrupted, first.barge_in_ms) == (False, None)
     assert second.ending == "open"
     assert talk.record.interruptions == 0
+
+
+def test_a_call_whose_sound_takes_another_way_is_timed_by_its_playback() -> None:
+    talk = Talk()
+    talk.client(1.0, "response.create")
+    talk.provider(1.1, "response.created", response={"id": "r"})
+    talk.provider(1.3, "output_audio_buffer.started", response_id="r")
+    assert talk.record.state == "speaking"
+    talk.provider(1.4, "response.done", response={"id": "r", "status": "completed", "usage": USAGE})
+    talk.provider(1.9, "output_audio_buffer.cleared", response_id="r")
+    assert (talk.turn.first_audio_ms, talk.turn.interrupted, talk.record.interruptions) == (300, True, 1)
+
+
+def test_words_that_come_while_only_an_aside_runs_are_none_of_its_own() -> None:
+    talk = Talk()
+    talk.provider(1.0, "response.created", response={"id": "aside", "conversation_id": None})
+    talk.provider(1.1, "conversation.item.input_audio_transcription.completed", item_id="u", transcript="Hey")
+    assert [(turn.user, turn.out_of_band) for turn in talk.report().turns] == [("", True), ("Hey", False)]
 
 
 def test_function_calls_are_told_once_and_their_answer_is_another_turn() -> None:
@@ -756,6 +774,7 @@ _frames = st.tuples(
 
 
 @pytest.mark.parametrize("protocol", get_args(Protocol))
+@settings(deadline=None)
 @given(frames=st.lists(_frames, max_size=8), typed=st.booleans())
 def test_odd_frames_raise_nothing_and_leave_a_report_that_can_be_kept(
     protocol: Protocol, frames: list[tuple[bool, str, dict[str, Any]]], typed: bool
@@ -775,6 +794,7 @@ def test_odd_frames_raise_nothing_and_leave_a_report_that_can_be_kept(
 
 
 @pytest.mark.parametrize("protocol", get_args(Protocol))
+@settings(deadline=None)
 @given(text=st.text(max_size=200), data=st.binary(max_size=200))
 def test_what_is_no_json_raises_nothing(protocol: Protocol, text: str, data: bytes) -> None:
     record = SessionRecord(protocol, price=price)
@@ -785,6 +805,7 @@ def test_what_is_no_json_raises_nothing(protocol: Protocol, text: str, data: byt
 
 
 @pytest.mark.parametrize("type", [*_READERS, "conversation.item.create"])
+@settings(deadline=None)
 @given(value=_shaped)
 def test_any_member_of_an_openai_event_may_be_anything(type: str, value: Any) -> None:
     record = SessionRecord("openai", price=price)

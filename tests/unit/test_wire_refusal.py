@@ -130,7 +130,7 @@ def test_a_websocket_refusal_is_one_event_and_a_close_that_may_be_sent(
     assert "What to do." in json.dumps(json.loads(event), ensure_ascii=False)
     assert code == kind.close_code
     assert may_be_sent(code)
-    assert reason == f"{kind.type}.{kind.reason}"
+    assert reason == (kind.close_reason or f"{kind.type}.{kind.reason}")
     assert len(reason.encode()) <= MAX_CLOSE_REASON
 
 

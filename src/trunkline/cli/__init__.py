@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import trunkline
-from trunkline.cli import gateways, keys, local, models, probe, reproduce, serve, settings, vault
+from trunkline.cli import gateways, keys, local, models, probe, reproduce, serve, sessions, settings, vault
 from trunkline.cli.output import complain
 from trunkline.errors import TrunklineError
 
@@ -27,6 +27,7 @@ application.add_typer(keys.application, name="keys")
 application.add_typer(vault.application, name="vault")
 application.add_typer(gateways.application, name="gateways")
 application.add_typer(models.application, name="models")
+application.add_typer(sessions.application, name="sessions")
 application.command("settings")(settings.settings)
 
 

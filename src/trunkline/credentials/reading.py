@@ -44,6 +44,14 @@ class Caller:
     parent: str = ""
     refusal: str = ""
 
+    @property
+    def key_id(self) -> str:
+        """The id of the gateway key on which the caller's sessions depend, if they depend on one.
+
+        A session outlives its client secret, as with OpenAI, but not the gateway key that the secret was made with.
+        """
+        return self.id if self.kind == "gateway_key" else self.parent
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from trunkline.policy.registry import KEY_PREFIX, GatewayKey, Scope
+from trunkline.policy.sessions import SessionLimits
 
 # Hexadecimal digits of a key's value, and of its id: what every header and sub-protocol can carry.
 VALUE_DIGITS: Final = 48
@@ -31,6 +32,7 @@ def new_key(
     models: Sequence[str],
     now: float,
     expires_at: float | None,
+    limits: SessionLimits = SessionLimits(),
 ) -> tuple[str, GatewayKey]:
     """Return a key's value, to be shown once, and what is kept of it.
 
@@ -47,5 +49,6 @@ def new_key(
         models=tuple(models),
         created_at=now,
         expires_at=expires_at,
+        limits=limits,
     )
     return value, key

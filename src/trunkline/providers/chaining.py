@@ -9,7 +9,14 @@ import re
 from collections.abc import Sequence
 
 from trunkline.errors import UnknownProvider
-from trunkline.providers.resolution import UpstreamTarget, exclusive, realtime_place, resolve_http, versioned
+from trunkline.providers.resolution import (
+    UpstreamTarget,
+    exclusive,
+    realtime_place,
+    resolve_http,
+    versioned,
+    with_live_model,
+)
 from trunkline.providers.schema import Provider, Slot, Via
 
 
@@ -30,7 +37,7 @@ def chained_realtime(provider: Provider, via: Via, rest: str, query: str) -> Ups
     if socket.paths.get(path) == socket.paths.get("", path):
         path = ""  # the documented form: the provider's slug alone stands for its one surface
     url = re.sub(r"^http", "ws", _join(via, socket.via_slug or provider.slug, path))
-    return UpstreamTarget(url, exclusive(query, socket.exclusive_query))
+    return UpstreamTarget(url, with_live_model(exclusive(query, socket.exclusive_query), socket.models))
 
 
 def chained_slots(provider: Provider, via: Via) -> Sequence[Slot]:

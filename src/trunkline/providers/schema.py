@@ -65,7 +65,8 @@ class Realtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     none are given. ``subprotocols`` are offered upstream besides the client's own. ``via_slug`` and ``via_slots`` are
     the provider's name and further places for its key at a Cloudflare AI Gateway, where they differ there.
     ``protocol`` says whose events its frames are. ``models`` maps names, or patterns such as ``gpt-4o-*``, of models
-    that are retired to those that took their place.
+    that are retired to those that took their place: the first that fits replaces ``model`` in the query. A table
+    ``[providers.X.realtime.models]`` in the settings takes the place of the packaged one.
     """
 
     paths: dict[str, str] = {}

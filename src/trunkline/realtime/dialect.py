@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, Final
 
 from trunkline.errors import MalformedRequest
@@ -12,94 +13,146 @@ _FORMATS: Final[dict[str, dict[str, Any]]] = {
     "g711_ulaw": {"type": "audio/pcmu"},
     "g711_alaw": {"type": "audio/pcma"},
 }
-# Beta name -> where it is in a GA session.
-_PLACES: Final = {
-    "input_audio_format": ("audio", "input", "format"),
+_G711_RATE: Final = 8000
+_INPUT_FORMAT: Final = "input_audio_format"
+_OUTPUT_FORMAT: Final = "output_audio_format"
+_FORMAT_NAMES: Final = (_INPUT_FORMAT, _OUTPUT_FORMAT)
+# Beta name -> where it is in a GA session, or in the settings of a response.
+_PLACES: Final[dict[str, tuple[str, ...]]] = {
+    _INPUT_FORMAT: ("audio", "input", "format"),
     "input_audio_transcription": ("audio", "input", "transcription"),
     "input_audio_noise_reduction": ("audio", "input", "noise_reduction"),
     "turn_detection": ("audio", "input", "turn_detection"),
-    "output_audio_format": ("audio", "output", "format"),
+    _OUTPUT_FORMAT: ("audio", "output", "format"),
     "voice": ("audio", "output", "voice"),
     "speed": ("audio", "output", "speed"),
     "max_response_output_tokens": ("max_output_tokens",),
     "modalities": ("output_modalities",),
 }
-# What the beta calls otherwise in a response than in a session.
-_RESPONSE_NAMES: Final = {"max_response_output_tokens": "max_output_tokens"}
-_TEMPERATURE: Final = 0.8
-_ABSENT: Final = object()
-# GA refuses it.
+# A response that is shown, other than one that is asked for, calls its limit the same in both.
+_SHOWN_PLACES: Final = {name: place for name, place in _PLACES.items() if name != "max_response_output_tokens"}
+# GA refuses it; beta clients expect it.
 _GONE: Final = frozenset({"temperature"})
+_TEMPERATURE: Final = 0.8
+# GA refuses them in a session that only transcribes.
+_NOT_TRANSCRIBING: Final = frozenset({"modalities"})
+# What a beta client reads from every session, where the provider leaves it at what both dialects begin with.
+_DEFAULTS: Final[dict[str, Any]] = {
+    "modalities": ["text", "audio"],
+    _INPUT_FORMAT: "pcm16",
+    _OUTPUT_FORMAT: "pcm16",
+    "temperature": _TEMPERATURE,
+}
+# Members that only the GA form has.
+_OF_GA: Final = frozenset({"type", "audio", "output_modalities"})
+_ABSENT: Final = object()
 
 
 def session_to_ga(session: Mapping[str, Any], kind: str = "realtime") -> dict[str, Any]:
     """Return a session's settings in GA form; one that is in that form already stays as it is.
 
+    What is not set stays so, except for the type, which GA wants to be told: ``kind`` where the session has none.
     Raises `MalformedRequest` when a setting cannot be put where it belongs.
     """
-    result: dict[str, Any] = {"type": session.get("type", kind)}
-    for name, value in session.items():
-        if name in _GONE:
-            continue
-        place = _PLACES.get(name, (name,))
-        target = result
-        for step in place[:-1]:
-            target = target.setdefault(step, {})
-            if not isinstance(target, dict):
-                raise MalformedRequest(f"session.{step} is an object; {name} belongs into it.")
-        target[place[-1]] = _value_to_ga(name, value)
-    return result
+    said = {"type": kind, **session}
+    if said["type"] == "transcription":
+        said = {name: value for name, value in said.items() if name not in _NOT_TRANSCRIBING}
+    return _to_ga(said)
 
 
-def session_update_to_ga(session: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a change of settings in GA form, without anything that it does not change.
-
-    What has no place there stays where it is, for the provider to object to.
-    """
+def session_update_to_ga(session: Mapping[str, Any], kind: str = "realtime") -> dict[str, Any]:
+    """Return a change of settings in GA form; one with a setting that has no place there stays as it is."""
     try:
-        return session_to_ga(session)
+        return session_to_ga(session, kind)
     except MalformedRequest:
         return dict(session)
 
 
 def response_to_ga(response: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of one response in GA form: like a session's, without a type."""
-    translated = session_update_to_ga(response)
-    if "type" not in response:
-        translated.pop("type", None)
-    return translated
+    """Return what is asked of one response in GA form; with a setting that has no place there, as it is."""
+    try:
+        return _to_ga(response)
+    except MalformedRequest:
+        return dict(response)
 
 
-def session_to_beta(session: Mapping[str, Any], *, is_response: bool = False) -> dict[str, Any]:
-    """Return a session's settings, or a response, in beta form; one that is in that form already stays as it is."""
-    result = {name: value for name, value in session.items() if name not in ("audio", "output_modalities", "type")}
-    for beta, place in _PLACES.items():
-        value: Any = session
-        for step in place:
-            value = value.get(step, _ABSENT) if isinstance(value, Mapping) else _ABSENT
-        if value is _ABSENT:
+def is_transcription(session: Mapping[str, Any]) -> bool:
+    """Whether a provider's session only transcribes."""
+    return session.get("type") == "transcription" or session.get("object") == "realtime.transcription_session"
+
+
+def session_to_beta(session: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a provider's session in beta form; one that is in that form already stays as it is."""
+    if _OF_GA.isdisjoint(session):
+        return dict(session)
+    shown = _to_beta(session, _PLACES)
+    shown.pop("type", None)
+    return shown if is_transcription(session) else {**_DEFAULTS, **shown}
+
+
+def response_to_beta(response: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a provider's response, less its output, in beta form; one in that form already stays as it is."""
+    if _OF_GA.isdisjoint(response):
+        return dict(response)
+    return {"temperature": _TEMPERATURE, **_to_beta(response, _SHOWN_PLACES)}
+
+
+def parameter_to_beta(parameter: str) -> str:
+    """Return what the beta calls the setting that an error names: ``session.audio.output.voice``, ``session.voice``."""
+    root, _, path = parameter.partition(".")
+    if root in ("session", "response"):
+        for beta, place in _PLACES.items():
+            ga = ".".join(place)
+            if path == ga or path.startswith((f"{ga}.", f"{ga}[")):
+                # A format is one word in the beta, with nothing in it to name.
+                return f"{root}.{beta}" if beta in _FORMAT_NAMES else f"{root}.{beta}{path[len(ga) :]}"
+    return parameter
+
+
+def _to_ga(settings: Mapping[str, Any]) -> dict[str, Any]:
+    result = {name: value for name, value in settings.items() if name not in _PLACES and name not in _GONE}
+    if "audio" in result:  # things are put into it
+        result["audio"] = deepcopy(result["audio"])
+    for name, place in _PLACES.items():
+        if name not in settings:
             continue
-        if len(place) == 1:
-            result.pop(place[0], None)
-        result[_RESPONSE_NAMES.get(beta, beta) if is_response else beta] = _value_to_beta(beta, value)
-    if "audio" in session or "output_modalities" in session:
-        result.setdefault("temperature", _TEMPERATURE)
+        target = result
+        for step in place[:-1]:
+            target = target.setdefault(step, {})
+            if not isinstance(target, dict):
+                raise MalformedRequest(f"session.{step} is an object; {name} belongs into it.")
+        target[place[-1]] = _value_to_ga(name, settings[name])
     return result
 
 
+def _to_beta(settings: Mapping[str, Any], places: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    moved = {place[0] for place in places.values()}
+    result = {name: value for name, value in settings.items() if name not in moved}
+    for name, place in places.items():
+        value: Any = settings
+        for step in place:
+            value = value.get(step, _ABSENT) if isinstance(value, Mapping) else _ABSENT
+        if value is not _ABSENT:
+            result[name] = _value_to_beta(name, value)
+    return result
+
+
+def _value_to_ga(name: str, value: Any) -> Any:
+    if name in _FORMAT_NAMES and isinstance(value, str):
+        return _FORMATS.get(value, value)
+    if name == "modalities" and isinstance(value, list):
+        return ["audio"] if "audio" in value else value
+    return value
+
+
 def _value_to_beta(name: str, value: Any) -> Any:
-    if name in ("input_audio_format", "output_audio_format") and isinstance(value, Mapping):
-        return next((beta for beta, ga in _FORMATS.items() if ga["type"] == value.get("type")), value)
+    if name in _FORMAT_NAMES and isinstance(value, Mapping):
+        # One that the beta has no word for, such as PCM of another rate, is better shown as it is than called another.
+        return next((beta for beta, ga in _FORMATS.items() if _is_same_format(value, ga)), value)
     if name == "modalities" and isinstance(value, list):
         return ["text", "audio"] if value == ["audio"] else value
     return value
 
 
-def _value_to_ga(name: str, value: Any) -> Any:
-    if name in ("input_audio_format", "output_audio_format") and isinstance(value, str):
-        return _FORMATS.get(value, value)
-    if name == "modalities" and isinstance(value, list):
-        return ["audio"] if "audio" in value else value
-    if isinstance(value, Mapping):
-        return dict(value)  # the caller's own stays untouched when something is put beside it
-    return value
+def _is_same_format(value: Mapping[str, Any], ga: Mapping[str, Any]) -> bool:
+    return value.get("type") == ga["type"] and value.get("rate") in (None, ga.get("rate", _G711_RATE))

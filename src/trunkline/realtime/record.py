@@ -20,7 +20,9 @@ from trunkline.realtime.observing.facts import (
     Failure,
     LimitsTold,
     OutputItem,
+    PlaybackCleared,
     PlaybackCut,
+    PlaybackStarted,
     ResponseAsked,
     ResponseEnded,
     ResponseStarted,
@@ -292,6 +294,12 @@ class SessionRecord:
                     if cut is not None:
                         cut.cut_at_ms = ms
                         self._interrupted(cut)
+                case PlaybackStarted() if self._current is not None:
+                    self._sound_begins(at)
+                case PlaybackCleared(response):
+                    cleared = self._turn_of(response)
+                    if cleared is not None:
+                        self._interrupted(cleared)
                 case Failure(code, message):
                     self._trouble("provider", code, message, at)
                 case LimitsTold(limits):
@@ -418,7 +426,7 @@ class SessionRecord:
         if turn is None and not named and self._current is not None:
             turn = self._responses.pop(self._current.response_id)
         if turn is None:
-            if self._observer.usage != "at_end" or any(named and other.response_id == named for other in self._turns):
+            if self._observer.usage != "at_end" or self._turn_of(named) is not None:
                 return None  # over already
             turn = self._begin(named, False, at)
             del self._responses[named]
@@ -537,6 +545,10 @@ class SessionRecord:
     def _turn_with(self, item: str) -> OpenTurn | None:
         item = clipped(item, NAME_KEPT)
         return next((turn for turn in reversed(self._turns) if item in turn.items), None) if item else None
+
+    def _turn_of(self, response: str) -> OpenTurn | None:
+        named = clipped(response, NAME_KEPT)
+        return next((turn for turn in reversed(self._turns) if turn.response_id == named), None) if named else None
 
     def _think(self) -> None:
         if self._current is not None and self._current.first_audio is not None:

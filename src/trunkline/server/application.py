@@ -64,6 +64,7 @@ class Application:
 
     async def leave(self, seconds: float) -> None:
         """Let open sessions finish what they are saying, for at most so many seconds, and end them."""
+        self.gateway.live.close()
         await self._voice_plane.leave(seconds)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:

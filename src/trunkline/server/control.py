@@ -18,6 +18,7 @@ from trunkline.server.console_access import head_of_request, require_console, se
 from trunkline.server.direct import DirectCall, mint
 from trunkline.server.gateway import Gateway
 from trunkline.server.probing import create_probe_routes
+from trunkline.server.session_routes import create_session_routes, session_schemas
 from trunkline.server.sessions import ConsoleSession
 
 
@@ -113,9 +114,19 @@ class DirectRequest(BaseModel):
     model: _Name
 
 
+class _Api(FastAPI):
+    """Describes itself with the types of the sessions too, which are the relay's own and no models of pydantic."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        if not self.openapi_schema:
+            super().openapi()["components"]["schemas"].update(session_schemas())
+        return super().openapi()
+
+
 def create_api(gateway: Gateway, console_build: str) -> FastAPI:
     """Return the application that serves ``/api``."""
-    api = FastAPI(
+    api = _Api(
         title="Trunkline console API",
         version=trunkline.__version__,
         docs_url=None,  # its page would fetch scripts from elsewhere
@@ -192,6 +203,7 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
 
     api.include_router(create_administration_routes(gateway))
     api.include_router(create_probe_routes(gateway))
+    api.include_router(create_session_routes(gateway))
 
     @api.api_route("/api/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     async def unknown(path: str) -> JSONResponse:

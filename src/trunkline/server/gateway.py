@@ -22,11 +22,14 @@ from trunkline.providers import (
 from trunkline.providers.schema import Protocol
 from trunkline.server.admission import Admission, Doorkeeper, ProviderKey, sits_in
 from trunkline.server.chaining import KnownSlots
+from trunkline.server.live_sessions import LiveSessions
 from trunkline.server.origins import Origins
 from trunkline.server.outgoing import OutgoingCall, compose
 from trunkline.server.registry import LiveRegistry
+from trunkline.server.session_keeper import SessionKeeper
 from trunkline.server.sessions import Sessions
 from trunkline.settings import Settings
+from trunkline.store import RealtimeSessions
 from trunkline.upstream.address import parse
 from trunkline.upstream.http import HttpPool, Request
 from trunkline.upstream.timeouts import Timeouts
@@ -60,6 +63,8 @@ class Gateway:
             settings, self.catalogue, self.origins, self.sessions, self.registry, self.worker.key
         )
         self.known_slots = KnownSlots()
+        self.live = LiveSessions()
+        self.keeper = SessionKeeper(self.live)
         timeouts = Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
         self.http = HttpPool(timeouts=timeouts, max_connections_per_origin=settings.max_connections)
         self.dialer = Dialer(timeouts=timeouts)
@@ -67,9 +72,12 @@ class Gateway:
     async def start(self) -> None:
         """Read the set-up. Raises `SettingsError` when it cannot be read."""
         await self.registry.start()
+        assert self.registry.database is not None
+        self.keeper.start(RealtimeSessions(self.registry.database))
 
     async def close(self) -> None:
         """Close all connections and the database, and end the worker."""
+        await self.keeper.stop()
         await self.registry.stop()
         await self.http.aclose()
         await self.worker.stop()

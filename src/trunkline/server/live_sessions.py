@@ -61,8 +61,8 @@ class LiveSession(Protocol):
 class OpenSession(msgspec.Struct, frozen=True, kw_only=True):
     """An open session at one moment.
 
-    ``started_at`` is Unix time, ``seconds`` how long it has been open, ``tokens`` those of all responses, ``cost`` in US
-    dollars or null while nothing has a known price; ``interruptions`` and ``errors`` are counts.
+    ``started_at`` is Unix time, ``seconds`` how long it has been open, ``tokens`` those of all responses, ``cost`` in
+    US dollars or null while nothing has a known price; ``turns``, ``interruptions`` and ``errors`` are counts.
     """
 
     id: str
@@ -135,7 +135,8 @@ class LiveSessions:
     async def closed_within(self, seconds: float) -> bool:
         """Wait; return whether watching is over."""
         try:
-            await asyncio.wait_for(self._closed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
         except TimeoutError:
             return False
         return True

@@ -36,7 +36,7 @@ class LiveRegistry:
         self._settings = settings
         self._default = GatewayRules(settings.gateway, authenticated=False)
         self._admin = digest_of(settings.gateway_token) if settings.gateway_token else None
-        self._database: Database | None = None
+        self.database: Database | None = None
         self._polling: asyncio.Task[None] | None = None
         self._number = -1
         self._listeners: list[Callable[[], None]] = []
@@ -46,9 +46,9 @@ class LiveRegistry:
 
     async def start(self) -> None:
         """Open the database and read it. Raises `SettingsError`."""
-        self._database = await Database.open(self._settings.data_dir)
+        self.database = await Database.open(self._settings.data_dir)
         vault = Vault.at(self._settings.data_dir, self._settings.master_key)
-        self.configuration = Configuration(self._database, vault, self._default)
+        self.configuration = Configuration(self.database, vault, self._default)
         await self.configuration.check()
         self._number, registry = await self.configuration.load()
         self._take(registry)
@@ -60,8 +60,8 @@ class LiveRegistry:
         if self._polling is not None:
             self._polling.cancel()
         await self.broker.stop()
-        if self._database is not None:
-            await self._database.close()
+        if self.database is not None:
+            await self.database.close()
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` after every change."""
@@ -92,12 +92,12 @@ class LiveRegistry:
 
     def why_dead(self, caller: Caller) -> str:
         """Return why a caller admitted earlier counts no more, in words that complete "the key that opened it"."""
-        key = _key_behind(caller)
+        key = caller.key_id
         return self._why_key_dead(key) if key else ""
 
     def expiry(self, caller: Caller) -> float | None:
         """Return when a caller's sessions end, in Unix seconds, or None when no end is set."""
-        key = self._keys_by_id.get(_key_behind(caller))
+        key = self._keys_by_id.get(caller.key_id)
         return key.expires_at if key is not None else None
 
     async def refresh(self) -> None:
@@ -146,14 +146,6 @@ _STRANGERS: Final = {
     PREFIX: Caller("client_secret", "unknown client secret", refusal="is not known here, or expired long ago"),
 }
 _ADMINISTRATOR: Final = Caller("gateway_token", "gateway token")
-
-
-def _key_behind(caller: Caller) -> str:
-    """Return the id of the gateway key on which a caller's session depends, if it depends on one.
-
-    A session outlives its client secret, as with OpenAI, but not the gateway key that the secret was made with.
-    """
-    return caller.id if caller.kind == "gateway_key" else caller.parent
 
 
 _REFUSALS: Final = {"": "", "revoked": "was revoked", "expired": "has expired"}

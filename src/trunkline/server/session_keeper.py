@@ -99,7 +99,9 @@ class SessionKeeper:
                 continue
             if not self._unwritten:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), max(0.0, due - time.monotonic()))
+                    # Not wait_for: in Python 3.11 it swallows a cancellation that comes with the news.
+                    async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                        await self._news.wait()
 
     async def _write_ended(self) -> None:
         """Write the ends that wait, as many as go into one transaction."""

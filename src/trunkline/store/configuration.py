@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from trunkline.errors import SettingsError
 from trunkline.policy.client_secrets import ClientSecret
 from trunkline.policy.registry import ClientSecretMode, GatewayKey, GatewayRules, Registry, Scope
+from trunkline.policy.sessions import RealtimeRules, SessionLimits
 from trunkline.providers import Via
 from trunkline.store import schema
 from trunkline.store.database import Database
@@ -100,12 +101,18 @@ class Configuration:
                 )
             await connection.execute(insert(schema.gateways).values(_gateway_row(rules)))
 
-    async def change_gateway(self, name: str, **changes: Any) -> GatewayRules:
-        """Change fields of a gateway's `GatewayRules`; return the result."""
+    async def change_gateway(
+        self, name: str, *, realtime: Mapping[str, Any] | None = None, **changes: Any
+    ) -> GatewayRules:
+        """Change fields of a gateway's `GatewayRules`; return the result.
+
+        ``realtime`` is what `RealtimeRules.changed` takes: what it does not name stays. Raises `SettingsError`.
+        """
         async with self._changing() as connection:
             await self._require(connection, name)
             row = (await connection.execute(select(schema.gateways).where(schema.gateways.c.id == name))).one()
-            changed = replace(_rules(row), **changes)
+            rules = _rules(row)
+            changed = replace(rules, realtime=rules.realtime.changed(realtime or {}), **changes)
             values = {key: value for key, value in _gateway_row(changed).items() if key != "created_at"}
             await connection.execute(update(schema.gateways).where(schema.gateways.c.id == name).values(values))
             return changed
@@ -136,6 +143,7 @@ class Configuration:
                     created_at=key.created_at,
                     expires_at=key.expires_at,
                     revoked_at=key.revoked_at,
+                    limits=key.limits.document(),
                 )
             )
 
@@ -156,8 +164,23 @@ class Configuration:
             )
             row = (await connection.execute(select(table).where(table.c.id == id))).one_or_none()
         if row is None:
-            raise SettingsError(f"There is no gateway key with the id {id!r}; see `trunkline keys list`.")
+            raise _no_key(id)
         return _gateway_key(row)
+
+    async def limit_key(self, id: str, changes: Mapping[str, Any]) -> GatewayKey:
+        """Change limits of a gateway key, as `SessionLimits.changed` takes them; what is not named stays.
+
+        Raises `SettingsError`, also for an unknown id.
+        """
+        table = schema.gateway_keys
+        async with self._changing() as connection:
+            row = (await connection.execute(select(table).where(table.c.id == id))).one_or_none()
+            if row is None:
+                raise _no_key(id)
+            key = _gateway_key(row)
+            limits = key.limits.changed(changes)
+            await connection.execute(update(table).where(table.c.id == id).values(limits=limits.document()))
+            return replace(key, limits=limits)
 
     # Stored provider keys
 
@@ -287,6 +310,10 @@ async def _exists(connection: AsyncConnection, gateway: str) -> bool:
     return found is not None
 
 
+def _no_key(id: str) -> SettingsError:
+    return SettingsError(f"There is no gateway key with the id {id!r}; see `trunkline keys list`.")
+
+
 def _rules(row: Row[Any]) -> GatewayRules:
     return GatewayRules(
         id=row.id,
@@ -294,6 +321,7 @@ def _rules(row: Row[Any]) -> GatewayRules:
         stored_key_wins=row.stored_key_wins,
         client_secrets=ClientSecretMode(row.client_secrets),
         allowed_origins=tuple(row.allowed_origins),
+        realtime=RealtimeRules().changed(row.realtime),
     )
 
 
@@ -305,6 +333,7 @@ def _gateway_row(rules: GatewayRules) -> Mapping[str, Any]:
         "client_secrets": rules.client_secrets.value,
         "allowed_origins": list(rules.allowed_origins),
         "created_at": time.time(),
+        "realtime": rules.realtime.document(),
     }
 
 
@@ -320,4 +349,5 @@ def _gateway_key(row: Row[Any]) -> GatewayKey:
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
+        limits=SessionLimits().changed(row.limits),
     )

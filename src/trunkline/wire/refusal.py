@@ -76,7 +76,7 @@ def http_refusal(error: GatewayError, dialect: Dialect) -> tuple[int, list[tuple
 
 def realtime_refusal(error: GatewayError, dialect: Dialect, event_id: str) -> tuple[str, int, str]:
     """Return the event, close code and close reason that refuse a WebSocket in band."""
-    reason = f"{error.type}.{error.reason}"[:MAX_CLOSE_REASON]
+    reason = (error.close_reason or f"{error.type}.{error.reason}")[:MAX_CLOSE_REASON]
     return json.dumps(_event(error, dialect, event_id)), error.close_code, reason
 
 

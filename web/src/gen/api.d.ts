@@ -228,6 +228,89 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/realtime/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sessions
+         * @description Show the open sessions: as server-sent events named ``sessions``, or once for ``Accept: application/json``.
+         *
+         *     Each event holds the whole list. One comes at once, and another whenever something changed, at most twice a
+         *     second; that time passes is no change. The stream ends when the key that opened it counts no more.
+         */
+        get: operations["sessions_api_realtime_sessions_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/realtime/sessions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End Session
+         * @description End an open session: its client reads why, and that it must not come back by itself.
+         */
+        delete: operations["end_session_api_realtime_sessions__id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/realtime/records": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Records
+         * @description List sessions as they are kept: those that ended, and open ones as they stood some seconds ago.
+         */
+        get: operations["records_api_realtime_records_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/realtime/records/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Record
+         * @description Show all that is kept of a session.
+         */
+        get: operations["record_api_realtime_records__id__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -752,6 +835,341 @@ export interface components {
             /** Context */
             ctx?: Record<string, never>;
         };
+        /**
+         * SessionList
+         * @description The open sessions, newest first.
+         */
+        SessionList: {
+            sessions: components["schemas"]["OpenSession"][];
+        };
+        /**
+         * OpenSession
+         * @description An open session at one moment.
+         *
+         *     ``started_at`` is Unix time, ``seconds`` how long it has been open, ``tokens`` those of all responses, ``cost`` in
+         *     US dollars or null while nothing has a known price; ``turns``, ``interruptions`` and ``errors`` are counts.
+         */
+        OpenSession: {
+            id: string;
+            gateway: string;
+            key_id: string;
+            caller: string;
+            provider: string;
+            model: string;
+            /** @enum {unknown} */
+            state: "closed" | "connecting" | "idle" | "listening" | "speaking" | "thinking";
+            started_at: number;
+            seconds: number;
+            turns: number;
+            tokens: number;
+            cost: number | null;
+            interruptions: number;
+            errors: number;
+            user_agent: string;
+        };
+        /**
+         * RecordPage
+         * @description Sessions as they are kept, newest first. ``next``: show it as ``before`` to get more; null at the end.
+         */
+        RecordPage: {
+            records: components["schemas"]["SessionSummary"][];
+            next: string | null;
+        };
+        /**
+         * SessionSummary
+         * @description A session in a list: as `StoredSession`, with the report's sums alone.
+         *
+         *     ``seconds`` is how long it lasted, ``cost`` in US dollars or null where nothing has a known price; ``turns``,
+         *     ``interruptions`` and ``errors`` are counts; ``closed_by`` is null while it is open.
+         */
+        SessionSummary: {
+            id: string;
+            gateway: string;
+            key_id: string;
+            provider: string;
+            model: string;
+            started_at: number;
+            written_at: number;
+            ended_at: number | null;
+            caller: string;
+            seconds: number;
+            turns: number;
+            tokens: number;
+            cost: number | null;
+            interruptions: number;
+            errors: number;
+            closed_by: string | null;
+            close_code: number | null;
+        };
+        /**
+         * StoredSession
+         * @description A session as it is kept. Times are Unix seconds; ``ended_at`` is null while it is open.
+         *
+         *     ``caller`` and ``user_agent`` are words, never a secret; ``key_id`` is empty where no gateway key was behind it.
+         */
+        StoredSession: {
+            id: string;
+            gateway: string;
+            key_id: string;
+            provider: string;
+            model: string;
+            started_at: number;
+            written_at: number;
+            ended_at: number | null;
+            caller: string;
+            user_agent: string;
+            report: components["schemas"]["Report"];
+        };
+        /**
+         * Report
+         * @description One session. Counts and sums are of all of it; ``turns`` and ``errors`` are the last ones.
+         */
+        Report: {
+            protocol: string;
+            /** @default  */
+            model: string;
+            /** @default  */
+            voice: string;
+            /**
+             * @default connecting
+             * @enum {unknown}
+             */
+            state: "closed" | "connecting" | "idle" | "listening" | "speaking" | "thinking";
+            /** @default 0 */
+            duration_ms: number;
+            /** @default null */
+            connect_ms: number | null;
+            /** @default [] */
+            turns: components["schemas"]["Turn"][];
+            /** @default 0 */
+            turn_count: number;
+            /** @default 0 */
+            turns_dropped: number;
+            /** @default 0 */
+            interruptions: number;
+            /** @default 0 */
+            function_calls: number;
+            /** @default null */
+            first_byte: components["schemas"]["Latency"] | null;
+            /** @default null */
+            first_audio: components["schemas"]["Latency"] | null;
+            /** @default null */
+            barge_in: components["schemas"]["Latency"] | null;
+            /** @default {} */
+            tokens: components["schemas"]["Tokens"];
+            /** @default [] */
+            transcriptions: components["schemas"]["Transcription"][];
+            /**
+             * @default {
+             *       "total": null,
+             *       "responses": null,
+             *       "transcription": null,
+             *       "unpriced": 0,
+             *       "estimated": 0
+             *     }
+             */
+            cost: components["schemas"]["Cost"];
+            /** @default [] */
+            errors: components["schemas"]["Trouble"][];
+            /** @default 0 */
+            error_count: number;
+            /** @default [] */
+            heard: components["schemas"]["Sound"][];
+            /** @default [] */
+            spoken: components["schemas"]["Sound"][];
+            /**
+             * @default {
+             *       "frames": 0,
+             *       "bytes": 0
+             *     }
+             */
+            from_client: components["schemas"]["Traffic"];
+            /**
+             * @default {
+             *       "frames": 0,
+             *       "bytes": 0
+             *     }
+             */
+            from_provider: components["schemas"]["Traffic"];
+            /** @default 0 */
+            losses: number;
+            /** @default 0 */
+            resumes: number;
+            /** @default 0 */
+            unsettled_bytes: number;
+            /** @default [] */
+            rate_limits: components["schemas"]["RateLimit"][];
+            /** @default null */
+            close: components["schemas"]["Close"] | null;
+        };
+        /**
+         * Turn
+         * @description What the user said, if anything, and one response to it. In a session that only transcribes: one utterance.
+         *
+         *     ``ending``: how the response ended; ``open`` while it runs, ``unanswered`` where none came. ``reason`` says more,
+         *     in the provider's word (``turn_detected``, ``max_output_tokens``), or ``connection_lost``.
+         *
+         *     The latencies count from the end of what the user said: the moment at which the provider says that speech stopped
+         *     (its silence window is before that and cannot be seen from here), or the client commits its audio, or, where there
+         *     was neither, asks for a response. ``first_byte_ms`` runs to the first content of the response, be it sound, text or
+         *     arguments; ``first_audio_ms`` to the first sound. ``barge_in_ms`` runs from the moment at which the user speaks, or
+         *     the client cancels, to the end of the cancelled response, after which no more of it is heard.
+         *
+         *     ``interrupted``: the response was cancelled, or the client cut what it had played of it at ``cut_at_ms`` (in its
+         *     own audio). ``tokens`` and ``cost`` are those of the response; ``transcription_cost`` is the user's part.
+         */
+        Turn: {
+            index: number;
+            started_ms: number;
+            /** @default  */
+            user: string;
+            /** @default  */
+            assistant: string;
+            /**
+             * @default open
+             * @enum {unknown}
+             */
+            ending: "cancelled" | "completed" | "failed" | "incomplete" | "open" | "unanswered";
+            /** @default  */
+            reason: string;
+            /** @default false */
+            out_of_band: boolean;
+            /** @default false */
+            interrupted: boolean;
+            /** @default null */
+            cut_at_ms: number | null;
+            /** @default [] */
+            calls: components["schemas"]["FunctionCall"][];
+            /** @default null */
+            first_byte_ms: number | null;
+            /** @default null */
+            first_audio_ms: number | null;
+            /** @default null */
+            barge_in_ms: number | null;
+            /** @default null */
+            ended_ms: number | null;
+            /** @default {} */
+            tokens: components["schemas"]["Tokens"];
+            /** @default null */
+            cost: number | null;
+            /** @default null */
+            transcription_cost: number | null;
+        };
+        /**
+         * FunctionCall
+         * @description A function that the model asked for. ``arguments`` is JSON, cut where it is very long; ``length`` is not.
+         */
+        FunctionCall: {
+            name: string;
+            arguments: string;
+            length: number;
+        };
+        /**
+         * Tokens
+         * @description Tokens by direction and modality. Those that came from a cache are part of the input of the same modality.
+         */
+        Tokens: {
+            input_text?: number;
+            input_audio?: number;
+            input_image?: number;
+            cached_text?: number;
+            cached_audio?: number;
+            cached_image?: number;
+            output_text?: number;
+            output_audio?: number;
+        };
+        /**
+         * Latency
+         * @description Of ``count`` measured times, the middle one and the one that 95 of 100 stay within.
+         */
+        Latency: {
+            count: number;
+            median_ms: number;
+            p95_ms: number;
+        };
+        /**
+         * Transcription
+         * @description What one model used to write down what users said.
+         */
+        Transcription: {
+            model: string;
+            count: number;
+            /** @default {} */
+            tokens: components["schemas"]["Tokens"];
+            /** @default 0 */
+            seconds: number;
+            /** @default null */
+            cost: number | null;
+        };
+        /**
+         * Cost
+         * @description US dollars, None where nothing has a known price.
+         *
+         *     ``unpriced`` usages are in no sum. ``estimated`` ones are: of responses that broke off before they said what they
+         *     used.
+         */
+        Cost: {
+            /** @default null */
+            total: number | null;
+            /** @default null */
+            responses: number | null;
+            /** @default null */
+            transcription: number | null;
+            /** @default 0 */
+            unpriced: number;
+            /** @default 0 */
+            estimated: number;
+        };
+        /**
+         * Trouble
+         * @description One error. ``message`` holds no secret and at most 300 characters.
+         */
+        Trouble: {
+            at_ms: number;
+            code: string;
+            message: string;
+            /** @enum {unknown} */
+            source: "client" | "gateway" | "provider";
+        };
+        /**
+         * Sound
+         * @description Audio of one format, such as ``audio/pcm;rate=24000``; ``seconds`` only where the format tells them.
+         */
+        Sound: {
+            format: string;
+            bytes: number;
+            seconds: number | null;
+        };
+        /**
+         * Traffic
+         * @description Messages one way. ``bytes`` are those of their payloads.
+         */
+        Traffic: {
+            /** @default 0 */
+            frames: number;
+            /** @default 0 */
+            bytes: number;
+        };
+        /**
+         * RateLimit
+         * @description The last state of a limit that the provider told of; ``reset_s`` in seconds.
+         */
+        RateLimit: {
+            name: string;
+            limit: number;
+            remaining: number;
+            reset_s: number;
+        };
+        /**
+         * Close
+         * @description Who closed first, and with what.
+         */
+        Close: {
+            /** @enum {unknown} */
+            by: "client" | "gateway" | "provider";
+            code: number;
+            reason: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -1221,6 +1639,125 @@ export interface operations {
                 };
                 content: {
                     "application/x-ndjson": components["schemas"]["ProbeLines"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    sessions_api_realtime_sessions_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                    "application/json": components["schemas"]["SessionList"];
+                };
+            };
+        };
+    };
+    end_session_api_realtime_sessions__id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    records_api_realtime_records_get: {
+        parameters: {
+            query?: {
+                gateway?: string | null;
+                key?: string | null;
+                provider?: string | null;
+                /** @description Unix time. */
+                since?: number | null;
+                open?: boolean | null;
+                before?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordPage"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    record_api_realtime_records__id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredSession"];
                 };
             };
             /** @description Validation Error */

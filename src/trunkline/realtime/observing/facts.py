@@ -145,6 +145,16 @@ class PlaybackCut(msgspec.Struct, frozen=True):
     ms: int
 
 
+class PlaybackStarted(msgspec.Struct, frozen=True):
+    """The user hears a response, whose sound takes another way than these frames (WebRTC, telephone)."""
+
+
+class PlaybackCleared(msgspec.Struct, frozen=True):
+    """The user hears no more of a response that takes another way."""
+
+    response: str
+
+
 class Failure(msgspec.Struct, frozen=True):
     """The provider reports an error."""
 
@@ -177,6 +187,8 @@ Fact = (
     | Used
     | Transcribed
     | PlaybackCut
+    | PlaybackStarted
+    | PlaybackCleared
     | Failure
     | LimitsTold
 )

@@ -18,7 +18,9 @@ from trunkline.realtime.observing.facts import (
     Failure,
     LimitsTold,
     OutputItem,
+    PlaybackCleared,
     PlaybackCut,
+    PlaybackStarted,
     ResponseAsked,
     ResponseEnded,
     ResponseStarted,
@@ -239,6 +241,14 @@ def _committed(document: Mapping[str, Any]) -> Said:
     return (UserCommitted(words(document.get("item_id"))),)
 
 
+def _playback_started(document: Mapping[str, Any]) -> Said:
+    return (PlaybackStarted(),)
+
+
+def _playback_cleared(document: Mapping[str, Any]) -> Said:
+    return (PlaybackCleared(words(document.get("response_id"))),)
+
+
 def _transcript_done(document: Mapping[str, Any]) -> Said:
     return (AssistantSaid(words(document.get("transcript")) or words(document.get("text"))),)
 
@@ -251,6 +261,8 @@ _READERS: Final[dict[str, Callable[[Mapping[str, Any]], Said]]] = {
     "input_audio_buffer.speech_started": _speech_started,
     "input_audio_buffer.speech_stopped": _speech_stopped,
     "input_audio_buffer.committed": _committed,
+    "output_audio_buffer.started": _playback_started,
+    "output_audio_buffer.cleared": _playback_cleared,
     "conversation.item.input_audio_transcription.completed": _transcribed,
     "conversation.item.input_audio_transcription.failed": _error,
     "response.created": _response_created,

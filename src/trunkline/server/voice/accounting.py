@@ -8,7 +8,6 @@ from trunkline.errors import GatewayError
 from trunkline.policy.cost import cost_of_unfinished_turn, cost_of_usage
 from trunkline.realtime.record import SessionRecord
 from trunkline.realtime.usage import Usage
-from trunkline.server.admission import Admission
 from trunkline.server.broker import Broker
 from trunkline.server.voice.dialling import Route
 
@@ -16,16 +15,14 @@ from trunkline.server.voice.dialling import Route
 class Account:
     """The charges of one session: to the client secret that opened it, where that has a spend cap."""
 
-    def __init__(self, broker: Broker, admission: Admission) -> None:
+    def __init__(self, broker: Broker, route: Route) -> None:
         self._broker = broker
-        self._secret = admission.secret
-        self.route: Route | None = None
+        self._secret = route.admission.secret
+        self.route = route
         """The provider that serves at present: its prices count."""
 
     def price(self, usage: Usage) -> float | None:
         """Return what a usage costs, in US dollars, or None where no price is known."""
-        if self.route is None:
-            return None
         provider, model = self.route.admission.provider.slug, usage.model or self.route.model
         if usage.stated:
             return cost_of_usage(provider, model, seconds=usage.seconds, **usage.tokens.counts())
@@ -38,7 +35,7 @@ class Account:
 
     def settle(self, record: SessionRecord) -> None:
         """Charge a response that was given up before it said what it used."""
-        if self.route is None or not record.unsettled_bytes:
+        if not record.unsettled_bytes:
             return
         provider, model = self.route.admission.provider.slug, self.route.model
         cost = cost_of_unfinished_turn(provider, model, record.unsettled_bytes)

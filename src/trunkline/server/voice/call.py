@@ -36,19 +36,16 @@ from trunkline.realtime.events import (
     UpstreamText,
 )
 from trunkline.realtime.memory import SessionMemory
-from trunkline.realtime.record import SessionRecord
 from trunkline.realtime.session import RelaySession
 from trunkline.server import client_secrets
 from trunkline.server.admission import Admission
 from trunkline.server.asgi import Message, Receive, Send
 from trunkline.server.gateway import Gateway
-from trunkline.server.identifiers import ulid
-from trunkline.server.voice.accounting import Account
 from trunkline.server.voice.brain import Brain
-from trunkline.server.voice.dialling import Dialling, Line
+from trunkline.server.voice.dialling import Dialling, Line, Route
+from trunkline.server.voice.opened import OpenedSession
 from trunkline.upstream.websocket import Binary, Closed, Text
 from trunkline.wire.head import Head
-from trunkline.wire.refusal import realtime_refusal
 
 log = structlog.get_logger("trunkline.voice")
 
@@ -59,16 +56,29 @@ _FRONT: Final = 64
 _SETTLED_SECONDS: Final = 5.0
 
 
-class Call:
+class Call(OpenedSession):
     """A task for each side, both feeding the same `RelaySession`."""
 
-    def __init__(self, gateway: Gateway, head: Head, receive: Receive, send: Send) -> None:
-        self.id = ulid()
-        self._gateway = gateway
-        self._head = head
+    def __init__(self, gateway: Gateway, head: Head, admission: Admission, receive: Receive, send: Send) -> None:
+        rules, provider = admission.rules.realtime, admission.provider
+        is_translated = rules.beta_bridge and provider.has_realtime and asks_for_beta(head)
+        if is_translated:
+            head = without_beta_marker(head)
+        super().__init__(gateway, Route(head, admission, head.query_value("model") or ""))
+        self._admission = admission
+        self._path = head.path
         self._receive = receive
         self._send = send
-        self._started = time.perf_counter()
+        self._dialling = Dialling(gateway, self.account.route)
+        # A session that is a second ear on another's call has none of its conversation.
+        is_kept = rules.resume and provider.has_realtime and not head.query_values("call_id")
+        self._session = RelaySession(
+            gateway.dialect_of(head),
+            f"event_{secrets.token_hex(10)}",
+            self.record,
+            bridge=BetaBridge() if is_translated else None,
+            memory=SessionMemory() if is_kept else None,
+        )
         self._open = asyncio.Event()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._orders: set[asyncio.Task[None]] = set()
@@ -78,15 +88,10 @@ class Call:
         self._is_lost = False
         self._brain: Brain | None = None
         self._is_ending = False
+        self._watch()
 
     async def run(self) -> None:
         """Relay until the session is closed."""
-        try:
-            head, admission = self._admitted()
-        except GatewayError as error:
-            await self.refuse(error)
-            return
-        self._open_session(head, admission)
         sides = {asyncio.create_task(side) for side in (self._provider_side(), self._client_side())}
         try:
             done, _ = await asyncio.wait({*sides, self._over}, return_when=asyncio.FIRST_COMPLETED)
@@ -98,18 +103,6 @@ class Call:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._clear_up()
-
-    async def refuse(self, error: GatewayError) -> None:
-        """Say why there is no session, and close."""
-        log.warning("session refused", path=self._head.path, code=error.code, why=error.message)
-        dialect = self._gateway.dialect_of(self._head)
-        text, code, reason = realtime_refusal(error, dialect, f"event_{secrets.token_hex(10)}")
-        await self._send({"type": "websocket.send", "text": text})
-        await self._send({"type": "websocket.close", "code": code, "reason": reason})
-
-    def elapsed(self) -> float:
-        """Seconds since the session began: the clock of its record."""
-        return time.perf_counter() - self._started
 
     def end(self, error: GatewayError) -> None:
         """End the session for a reason of the gateway's own; the client is told."""
@@ -130,33 +123,6 @@ class Call:
 
     # Beginning and end
 
-    def _admitted(self) -> tuple[Head, Admission]:
-        admission = self._gateway.doorkeeper.admit(self._head)
-        head = client_secrets.bound(self._head, admission)
-        admission.check_models(head.query_values("model"))
-        return head, admission
-
-    def _open_session(self, head: Head, admission: Admission) -> None:
-        rules, provider = admission.rules.realtime, admission.provider
-        is_translated = rules.beta_bridge and provider.has_realtime and asks_for_beta(head)
-        if is_translated:
-            head = without_beta_marker(head)
-        # A session that is a second ear on another's call has none of its conversation.
-        is_kept = rules.resume and provider.has_realtime and not head.query_values("call_id")
-        self._admission = admission
-        self._dialling = Dialling(self._gateway, head, admission)
-        self._account = Account(self._gateway.registry.broker, admission)
-        protocol = provider.socket.protocol if provider.socket is not None else "openai"
-        self.record = SessionRecord(protocol, price=self._account.price, model=head.query_value("model") or "")
-        self._session = RelaySession(
-            self._gateway.dialect_of(head),
-            f"event_{secrets.token_hex(10)}",
-            self.record,
-            bridge=BetaBridge() if is_translated else None,
-            memory=SessionMemory() if is_kept else None,
-        )
-        self._watch()
-
     def _clear_up(self) -> None:
         if self._brain is not None:
             self._brain.stop_all()
@@ -164,8 +130,8 @@ class Call:
             self._line.socket.abort()
         if self._alarm is not None:
             self._alarm.cancel()
-        self._account.settle(self.record)
-        log.debug("session ended", id=self.id, path=self._head.path, seconds=round(self.elapsed(), 1))
+        self.finish()
+        log.debug("session ended", id=self.id, path=self._path, seconds=round(self.elapsed(), 1))
 
     def _watch(self) -> None:
         """Look again when the session's time may be up; the loop's clock is another and may ring early."""
@@ -237,7 +203,7 @@ class Call:
         """Take a new connection into use."""
         self._line = line
         self._taken_at = self.elapsed()
-        self._account.route = line.route
+        self.account.route = line.route
         if line.cascade:
             self._brain = Brain(self._gateway, line.route.head, line.route.admission, self._say)
         return line
@@ -261,7 +227,7 @@ class Call:
     # Steps
 
     def _failed(self, error: GatewayError) -> Failed:
-        log.warning("session refused", id=self.id, path=self._head.path, code=error.code, why=error.message)
+        log.warning("session refused", id=self.id, path=self._path, code=error.code, why=error.message)
         return Failed(error)
 
     def _check(self, event: Event) -> None:
@@ -297,7 +263,7 @@ class Call:
                     await self._line.socket.close(code, reason)
             case Charge(usage):
                 try:
-                    self._account.charge(usage)
+                    self.account.charge(usage)
                 except GatewayError as error:
                     await self._take(self._failed(error))
             case Redial(why):

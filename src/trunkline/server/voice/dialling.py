@@ -64,10 +64,10 @@ async def dial(gateway: Gateway, route: Route) -> Line:
 class Dialling:
     """Dials for one session."""
 
-    def __init__(self, gateway: Gateway, head: Head, admission: Admission) -> None:
+    def __init__(self, gateway: Gateway, first: Route) -> None:
         self._gateway = gateway
-        self._first = Route(head, admission, head.query_value("model") or "")
-        self._fallbacks = list(self._routes_behind(head, admission))
+        self._first = first
+        self._fallbacks = list(self._routes_behind(first.head, first.admission))
         self.lose()
 
     async def first(self) -> Line:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from contextlib import suppress
 from typing import Final
 
-from trunkline.errors import GatewayLeaving, UpgradeRequired
+import structlog
+
+from trunkline.errors import GatewayError, GatewayLeaving, UpgradeRequired
+from trunkline.server import client_secrets
+from trunkline.server.admission import Admission
 from trunkline.server.asgi import Receive, Scope, Send, respond_to_upgrade
 from trunkline.server.gateway import Gateway
 from trunkline.server.voice.call import Call
 from trunkline.wire.head import Head
-from trunkline.wire.refusal import dialect_for, http_refusal
+from trunkline.wire.refusal import dialect_for, http_refusal, realtime_refusal
 from trunkline.wire.subprotocols import select
+
+log = structlog.get_logger("trunkline.voice")
 
 # What sessions get, once they were told to go, to say so to both sides.
 _FAREWELL_SECONDS: Final = 1.0
@@ -39,9 +46,10 @@ class VoicePlane:
             await respond_to_upgrade(send, *http_refusal(error, dialect))
             return
         await send({"type": "websocket.accept", "subprotocol": select(head.subprotocols)})
-        call = Call(self._gateway, head, receive, send)
-        if self._is_leaving:
-            await call.refuse(GatewayLeaving("The gateway is about to stop; dial again in a moment."))
+        try:
+            call = Call(self._gateway, *self._admitted(head), receive, send)
+        except GatewayError as error:
+            await self._refuse(head, send, error)
             return
         self._calls.add(call)
         try:
@@ -50,6 +58,20 @@ class VoicePlane:
             self._calls.discard(call)
             if not self._calls:
                 self._emptied.set()
+
+    def _admitted(self, head: Head) -> tuple[Head, Admission]:
+        if self._is_leaving:
+            raise GatewayLeaving("The gateway is about to stop; dial again in a moment.")
+        admission = self._gateway.doorkeeper.admit(head)
+        head = client_secrets.bound(head, admission)
+        admission.check_models(head.query_values("model"))
+        return head, admission
+
+    async def _refuse(self, head: Head, send: Send, error: GatewayError) -> None:
+        log.warning("session refused", path=head.path, code=error.code, why=error.message)
+        text, code, reason = realtime_refusal(error, self._gateway.dialect_of(head), f"event_{secrets.token_hex(10)}")
+        await send({"type": "websocket.send", "text": text})
+        await send({"type": "websocket.close", "code": code, "reason": reason})
 
     async def leave(self, seconds: float) -> None:
         """Take no more sessions, and end those that are open: each when its answer is finished, all after ``seconds``.
@@ -68,7 +90,8 @@ class VoicePlane:
         if self._calls:
             self._emptied.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._emptied.wait()
 
     def _end_dead_calls(self) -> None:
         """End every session whose key was revoked: who opened it may no longer speak."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import time
 from contextlib import suppress
 from dataclasses import replace
 from email import message_from_bytes
@@ -21,12 +20,10 @@ import structlog
 
 from trunkline.errors import GatewayError, MalformedRequest, NotPermitted, RequestTooLarge
 from trunkline.realtime.frames import Frame
-from trunkline.realtime.record import SessionRecord
 from trunkline.server.admission import Admission
 from trunkline.server.gateway import Gateway
-from trunkline.server.identifiers import ulid
-from trunkline.server.voice.accounting import Account
 from trunkline.server.voice.dialling import Line, Route, dial
+from trunkline.server.voice.opened import OpenedSession
 from trunkline.upstream.http import Response
 from trunkline.upstream.websocket import Binary, Closed
 from trunkline.wire.documents import json_object
@@ -109,30 +106,30 @@ class WebRtcCalls:
         task.add_done_callback(self._listening.discard)
 
 
-class Sideband:
+class Sideband(OpenedSession):
     """The socket beside one call: it only listens, and hangs up when the call may not go on."""
 
     def __init__(self, gateway: Gateway, route: Route, call_id: str) -> None:
-        self.id = ulid()
-        self._gateway = gateway
+        super().__init__(gateway, route)
         self._route = route
         self._call_id = call_id
-        self._started = time.perf_counter()
-        self._account = Account(gateway.registry.broker, route.admission)
-        self._account.route = route
-        self.record = SessionRecord("openai", price=self._account.price, model=route.model)
         self._ended = asyncio.Event()
         self._ending: GatewayError | None = None
 
     async def run(self) -> None:
         """Listen until the call is over."""
-        self.record.dialled(self.elapsed())
         try:
+            self.record.dialled(self.elapsed())
             line = await dial(self._gateway, self._route)
+            self.record.connected(self.elapsed())
+            await self._listen(line)
         except GatewayError as error:
             log.warning("a call is not heard, and its usage not counted", call=self._call_id, why=error.message)
-            return
-        self.record.connected(self.elapsed())
+            self.record.failed(error.reason, error.message, self.elapsed())
+        finally:
+            self.finish()
+
+    async def _listen(self, line: Line) -> None:
         listening = asyncio.create_task(self._hear(line))
         ended = asyncio.create_task(self._ended.wait())
         try:
@@ -144,11 +141,6 @@ class Sideband:
                 task.cancel()
             await asyncio.gather(listening, ended, return_exceptions=True)
             line.socket.abort()
-            self._account.settle(self.record)
-
-    def elapsed(self) -> float:
-        """Seconds since the call began: the clock of its record."""
-        return time.perf_counter() - self._started
 
     def end(self, error: GatewayError) -> None:
         """Hang up for a reason of the gateway's own."""
@@ -167,7 +159,7 @@ class Sideband:
             usage = self.record.provider_said(Frame(heard.payload), self.elapsed())
             if usage is not None:
                 try:
-                    self._account.charge(usage)
+                    self.account.charge(usage)
                 except GatewayError as error:
                     self.end(error)
 
