@@ -13,9 +13,12 @@ from trunkline.cli.configuration import chosen_settings, provider_slug, with_con
 from trunkline.cli.data_directory import DataDirOption
 from trunkline.cli.output import err, out
 from trunkline.cli.secrets import ask
+from trunkline.cli.session_flags import realtime_words, takes_realtime
 from trunkline.errors import SettingsError
 from trunkline.policy.registry import ClientSecretMode, GatewayRules
-from trunkline.providers import check_via
+from trunkline.policy.sessions import RealtimeRules, checked_fallbacks
+from trunkline.providers import Catalogue, check_via
+from trunkline.settings import Settings
 
 application = typer.Typer(help="Make gateways and set their switches.", no_args_is_help=True)
 
@@ -48,8 +51,10 @@ OriginsOption = Annotated[
 
 
 @application.command()
+@takes_realtime
 def create(
     name: NameArgument,
+    realtime: dict[str, Any],
     authenticated: AuthenticatedOption = None,
     stored_key_wins: StoredKeyWinsOption = None,
     client_secrets: ClientSecretsOption = None,
@@ -61,15 +66,18 @@ def create(
         raise SettingsError("A gateway's name has letters, digits, - and _ only, at most 64.")
     chosen = chosen_settings(data_dir)
     changes = _changes(authenticated, stored_key_wins, client_secrets, origins)
-    with_configuration(chosen, lambda configuration: configuration.create_gateway(GatewayRules(name, **changes)))
+    rules = GatewayRules(name, realtime=RealtimeRules().changed(_checked(chosen, realtime)), **changes)
+    with_configuration(chosen, lambda configuration: configuration.create_gateway(rules))
     err.print(
         f"Gateway {name} is at /v1/{chosen.account}/{name}/. Make a key for it: trunkline keys create --gateway {name}"
     )
 
 
 @application.command("set")
+@takes_realtime
 def set_(
     name: NameArgument,
+    realtime: dict[str, Any],
     authenticated: AuthenticatedOption = None,
     stored_key_wins: StoredKeyWinsOption = None,
     client_secrets: ClientSecretsOption = None,
@@ -78,10 +86,13 @@ def set_(
 ) -> None:
     """Change a gateway's switches; what is not named stays. It counts within a second."""
     changes = _changes(authenticated, stored_key_wins, client_secrets, origins)
-    if not changes:
+    if not changes and not realtime:
         raise SettingsError("Nothing to change was named; see trunkline gateways set --help.")
     chosen = chosen_settings(data_dir)
-    rules = with_configuration(chosen, lambda configuration: configuration.change_gateway(name, **changes))
+    told = _checked(chosen, realtime)
+    rules = with_configuration(
+        chosen, lambda configuration: configuration.change_gateway(name, realtime=told, **changes)
+    )
     err.print(f"Gateway {name}: {_words(rules)}.", markup=False)
 
 
@@ -168,6 +179,12 @@ def _changes(
     return {name: value for name, value in given.items() if value is not None}
 
 
+def _checked(chosen: Settings, realtime: dict[str, Any]) -> dict[str, Any]:
+    if "fallbacks" not in realtime:
+        return realtime
+    return {**realtime, "fallbacks": checked_fallbacks(realtime["fallbacks"], Catalogue.build(chosen.providers))}
+
+
 def _origin(text: str) -> str:
     origin = text.strip().lower().rstrip("/")
     parts = urlsplit(origin)
@@ -184,4 +201,7 @@ def _words(rules: GatewayRules) -> str:
     ]
     if rules.allowed_origins:
         words.append("pages of " + " ".join(rules.allowed_origins))
+    realtime = realtime_words(rules.realtime)
+    if realtime:
+        words.append(f"realtime: {realtime}")
     return ", ".join(words)

@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.table import Column, Table
@@ -14,21 +14,25 @@ from rich.table import Column, Table
 from trunkline.cli.configuration import chosen_settings, with_configuration
 from trunkline.cli.data_directory import DataDirOption
 from trunkline.cli.output import day, err, out
+from trunkline.cli.session_flags import limits_words, takes_limits
 from trunkline.errors import SettingsError
 from trunkline.policy.keys import ID_DIGITS, VALUE_DIGITS, new_key
 from trunkline.policy.registry import GatewayRules, Scope
+from trunkline.policy.sessions import NO_LIMITS
 
 if TYPE_CHECKING:
     from trunkline.store import Configuration
 
-application = typer.Typer(help="Make, list and revoke gateway keys.", no_args_is_help=True)
+application = typer.Typer(help="Make, limit, list and revoke gateway keys.", no_args_is_help=True)
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION: Final = re.compile(r"(\d{1,6})([smhdw])")
 
 
 @application.command()
+@takes_limits
 def create(
+    limits: dict[str, Any],
     name: Annotated[str, typer.Argument(help="What the key is for, to tell it from others.")] = "unnamed",
     gateway: Annotated[str | None, typer.Option(help="Gateway it opens; by default that of the settings.")] = None,
     scope: Annotated[
@@ -57,6 +61,7 @@ def create(
         models=[part.strip() for part in models.split(",") if part.strip()],
         now=now,
         expires_at=None if expires is None else _end(expires, now),
+        limits=NO_LIMITS.changed(limits),
     )
 
     async def add(configuration: Configuration) -> list[GatewayRules]:
@@ -83,15 +88,31 @@ def list_(
     if not keys:
         err.print("There are no gateway keys. Make one: trunkline keys create NAME")
         return
-    columns = ("name", "gateway", "ends in", "scopes", "models", "expires", "state")
+    columns = ("name", "gateway", "ends in", "scopes", "models", "realtime limits", "expires", "state")
     table = Table(Column("id", no_wrap=True), *columns, box=None, pad_edge=False)
     now = time.time()
     for key in keys:
         scopes = ",".join(sorted(one.value for one in key.scopes))
         ends = day(key.expires_at) if key.expires_at else "never"
         models = ",".join(key.models) or "all"
-        table.add_row(key.id, key.name, key.gateway, f"...{key.hint}", scopes, models, ends, key.state(now))
+        own = limits_words(key.limits) or "the gateway's"
+        table.add_row(key.id, key.name, key.gateway, f"...{key.hint}", scopes, models, own, ends, key.state(now))
     out.print(table)
+
+
+@application.command()
+@takes_limits
+def limit(
+    id: Annotated[str, typer.Argument(help="The key's id, from `trunkline keys list`.")],
+    limits: dict[str, Any],
+    data_dir: DataDirOption = None,
+) -> None:
+    """Set a key's own limits of realtime sessions, which stand instead of its gateway's; what is not named stays."""
+    if not limits:
+        raise SettingsError("No limit was named; see trunkline keys limit --help.")
+    key = with_configuration(chosen_settings(data_dir), lambda configuration: configuration.limit_key(id, limits))
+    words = limits_words(key.limits) or "none of its own, so the gateway's count"
+    err.print(f"Limits of key {key.id} ({key.name}): {words}.", markup=False)
 
 
 @application.command()

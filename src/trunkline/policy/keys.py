@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from trunkline.policy.registry import KEY_PREFIX, GatewayKey, Scope
-from trunkline.policy.sessions import SessionLimits
+from trunkline.policy.sessions import NO_LIMITS, SessionLimits
 
 # Hexadecimal digits of a key's value, and of its id: what every header and sub-protocol can carry.
 VALUE_DIGITS: Final = 48
@@ -32,7 +32,7 @@ def new_key(
     models: Sequence[str],
     now: float,
     expires_at: float | None,
-    limits: SessionLimits = SessionLimits(),
+    limits: SessionLimits = NO_LIMITS,
 ) -> tuple[str, GatewayKey]:
     """Return a key's value, to be shown once, and what is kept of it.
 

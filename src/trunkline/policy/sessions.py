@@ -96,6 +96,9 @@ class SessionLimits:
         }
 
 
+NO_LIMITS: Final = SessionLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class RealtimeRules:
     """One gateway's switches for realtime.
@@ -104,7 +107,7 @@ class RealtimeRules:
     in a session, then ``fallbacks`` (``provider/model``) in turn; ``record`` keeps both sides' audio.
     """
 
-    limits: SessionLimits = SessionLimits()
+    limits: SessionLimits = NO_LIMITS
     beta_bridge: bool = True
     resume: bool = True
     fallbacks: tuple[str, ...] = ()
@@ -208,7 +211,7 @@ def _count(value: Any) -> int:
 
 
 def _quota(value: Any) -> Quota:
-    return Quota.parse(value if isinstance(value, str) else str(value))
+    return value if isinstance(value, Quota) else Quota.parse(str(value))
 
 
 def _switch(value: Any) -> bool:

@@ -18,6 +18,7 @@ from trunkline.credentials import Caller, tail
 from trunkline.errors import MalformedRequest, NotPermitted, SettingsError
 from trunkline.policy.keys import ID_DIGITS, VALUE_DIGITS, new_key
 from trunkline.policy.registry import DEFAULT_ALIAS, ClientSecretMode, GatewayKey, GatewayRules, Scope
+from trunkline.policy.sessions import NO_LIMITS, RealtimeRules, SessionLimits, checked_fallbacks
 from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
 from trunkline.store import Configuration
@@ -29,6 +30,50 @@ _Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/?#\s]+)$", max_length=
 _Texts = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=200)]
 
 
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Quota = Annotated[str, Field(max_length=80, examples=["10/minute", "5/10m"])]
+
+
+class Limits(BaseModel):
+    """What each key may use of realtime; null is no limit.
+
+    ``max_duration`` and ``idle`` are seconds of one session. Quotas are so much per time: of sessions opened, minutes
+    they are open, tokens, and US dollars.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_duration: _Seconds | None = None
+    idle: _Seconds | None = None
+    concurrent: Annotated[int, Field(ge=1)] | None = None
+    sessions: _Quota | None = None
+    minutes: _Quota | None = None
+    tokens: _Quota | None = None
+    budget: _Quota | None = None
+
+
+class RealtimeView(BaseModel):
+    """A gateway's switches for realtime sessions."""
+
+    limits: Limits
+    beta_bridge: bool
+    resume: bool
+    fallbacks: list[str]
+    record: bool
+
+
+class RealtimeChange(BaseModel):
+    """Switches for realtime sessions to set; what is absent stays. A limit of null is cleared."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limits: Limits | None = None
+    beta_bridge: bool | None = None
+    resume: bool | None = None
+    fallbacks: _Texts | None = None
+    record: bool | None = None
+
+
 class GatewayView(BaseModel):
     """A gateway and its switches."""
 
@@ -37,6 +82,7 @@ class GatewayView(BaseModel):
     stored_key_wins: bool
     client_secrets: ClientSecretMode
     allowed_origins: list[str]
+    realtime: RealtimeView
 
 
 class GatewayChange(BaseModel):
@@ -48,6 +94,7 @@ class GatewayChange(BaseModel):
     stored_key_wins: bool | None = None
     client_secrets: ClientSecretMode | None = None
     allowed_origins: Annotated[list[_Origin], Field(max_length=200)] | None = None
+    realtime: RealtimeChange | None = None
 
 
 class NewGateway(GatewayChange):
@@ -57,7 +104,7 @@ class NewGateway(GatewayChange):
 
 
 class KeyView(BaseModel):
-    """A gateway key, without its value. Times are Unix seconds."""
+    """A gateway key, without its value. Times are Unix seconds. ``limits`` that are set stand instead of the gateway's."""
 
     id: str
     name: str
@@ -69,6 +116,7 @@ class KeyView(BaseModel):
     expires_at: float | None
     revoked_at: float | None
     state: Literal["active", "revoked", "expired"]
+    limits: Limits
 
 
 class NewKey(BaseModel):
@@ -80,6 +128,15 @@ class NewKey(BaseModel):
     scopes: list[Scope] = [Scope.RUN]
     models: _Texts = []
     expires_at: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    limits: Limits = Limits()
+
+
+class KeyChange(BaseModel):
+    """A key's own limits to set; what is absent stays, and null leaves one to its gateway."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limits: Limits
 
 
 class MadeKey(KeyView):
@@ -121,7 +178,7 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
         """Make a gateway: the gateway token alone may."""
         if require_scope(gateway, request, "edit", None).gateway is not None:
             raise NotPermitted("A gateway key is for its own gateway; the gateway token makes others.")
-        rules = GatewayRules(wanted.id, **_changes(wanted))
+        rules = GatewayRules(wanted.id, realtime=_new_rules(gateway, wanted), **_changes(wanted))
         await _done(gateway, _configuration(gateway).create_gateway(rules))
         return _gateway_view(rules)
 
@@ -131,7 +188,11 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
         caller = require_scope(gateway, request, "edit", name)
         if wanted.authenticated is False and caller.gateway is not None:
             raise NotPermitted("A gateway key cannot open its gateway to everybody; the gateway token can.")
-        return _gateway_view(await _done(gateway, _configuration(gateway).change_gateway(name, **_changes(wanted))))
+        realtime = _realtime_changes(gateway, wanted)
+        if "limits" in realtime:
+            _free_of_limits(gateway, caller)
+        change = _configuration(gateway).change_gateway(name, realtime=realtime, **_changes(wanted))
+        return _gateway_view(await _done(gateway, change))
 
     @routes.delete("/{name}", status_code=204)
     async def delete_gateway(request: Request, name: _Name) -> None:
@@ -150,6 +211,7 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
         """Make a key. Its value is in this answer and nowhere else."""
         caller = require_scope(gateway, request, "edit", name)
         _within(caller, wanted)
+        _free_of_limits(gateway, caller)
         value, key = new_key(
             secrets.token_hex((VALUE_DIGITS + ID_DIGITS) // 2),
             gateway=name,
@@ -158,16 +220,24 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
             models=wanted.models,
             now=time.time(),
             expires_at=wanted.expires_at,
+            limits=_new_limits(wanted),
         )
         await _done(gateway, _configuration(gateway).add_key(key))
         return MadeKey(value=value, **_key_fields(key))
+
+    @routes.patch("/{name}/keys/{key_id}")
+    async def limit_key(request: Request, name: _Name, key_id: str, wanted: KeyChange) -> KeyView:
+        """Set a key's own limits of realtime sessions."""
+        _free_of_limits(gateway, require_scope(gateway, request, "edit", name))
+        await _require_key(gateway, name, key_id)
+        limits = wanted.limits.model_dump(exclude_unset=True)
+        return KeyView(**_key_fields(await _done(gateway, _configuration(gateway).limit_key(key_id, limits))))
 
     @routes.delete("/{name}/keys/{key_id}")
     async def revoke_key(request: Request, name: _Name, key_id: str) -> KeyView:
         """Revoke a key: it opens nothing from now on, and open realtime sessions end."""
         require_scope(gateway, request, "edit", name)
-        if all(key.id != key_id for key in await _configuration(gateway).keys(name)):
-            raise MalformedRequest(f"Gateway {name!r} has no key {key_id[:64]!r}.")
+        await _require_key(gateway, name, key_id)
         return KeyView(**_key_fields(await _done(gateway, _configuration(gateway).revoke_key(key_id))))
 
     @routes.get("/{name}/stored-keys")
@@ -209,6 +279,18 @@ def _within(caller: Caller, wanted: NewKey) -> None:
         raise NotPermitted("A key makes no key that outlives it.")
 
 
+def _free_of_limits(gateway: Gateway, caller: Caller) -> None:
+    """Raise `NotPermitted` when a key has limits of its own: it could lift them, or make another key without."""
+    keys = gateway.registry.now.keys.values()
+    if any(key.id == caller.id and key.limits != NO_LIMITS for key in keys):
+        raise NotPermitted("A key with limits of its own makes no keys and sets no limits.")
+
+
+async def _require_key(gateway: Gateway, name: str, key_id: str) -> None:
+    if all(key.id != key_id for key in await _configuration(gateway).keys(name)):
+        raise MalformedRequest(f"Gateway {name!r} has no key {key_id[:64]!r}.")
+
+
 async def _done(gateway: Gateway, change: Any) -> Any:
     """Carry a change out and see it at once. Raises `MalformedRequest` with the store's reason for refusing it."""
     try:
@@ -232,11 +314,39 @@ def _provider(gateway: Gateway, name: str) -> str:
 
 
 def _changes(wanted: GatewayChange) -> dict[str, Any]:
-    given = {name: value for name, value in wanted.model_dump(exclude={"id"}).items() if value is not None}
+    given = {name: value for name, value in wanted.model_dump(exclude={"id", "realtime"}).items() if value is not None}
     if "allowed_origins" in given:
         origins: Sequence[str] = given["allowed_origins"]
         given["allowed_origins"] = tuple(origin.lower() for origin in origins)
     return given
+
+
+def _realtime_changes(gateway: Gateway, wanted: GatewayChange) -> dict[str, Any]:
+    """Return what `RealtimeRules.changed` takes. Raises `MalformedRequest` for a fallback that could serve nobody."""
+    if wanted.realtime is None:
+        return {}
+    told = wanted.realtime.model_dump(exclude_unset=True)
+    given = {name: value for name, value in told.items() if value is not None}
+    if "fallbacks" in given:
+        try:
+            given["fallbacks"] = checked_fallbacks(given["fallbacks"], gateway.catalogue)
+        except SettingsError as error:
+            raise MalformedRequest(str(error)) from error
+    return given
+
+
+def _new_rules(gateway: Gateway, wanted: GatewayChange) -> RealtimeRules:
+    try:
+        return RealtimeRules().changed(_realtime_changes(gateway, wanted))
+    except SettingsError as error:
+        raise MalformedRequest(str(error)) from error
+
+
+def _new_limits(wanted: NewKey) -> SessionLimits:
+    try:
+        return NO_LIMITS.changed(wanted.limits.model_dump(exclude_unset=True))
+    except SettingsError as error:
+        raise MalformedRequest(f"limits: {error}") from error
 
 
 def _gateway_view(rules: GatewayRules) -> GatewayView:
@@ -246,6 +356,7 @@ def _gateway_view(rules: GatewayRules) -> GatewayView:
         stored_key_wins=rules.stored_key_wins,
         client_secrets=rules.client_secrets,
         allowed_origins=list(rules.allowed_origins),
+        realtime=RealtimeView(**rules.realtime.document()),
     )
 
 
@@ -261,4 +372,5 @@ def _key_fields(key: GatewayKey) -> dict[str, Any]:
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,
         "state": key.state(time.time()),
+        "limits": Limits(**key.limits.document()),
     }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from trunkline.errors import LocalError, MalformedRequest, UnknownProvider, UpstreamError
 from trunkline.local.supervisor import LocalWorker
 from trunkline.policy.models import models_in_upgrade
+from trunkline.policy.sessions import LONGEST_WINDOW
 from trunkline.providers import (
     Catalogue,
     Provider,
@@ -22,6 +24,7 @@ from trunkline.providers import (
 from trunkline.providers.schema import Protocol
 from trunkline.server.admission import Admission, Doorkeeper, ProviderKey, sits_in
 from trunkline.server.chaining import KnownSlots
+from trunkline.server.ledger import Ledger
 from trunkline.server.live_sessions import LiveSessions
 from trunkline.server.origins import Origins
 from trunkline.server.outgoing import OutgoingCall, compose
@@ -29,7 +32,7 @@ from trunkline.server.registry import LiveRegistry
 from trunkline.server.session_keeper import SessionKeeper
 from trunkline.server.sessions import Sessions
 from trunkline.settings import Settings
-from trunkline.store import RealtimeSessions
+from trunkline.store import RealtimeSessions, usage_since
 from trunkline.upstream.address import parse
 from trunkline.upstream.http import HttpPool, Request
 from trunkline.upstream.timeouts import Timeouts
@@ -63,6 +66,7 @@ class Gateway:
             settings, self.catalogue, self.origins, self.sessions, self.registry, self.worker.key
         )
         self.known_slots = KnownSlots()
+        self.ledger = Ledger()
         self.live = LiveSessions()
         self.keeper = SessionKeeper(self.live)
         timeouts = Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
@@ -73,7 +77,9 @@ class Gateway:
         """Read the set-up. Raises `SettingsError` when it cannot be read."""
         await self.registry.start()
         assert self.registry.database is not None
+        self.ledger = Ledger(await usage_since(self.registry.database, time.time() - LONGEST_WINDOW))
         self.keeper.start(RealtimeSessions(self.registry.database))
+        self.registry.on_change(self._judge_sessions)
 
     async def close(self) -> None:
         """Close all connections and the database, and end the worker."""
@@ -81,6 +87,11 @@ class Gateway:
         await self.registry.stop()
         await self.http.aclose()
         await self.worker.stop()
+
+    def _judge_sessions(self) -> None:
+        """Judge every open session again: its key may be revoked, its limits may be others."""
+        for session in self.live.all():
+            session.judge()
 
     def dialect_of(self, head: Head) -> Dialect:
         """Return whose error object the client of a head expects: on a WebSocket, that of the frames spoken there."""

@@ -54,6 +54,9 @@ class LiveSession(Protocol):
     def elapsed(self) -> float:
         """Seconds since the start: the clock of the record."""
 
+    def judge(self) -> None:
+        """End the session if its key counts no more, or a limit is reached."""
+
     def end(self, error: GatewayError) -> None:
         """End the session; its client is told why, in band."""
 

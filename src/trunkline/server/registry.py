@@ -18,6 +18,7 @@ from trunkline.credentials import Caller
 from trunkline.policy.client_secrets import PREFIX
 from trunkline.policy.keys import digest_of
 from trunkline.policy.registry import KEY_PREFIX, GatewayKey, GatewayRules, Registry
+from trunkline.policy.sessions import SessionLimits, merged
 from trunkline.server.broker import Broker
 from trunkline.settings import Settings
 from trunkline.store import Configuration, Database, Vault
@@ -94,6 +95,12 @@ class LiveRegistry:
         """Return why a caller admitted earlier counts no more, in words that complete "the key that opened it"."""
         key = caller.key_id
         return self._why_key_dead(key) if key else ""
+
+    def limits(self, gateway: str, key_id: str) -> SessionLimits:
+        """Return what sessions of a gateway may use that depend on a gateway key, or on none."""
+        rules, key = self._rules.get(gateway), self._keys_by_id.get(key_id)
+        of_gateway = rules.realtime.limits if rules is not None else SessionLimits()
+        return of_gateway if key is None else merged(of_gateway, key.limits)
 
     def expiry(self, caller: Caller) -> float | None:
         """Return when a caller's sessions end, in Unix seconds, or None when no end is set."""

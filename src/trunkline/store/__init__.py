@@ -2,6 +2,7 @@
 
 from trunkline.store.configuration import Configuration
 from trunkline.store.database import Database
+from trunkline.store.session_usage import usage_since
 from trunkline.store.sessions import RealtimeSessions, SessionFilter, SessionSummary, StoredSession
 from trunkline.store.vault import Vault
 
@@ -13,4 +14,5 @@ __all__ = [
     "SessionSummary",
     "StoredSession",
     "Vault",
+    "usage_since",
 ]

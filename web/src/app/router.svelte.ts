@@ -14,6 +14,7 @@ const routes: Readonly<Record<string, Route>> = {
   '/chat': chat,
   '/voice': { name: 'voice', load: () => import('../pages/voice/VoicePage.svelte') },
   '/probe': { name: 'probe', load: () => import('../pages/probe/ProbePage.svelte') },
+  '/sessions': { name: 'sessions', load: () => import('../pages/sessions/SessionsPage.svelte') },
   '/settings': { name: 'settings', load: () => import('../pages/settings/SettingsPage.svelte') },
 };
 

@@ -7,6 +7,7 @@ const PLACES: Readonly<Record<string, string>> = {
   v: '/voice',
   d: '/direct/',
   p: '/probe',
+  l: '/sessions',
   s: '/settings',
 };
 

@@ -1,7 +1,8 @@
-"""What a session costs, and who is charged for it."""
+"""What a session costs, and who is charged for it: the caller's limits, and the client secret that opened it."""
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 
 from trunkline.errors import GatewayError
@@ -9,14 +10,16 @@ from trunkline.policy.cost import cost_of_unfinished_turn, cost_of_usage
 from trunkline.realtime.record import SessionRecord
 from trunkline.realtime.usage import Usage
 from trunkline.server.broker import Broker
+from trunkline.server.ledger import Lease
 from trunkline.server.voice.dialling import Route
 
 
 class Account:
-    """The charges of one session: to the client secret that opened it, where that has a spend cap."""
+    """The charges of one session."""
 
-    def __init__(self, broker: Broker, route: Route) -> None:
+    def __init__(self, broker: Broker, lease: Lease, route: Route) -> None:
         self._broker = broker
+        self.lease = lease
         self._secret = route.admission.secret
         self.route = route
         """The provider that serves at present: its prices count."""
@@ -29,12 +32,14 @@ class Account:
         return cost_of_unfinished_turn(provider, model, usage.frame_bytes)
 
     def charge(self, usage: Usage) -> None:
-        """Charge what was used. Raises `SpendCapReached` when nothing is left."""
+        """Charge what was used. Raises the `GatewayError` that ends the session when nothing is left."""
+        self.lease.charge(usage.tokens.total, usage.cost or 0.0, time.time())
         if self._secret is not None and self._secret.spend_cap is not None:
             self._broker.charge(self._secret, usage.cost or 0.0)
 
     def settle(self, record: SessionRecord) -> None:
-        """Charge a response that was given up before it said what it used."""
+        """Give the session's place back, and charge a response that was given up before it said what it used."""
+        self.lease.close(time.time())
         if not record.unsettled_bytes:
             return
         provider, model = self.route.admission.provider.slug, self.route.model

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from contextlib import suppress
 from typing import Final
 
 import structlog
 
-from trunkline.errors import GatewayError, Unauthorized
+from trunkline.errors import GatewayError
 from trunkline.realtime import closing
 from trunkline.realtime.beta import BetaBridge, asks_for_beta, without_beta_marker
 from trunkline.realtime.events import (
@@ -36,11 +35,13 @@ from trunkline.realtime.events import (
     UpstreamText,
 )
 from trunkline.realtime.memory import SessionMemory
+from trunkline.realtime.recording import session_of
 from trunkline.realtime.session import RelaySession
 from trunkline.server import client_secrets
 from trunkline.server.admission import Admission
 from trunkline.server.asgi import Message, Receive, Send
 from trunkline.server.gateway import Gateway
+from trunkline.server.recorder import Recorder
 from trunkline.server.voice.brain import Brain
 from trunkline.server.voice.dialling import Dialling, Line, Route
 from trunkline.server.voice.opened import OpenedSession
@@ -51,7 +52,6 @@ log = structlog.get_logger("trunkline.voice")
 
 # A client that does not read must not keep a session alive whose key was revoked.
 _ENDING_SECONDS: Final = 3.0
-_FRONT: Final = 64
 # A provider that is lost sooner than this after a loss has not taken the session's place: the tries for it go on.
 _SETTLED_SECONDS: Final = 5.0
 
@@ -82,13 +82,15 @@ class Call(OpenedSession):
         self._open = asyncio.Event()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._orders: set[asyncio.Task[None]] = set()
-        self._alarm: asyncio.TimerHandle | None = None
         self._line: Line | None = None
         self._taken_at = -_SETTLED_SECONDS
         self._is_lost = False
         self._brain: Brain | None = None
+        self._recorder: Recorder | None = None
+        if rules.record:
+            self._recorder = self._begin_recording(head, beta=is_translated)
         self._is_ending = False
-        self._watch()
+        self.judge()
 
     async def run(self) -> None:
         """Relay until the session is closed."""
@@ -110,12 +112,10 @@ class Call(OpenedSession):
             self._is_ending = True
             self._order(self._failed(error))
 
-    def end_if_dead(self) -> None:
-        """End the session if the key that opened it counts no more."""
-        caller = self._admission.caller
-        reason = self._gateway.registry.why_dead(caller) if caller is not None else ""
-        if reason:
-            self.end(Unauthorized(f"The gateway ended this session: the key that opened it {reason}."))
+    @property
+    def active_at(self) -> float:
+        """When last something passed that is not the sound of a client's open microphone."""
+        return self._session.active_at
 
     def leave(self, *, now: bool = False) -> None:
         """End the session because the gateway stops: when its answer is finished, or now."""
@@ -123,33 +123,35 @@ class Call(OpenedSession):
 
     # Beginning and end
 
+    def _begin_recording(self, head: Head, *, beta: bool) -> Recorder:
+        session = session_of(
+            self.id,
+            head,
+            provider=self.provider,
+            protocol=self.protocol,
+            model=self.model,
+            beta=beta,
+            started_at=self.started_at,
+        )
+        return Recorder.open(self._gateway.settings.data_dir, session)
+
     def _clear_up(self) -> None:
         if self._brain is not None:
             self._brain.stop_all()
         if self._line is not None:
             self._line.socket.abort()
-        if self._alarm is not None:
-            self._alarm.cancel()
         self.finish()
+        if self._recorder is not None:
+            self._recorder.close(self.record.report(self.elapsed()))
         log.debug("session ended", id=self.id, path=self._path, seconds=round(self.elapsed(), 1))
-
-    def _watch(self) -> None:
-        """Look again when the session's time may be up; the loop's clock is another and may ring early."""
-        caller = self._admission.caller
-        expires_at = self._gateway.registry.expiry(caller) if caller is not None else None
-        if expires_at is None:
-            return
-        remaining = expires_at - time.time()
-        if remaining > 0:
-            self._alarm = asyncio.get_running_loop().call_later(remaining, self._watch)
-        else:
-            self.end_if_dead()
 
     # Sides
 
     async def _client_side(self) -> None:
         while not self._session.is_closed:
             event = _client_event(await self._receive())
+            if self._recorder is not None and isinstance(event, ClientText | ClientBinary):
+                self._recorder.client(event.text if isinstance(event, ClientText) else event.data, self.elapsed())
             if not isinstance(event, ClientClosed):
                 # Not reading on is what holds the client back until a provider has answered.
                 await self._open.wait()
@@ -236,9 +238,8 @@ class Call(OpenedSession):
             return
         if isinstance(event, ClientText):
             self._admission.check_frame(event.text)
-        elif isinstance(event, ClientBinary) and b"{" in event.data[:_FRONT]:  # some providers take JSON so, too
-            with suppress(UnicodeDecodeError):  # sound
-                self._admission.check_frame(event.data.decode())
+        elif isinstance(event, ClientBinary) and event.data.lstrip()[:1] == b"{":  # some providers take JSON so, too
+            self._admission.check_frame(event.data.decode("utf-8", "replace"))
 
     async def _take(self, event: Event) -> None:
         for effect in self._session.receive(event, self.elapsed()):
@@ -246,10 +247,10 @@ class Call(OpenedSession):
 
     async def _perform(self, effect: Effect) -> None:
         match effect:
-            case SendClient(str() as text):
-                await self._send({"type": "websocket.send", "text": text})
-            case SendClient(bytes() as data):
-                await self._send({"type": "websocket.send", "bytes": data})
+            case SendClient(payload):
+                if self._recorder is not None:
+                    self._recorder.provider(payload, self.elapsed())
+                await self._send({"type": "websocket.send", "text" if isinstance(payload, str) else "bytes": payload})
             case SendUpstream(str() as text):
                 assert self._line is not None
                 await self._line.socket.send_text(text)

@@ -1,22 +1,29 @@
-"""What an open session is known by, whichever way it came: on a socket, or beside a WebRTC call."""
+"""What an open session is known by and bound by, whichever way it came: on a socket, or beside a WebRTC call."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from abc import ABC, abstractmethod
+from typing import Final
 
-from trunkline.errors import GatewayError
+from trunkline.errors import GatewayError, Unauthorized
 from trunkline.realtime.record import SessionRecord
 from trunkline.server.gateway import Gateway
 from trunkline.server.identifiers import ulid
+from trunkline.server.ledger import caller_key
 from trunkline.server.voice.accounting import Account
 from trunkline.server.voice.dialling import Route
 
+# What one caller's sessions use together can run out sooner than one of them would know by itself.
+_LOOK_SECONDS: Final = 5.0
+
 
 class OpenedSession(ABC):
-    """A session from its admission to its end: listed while it is open, recorded, and kept afterwards."""
+    """A session from its admission to its end: held to its limits, listed while it is open, kept afterwards."""
 
     def __init__(self, gateway: Gateway, route: Route) -> None:
+        """Raise the `GatewayError` that refuses a caller whose limits are used up."""
         admission = route.admission
         caller = admission.caller
         self.id = ulid()
@@ -25,12 +32,16 @@ class OpenedSession(ABC):
         self.caller = caller.name if caller is not None else "no key"
         self.user_agent = route.head.header(b"user-agent") or ""
         self.started_at = time.time()
-        self.account = Account(gateway.registry.broker, route)
+        limits = gateway.registry.limits(self.gateway, self.key_id)
+        lease = gateway.ledger.open(caller_key(self.gateway, self.key_id), limits, self.started_at)
+        self.account = Account(gateway.registry.broker, lease, route)
         socket = admission.provider.socket
-        protocol = socket.protocol if socket is not None else "openai"
-        self.record = SessionRecord(protocol, price=self.account.price, model=route.model)
+        self.protocol = socket.protocol if socket is not None else "openai"
+        self.record = SessionRecord(self.protocol, price=self.account.price, model=route.model)
         self._started = time.perf_counter()
         self._gateway = gateway
+        self._caller = caller
+        self._alarm: asyncio.TimerHandle | None = None
         gateway.live.add(self)
 
     @property
@@ -43,16 +54,52 @@ class OpenedSession(ABC):
         """The model asked for at present, where one is named."""
         return self.account.route.model
 
-    def elapsed(self) -> float:
-        """Seconds since the session began: the clock of its record."""
-        return time.perf_counter() - self._started
+    @property
+    @abstractmethod
+    def active_at(self) -> float:
+        """When last something happened, in seconds since the session began."""
 
     @abstractmethod
     def end(self, error: GatewayError) -> None:
         """End the session for a reason of the gateway's own."""
 
+    def elapsed(self) -> float:
+        """Seconds since the session began: the clock of its record."""
+        return time.perf_counter() - self._started
+
+    def judge(self) -> None:
+        """End the session if its key counts no more or a limit is reached; look again when that may be so."""
+        registry, lease, now = self._gateway.registry, self.account.lease, time.time()
+        reason = registry.why_dead(self._caller) if self._caller is not None else ""
+        if reason:
+            self.end(Unauthorized(f"The gateway ended this session: the key that opened it {reason}."))
+            return
+        lease.limits = registry.limits(self.gateway, self.key_id)
+        last = self.started_at + self.active_at
+        try:
+            lease.tick(now, last_activity=last)
+        except GatewayError as error:
+            self.end(error)
+            return
+        due = [lease.next_deadline(now, last_activity=last), self._expiry()]
+        self._look_at(min((time for time in due if time is not None), default=None), now)
+
     def finish(self) -> None:
         """Settle what is open, and keep the record."""
+        if self._alarm is not None:
+            self._alarm.cancel()
         self.account.settle(self.record)
         self._gateway.live.remove(self)
         self._gateway.keeper.ended(self, self.record.report(self.elapsed()))
+
+    def _expiry(self) -> float | None:
+        return self._gateway.registry.expiry(self._caller) if self._caller is not None else None
+
+    def _look_at(self, due: float | None, now: float) -> None:
+        """Judge again when it is due; the loop's clock is another and may ring early, which does no harm."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if due is None:
+            return
+        wait = min(max(0.0, due - now), _LOOK_SECONDS)
+        self._alarm = asyncio.get_running_loop().call_later(wait, self.judge)

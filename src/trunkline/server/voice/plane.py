@@ -33,7 +33,6 @@ class VoicePlane:
         self._calls: set[Call] = set()
         self._is_leaving = False
         self._emptied = asyncio.Event()
-        gateway.registry.on_change(self._end_dead_calls)
 
     async def __call__(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         """Relay one session. A refusal is sent in band, where a browser can read it."""
@@ -92,8 +91,3 @@ class VoicePlane:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._emptied.wait()
-
-    def _end_dead_calls(self) -> None:
-        """End every session whose key was revoked: who opened it may no longer speak."""
-        for call in list(self._calls):
-            call.end_if_dead()

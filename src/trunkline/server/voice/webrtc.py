@@ -115,6 +115,13 @@ class Sideband(OpenedSession):
         self._call_id = call_id
         self._ended = asyncio.Event()
         self._ending: GatewayError | None = None
+        self._active_at = 0.0
+        self.judge()
+
+    @property
+    def active_at(self) -> float:
+        """When last the provider said something of the call."""
+        return self._active_at
 
     async def run(self) -> None:
         """Listen until the call is over."""
@@ -156,7 +163,8 @@ class Sideband(OpenedSession):
                     return
                 case Binary():
                     continue
-            usage = self.record.provider_said(Frame(heard.payload), self.elapsed())
+            self._active_at = self.elapsed()
+            usage = self.record.provider_said(Frame(heard.payload), self._active_at)
             if usage is not None:
                 try:
                     self.account.charge(usage)

@@ -1,9 +1,10 @@
 /** The console's own API below `/api`. Secrets go in once and come back only as "set" and their last characters. */
 
 import type { components } from '../../gen/api';
-import { asObject, asString, parseJson } from '../narrow';
+import { asList, asObject, asString, parseJson } from '../narrow';
 import { readNdjson } from '../ndjson';
 import { errorOf } from '../refusal';
+import { readSse } from '../sse';
 
 type Schemas = components['schemas'];
 export type ConfigView = Schemas['ConfigView'];
@@ -17,6 +18,14 @@ export type ProbeRequest = Schemas['ProbeRequest'];
 export type ProbePlan = Schemas['ProbePlan'];
 export type ProbeCell = Schemas['ProbeCell'];
 export type ProbeReport = Schemas['ProbeReport'];
+export type OpenSession = Schemas['OpenSession'];
+export type SessionSummary = Schemas['SessionSummary'];
+export type RecordPage = Schemas['RecordPage'];
+export type StoredSession = Schemas['StoredSession'];
+export type Report = Schemas['Report'];
+export type Turn = Schemas['Turn'];
+export type Tokens = Schemas['Tokens'];
+export type Latency = Schemas['Latency'];
 export type ProbeLine = Schemas['ProbeLines']['line'];
 
 /** The gateway refused, or could not be reached (`status` 0, code `unreachable`). */
@@ -76,20 +85,63 @@ export class ConsoleApi {
     for await (const line of readNdjson(body)) if (isProbeLine(line)) yield line;
   }
 
+  /** The open realtime sessions: all of them at once, and again whenever something changed, until the signal aborts. */
+  async *openSessions(signal: AbortSignal): AsyncGenerator<readonly OpenSession[]> {
+    const { body } = await this.#ask('GET', '/api/realtime/sessions', undefined, signal, 'text/event-stream');
+    if (!body) return;
+    for await (const { event, data } of readSse(body)) {
+      const told = asObject(parseJson(data));
+      if (event === 'sessions') {
+        // A shape is trusted here as in `#call`.
+        yield (asList(told?.['sessions']) ?? []) as readonly OpenSession[];
+      } else if (event === 'refused') {
+        throw new ApiFailure(401, asString(told?.['code']), asString(told?.['message']));
+      }
+    }
+  }
+
+  /** End an open session; its client is told why. */
+  async endOpenSession(id: string): Promise<void> {
+    await this.#ask('DELETE', `/api/realtime/sessions/${encodeURIComponent(id)}`);
+  }
+
+  /** The sessions that have ended, newest first: the first ones, or those that began before the session of an id. */
+  endedSessions(limit: number, before?: string): Promise<RecordPage> {
+    const query = new URLSearchParams({ open: 'false', limit: String(limit), ...(before && { before }) });
+    return this.#call<RecordPage>('GET', `/api/realtime/records?${query}`);
+  }
+
+  /** All that is kept of a session. */
+  record(id: string): Promise<StoredSession> {
+    return this.#call<StoredSession>('GET', `/api/realtime/records/${encodeURIComponent(id)}`);
+  }
+
   async #call<Answer>(method: string, path: string, body?: object, signal?: AbortSignal): Promise<Answer> {
     const response = await this.#ask(method, path, body, signal);
     // A shape is trusted here and in `isProbeLine` only: it is generated from the server that ships with this page.
     return (await response.json()) as Answer;
   }
 
-  async #ask(method: string, path: string, body?: object, signal?: AbortSignal): Promise<Response> {
-    const response = await this.#fetch(method, path, body, signal);
+  async #ask(
+    method: string,
+    path: string,
+    body?: object,
+    signal?: AbortSignal,
+    accept = 'application/json',
+  ): Promise<Response> {
+    const response = await this.#fetch(method, path, accept, body, signal);
     if (!response.ok) throw await failureOf(response);
     return response;
   }
 
-  async #fetch(method: string, path: string, body?: object, signal?: AbortSignal): Promise<Response> {
-    const headers = new Headers({ accept: 'application/json' });
+  async #fetch(
+    method: string,
+    path: string,
+    accept: string,
+    body?: object,
+    signal?: AbortSignal,
+  ): Promise<Response> {
+    const headers = new Headers({ accept });
     // A page of another site cannot send this header, so the server knows that its own page is asking.
     if (method !== 'GET') headers.set('X-Trunkline-Console', '1');
     if (body) headers.set('content-type', 'application/json');
