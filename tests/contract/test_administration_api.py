@@ -15,6 +15,7 @@ from tests.contract.raw_server import raw_server
 from tests.contract.test_dataplane import Recorder, openai_at
 from tests.running import Address, data_directory, gateway, run
 from trunkline.policy.registry import GatewayRules, Scope
+from trunkline.policy.sessions import NO_LIMITS
 
 JSON = {"content-type": "application/json"}
 TOKEN = "gateway-token-of-many-characters"
@@ -80,6 +81,7 @@ def test_a_gateway_is_set_up_and_used_by_http_alone() -> None:
         ("PATCH", "/team", {"authenticated": False}, 403, 403),
         ("PUT", "/team/stored-keys/openai/blue", {"key": "sk-other"}, 403, 200),
         ("DELETE", "/team/stored-keys/openai/default", None, 403, 204),
+        ("PATCH", "/team", {"realtime": {"record": True}}, 403, 200),
         ("DELETE", "/team", None, 403, 204),
         ("POST", "", {"id": "another"}, 403, 403),
         ("GET", "/default/keys", None, 403, 403),
@@ -172,6 +174,14 @@ def test_an_open_gateway_is_set_up_by_whoever_is_at_its_machine_and_by_no_page_o
         ("DELETE", "/default/stored-keys/openai/default", None),
         ("DELETE", "/default/keys/key_nothing", None),
         ("DELETE", "/default", None),
+        ("PATCH", "/default", {"realtime": {"limits": {"sessions": "ten"}}}),
+        ("PATCH", "/default", {"realtime": {"limits": {"session": "1/day"}}}),
+        ("PATCH", "/default", {"realtime": {"limits": {"idle": -1}}}),
+        ("PATCH", "/default", {"realtime": {"fallbacks": ["anthropic/claude"]}}),
+        ("POST", "", {"id": "team", "realtime": {"fallbacks": ["nobody/model"]}}),
+        ("POST", "", {"id": "team", "realtime": {"limits": {"budget": "5/year"}}}),
+        ("POST", "/default/keys", {"limits": {"tokens": "many"}}),
+        ("PATCH", "/default/keys/key_nothing", {"limits": {}}),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_a_reason(method: str, path: str, body: object) -> None:
@@ -180,5 +190,55 @@ def test_what_cannot_be_done_is_refused_with_a_reason(method: str, path: str, bo
             answer = await client.request(method, f"/gateways{path}", json=body)
             assert answer.status_code in (400, 422), answer.text
             assert "two words" not in answer.text
+
+    run(main())
+
+
+def test_limits_and_switches_of_realtime_are_set_by_http_and_what_is_not_named_stays() -> None:
+    async def main() -> None:
+        async with gateway(gateway_token=TOKEN) as address, api(address, TOKEN) as client:
+            limits = {"concurrent": 2, "idle": 60, "sessions": "10 / minute"}
+            made = await client.post("/gateways", json={"id": "team", "realtime": {"limits": limits, "record": True}})
+            assert made.status_code == 201, made.text
+            nothing = dict.fromkeys(("max_duration", "minutes", "tokens", "budget"))
+            shown = {**nothing, "concurrent": 2, "idle": 60.0, "sessions": "10/minute"}
+            rules = {"beta_bridge": True, "resume": True, "fallbacks": [], "record": True}
+            assert made.json()["realtime"] == {**rules, "limits": shown}
+            change = {"fallbacks": ["local/local"], "limits": {"idle": None, "budget": "5/day"}}
+            changed = await client.patch("/gateways/team", json={"realtime": change})
+            shown |= {"idle": None, "budget": "5/day"}
+            assert changed.json()["realtime"] == {**rules, "fallbacks": ["local/local"], "limits": shown}
+            untouched = await client.patch("/gateways/team", json={"stored_key_wins": True})
+            assert untouched.json()["realtime"] == changed.json()["realtime"]
+
+            key = (await client.post("/gateways/team/keys", json={"limits": {"tokens": "100/h", "idle": 5}})).json()
+            none = dict.fromkeys(shown)
+            assert key["limits"] == {**none, "tokens": "100/hour", "idle": 5.0}
+            path = f"/gateways/team/keys/{key['id']}"
+            limited = await client.patch(path, json={"limits": {"idle": None, "concurrent": 1}})
+            assert limited.json()["limits"] == {**none, "tokens": "100/hour", "concurrent": 1}
+            listed = (await client.get("/gateways/team/keys")).json()
+            assert [one["limits"] for one in listed] == [limited.json()["limits"]]
+            assert (await client.patch(path, json={"limits": {"idle": "soon"}})).status_code == 422
+            assert (await client.patch(path, json={"limits": {"budget": "soon"}})).status_code == 400
+
+    run(main())
+
+
+def test_a_key_with_limits_of_its_own_lifts_none() -> None:
+    async def main() -> None:
+        with data_directory() as data_dir:
+            async with administration(data_dir) as admin:
+                limits = NO_LIMITS.changed({"budget": "1/day"})
+                key, key_id = await new_key(admin, scopes=EDITOR, limits=limits)
+                async with gateway(data_dir=data_dir, gateway_token=TOKEN) as address, api(address, key) as client:
+                    for method, path, body, status in (
+                        ("PATCH", f"/default/keys/{key_id}", {"limits": {"budget": None}}, 403),
+                        ("POST", "/default/keys", {"scopes": ["run"]}, 403),
+                        ("PATCH", "/default", {"realtime": {"limits": {"budget": "100/day"}}}, 403),
+                        ("PATCH", "/default", {"realtime": {"record": True}}, 200),
+                    ):
+                        answer = await client.request(method, f"/gateways{path}", json=body)
+                        assert answer.status_code == status, (path, answer.text)
 
     run(main())

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tests.running import run
 from trunkline.errors import SettingsError
 from trunkline.policy.client_secrets import ClientSecret
 from trunkline.policy.registry import ClientSecretMode, GatewayKey, GatewayRules, Scope
+from trunkline.policy.sessions import Quota, RealtimeRules, SessionLimits
 from trunkline.providers import Via
 from trunkline.store import Configuration, Database, Vault, schema
 
@@ -44,17 +46,19 @@ def gateway_key(id: str = "key_1", gateway: str = "default") -> GatewayKey:
 
 def test_what_is_set_up_is_there_after_a_restart(tmp_path: Path) -> None:
     async def main() -> None:
-        rules = GatewayRules("prod", True, True, ClientSecretMode.RELAY, ("https://app.example",))
+        limits = SessionLimits(idle=60.0, concurrent=2, budget=Quota(5, 86400))
+        realtime = RealtimeRules(limits, beta_bridge=False, resume=False, fallbacks=("local/local",), record=True)
+        rules = GatewayRules("prod", True, True, ClientSecretMode.RELAY, ("https://app.example",), realtime)
         async with configuration(tmp_path) as first:
             await first.create_gateway(rules)
-            await first.add_key(gateway_key(gateway="prod"))
+            await first.add_key(replace(gateway_key(gateway="prod"), limits=limits))
             assert not await first.store_key("prod", "openai", "default", SECRETS[0], "6789")
             await first.set_via("default", "groq", Via("https://g.example/v1/a/b", SECRETS[1], "header"))
         async with configuration(tmp_path) as second:
             _, registry = await second.load()
         assert registry.gateways["prod"] == rules
         assert set(registry.gateways) == {"prod", "default"}
-        assert [key.models for key in registry.keys.values()] == [("gpt-*",)]
+        assert [(key.models, key.limits) for key in registry.keys.values()] == [(("gpt-*",), limits)]
         assert registry.stored_keys("prod", "openai") == {"default": SECRETS[0]}
         assert registry.stored_keys("default", "openai") == {}
         assert registry.vias["default", "groq"].token == SECRETS[1]

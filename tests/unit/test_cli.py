@@ -172,6 +172,13 @@ def test_a_gateway_is_set_up_from_the_command_line_and_no_secret_is_listed(tmp_p
         (("gateways", "create", "a/b"), "letters"),
         (("gateways", "set", "default"), "Nothing to change"),
         (("gateways", "set", "default", "--origins", "app.example"), "no origin"),
+        (("gateways", "set", "default", "--sessions", "ten"), "--sessions: 'ten' is no quota"),
+        (("gateways", "set", "default", "--concurrent-sessions", "0"), "--concurrent-sessions: '0' is no number"),
+        (("gateways", "set", "default", "--fallbacks", "anthropic/claude"), "does not speak OpenAI's realtime"),
+        (("gateways", "create", "team", "--fallbacks", "nobody/model"), "docs/providers.md"),
+        (("keys", "create", "--budget", "5"), "--budget: '5' is no quota"),
+        (("keys", "limit", "key_nothing", "--idle", "2m"), "keys list"),
+        (("keys", "limit", "key_nothing"), "No limit was named"),
         (("gateways", "delete", "default", "--yes"), "always there"),
         (("gateways", "via", "openai"), "--account and --gateway-id"),
         (("gateways", "via", "openai", "--url", "http://far.example/v1"), "use https"),
@@ -187,3 +194,30 @@ def test_an_administrators_mistake_is_one_line_that_says_what_to_do(
     assert done.returncode == 2
     assert words in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+def test_limits_of_realtime_sessions_are_set_shown_and_cleared(tmp_path: Path) -> None:
+    def run(*arguments: str) -> str:
+        done = command(*arguments, "--data-dir", str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        return " ".join((done.stdout + done.stderr).split())
+
+    switches = ("--no-beta-bridge", "--no-resume", "--fallbacks", "local/local,openai/gpt-realtime", "--record")
+    limits = ("--max-session", "30m", "--idle", "90", "--concurrent-sessions", "3", "--sessions", "10/minute")
+    quotas = ("--session-minutes", "600/day", "--tokens", "40000/10m", "--budget", "5/day")
+    run("gateways", "create", "team", *switches, *limits, *quotas)
+    listed = command("gateways", "list", "--data-dir", str(tmp_path), environment={"COLUMNS": "500"}).stdout
+    for words in (
+        "no beta bridge, no resuming, falls back to local/local openai/gpt-realtime, recorded",
+        "at most 30m long, 90s idle, 3 at once, sessions 10/minute, minutes 600/day, tokens 40000/10m, dollars 5/day",
+    ):
+        assert words in listed
+    changed = run("gateways", "set", "team", "--no-record", "--fallbacks", "none", "--idle", "none", "--resume")
+    assert "realtime: no beta bridge, at most 30m long, 3 at once, sessions" in changed
+
+    made = run("keys", "create", "app", "--gateway", "team", "--budget", "1/day", "--idle", "2m")
+    key = next(word for word in made.split() if word.startswith("key_"))
+    assert "2m idle, dollars 1/day" in run("keys", "list")
+    assert run("keys", "limit", key, "--budget", "none", "--tokens", "10/s").endswith("2m idle, tokens 10/second.")
+    assert "the gateway's count" in run("keys", "limit", key, "--tokens", "none", "--idle", "none")
+    assert "the gateway's" in run("keys", "list")

@@ -194,7 +194,7 @@ def test_a_tally_stays_small_and_never_finds_a_window_emptier_than_it_is(seed: i
         added.append(now)
     assert len(tally) <= 2048
     exact = sum(at > now - seconds for at in added)
-    loose = sum(at > now - seconds * (1 + 1 / 16) - 0.1 for at in added)
+    loose = sum(at > now - seconds * (1 + 1 / 32) - 0.04 for at in added)
     assert exact <= tally.used(seconds, now) <= loose
 
 

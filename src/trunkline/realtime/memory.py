@@ -11,7 +11,6 @@ import base64
 import binascii
 import json
 import re
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -73,16 +72,16 @@ class SessionMemory:
     def __init__(self, budget: int = BUDGET) -> None:
         self._budget = budget
         self._settings: dict[str, Any] = {}
-        self._updates: deque[Frame] = deque()
+        self._updates: list[Frame] = []
         self._items: dict[str, _Item] = {}
         self._size = 0
-        self._created: deque[Frame] = deque()  # items of the client's that are not acknowledged
-        self._asked: deque[Frame] = deque()  # responses that are not
+        self._created: list[Frame] = []  # items of the client's that are not acknowledged
+        self._asked: list[Frame] = []  # responses that are not
         self._commits = 0
         self._responses: dict[str, _Response] = {}
         self._owes_answer = False
         self._speaking = False
-        self._sound: deque[tuple[str, int]] = deque()  # frames with sound that belongs to no item yet, and its bytes
+        self._sound: list[tuple[str, int]] = []  # frames with sound that belongs to no item yet, and its bytes
         self._sound_size = 0
         self._heard = 0  # bytes of sound in the present provider's hands or taken by it before
         self._offset_ms = 0
@@ -116,7 +115,7 @@ class SessionMemory:
         match kind:
             case "session.updated":
                 if self._updates:
-                    _merge(self._settings, self._updates.popleft().document.get("session"))
+                    _merge(self._settings, self._updates.pop(0).document.get("session"))
             case "conversation.item.added" | "conversation.item.created" | "conversation.item.done":
                 self._take_item(frame.document.get("item"), frame.document.get("previous_item_id"))
             case "conversation.item.deleted" | "conversation.item.truncated":
@@ -191,7 +190,7 @@ class SessionMemory:
         speech is asked for.
         """
         while self._updates:
-            _merge(self._settings, self._updates.popleft().document.get("session"))
+            _merge(self._settings, self._updates.pop(0).document.get("session"))
         kept = sum(size for _, size in self._sound)
         self._offset_ms = (self._heard - kept) // self._bytes_per_ms()
         self._speaking = False
@@ -212,7 +211,7 @@ class SessionMemory:
         match kind:
             case "response.created":
                 if self._asked:
-                    self._asked.popleft()
+                    self._asked.pop(0)
                 self._owes_answer = False
                 document = frame.document.get("response")
                 if isinstance(document, dict):
@@ -232,7 +231,7 @@ class SessionMemory:
         self._sound_size += len(text)
         limit = _SILENCE if not self._speaking and self._listens_by_itself() else self._budget // 2
         while self._sound_size > limit and len(self._sound) > 1:
-            self._sound_size -= len(self._sound.popleft()[0])
+            self._sound_size -= len(self._sound.pop(0)[0])
 
     def _forget_sound(self) -> None:
         self._sound.clear()
@@ -262,7 +261,7 @@ class SessionMemory:
         if not isinstance(item, dict) or item.get("type") not in _TELLABLE:
             return
         if self._created and _is_answer_to(item, self._created[0].document.get("item")):
-            self._created.popleft()
+            self._created.pop(0)
         known = self._items.get(_id_of(item))
         document = _without_sound(item)
         if known is None:
@@ -322,7 +321,7 @@ class SessionMemory:
                     waiting.remove(frame)
         param = str(error.get("param") or "") if isinstance(error, dict) else ""
         if event_id is None and param.startswith("session") and self._updates:
-            self._updates.popleft()
+            self._updates.pop(0)
         code = error.get("code") if isinstance(error, dict) else None
         if code == "input_audio_buffer_commit_empty":
             self._commits = max(0, self._commits - 1)

@@ -25,6 +25,8 @@ from trunkline.upstream.timeouts import Timeouts
 # A guard against a length field gone wild, not a limit: providers send items with minutes of audio in one frame.
 _MAX_MESSAGE: Final = 1 << 30
 _HIGH_WATER: Final = 1 << 20
+# Grows where frames are larger; most connections are silent most of the time.
+_READ_BUFFER: Final = 2048
 _MAX_REFUSAL_BODY: Final = 64 * 1024
 _CLOSE_SECONDS: Final = 5.0
 
@@ -99,6 +101,7 @@ class Dialer:
                         websocket_handshake_timeout=None,  # the timeout around all of this
                         logger_name=_log,
                         max_frame_size=self._max_message,
+                        read_buffer_init_size=_READ_BUFFER,
                         extra_headers=[("Host", origin.netloc), *extra],
                         max_redirects=0,  # a redirect would carry the key to a host of the answer's choice
                         socket_factory=lambda _: opened,

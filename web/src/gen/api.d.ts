@@ -161,7 +161,11 @@ export interface paths {
         delete: operations["revoke_key_api_gateways__name__keys__key_id__delete"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Limit Key
+         * @description Set a key's own limits of realtime sessions.
+         */
+        patch: operations["limit_key_api_gateways__name__keys__key_id__patch"];
         trace?: never;
     };
     "/api/gateways/{name}/stored-keys": {
@@ -376,6 +380,7 @@ export interface components {
             client_secrets?: components["schemas"]["ClientSecretMode"] | null;
             /** Allowed Origins */
             allowed_origins?: string[] | null;
+            realtime?: components["schemas"]["RealtimeChange"] | null;
         };
         /**
          * GatewayView
@@ -391,11 +396,19 @@ export interface components {
             client_secrets: components["schemas"]["ClientSecretMode"];
             /** Allowed Origins */
             allowed_origins: string[];
+            realtime: components["schemas"]["RealtimeView"];
         };
         /** HTTPValidationError */
         HTTPValidationError: {
             /** Detail */
             detail?: components["schemas"]["ValidationError"][];
+        };
+        /**
+         * KeyChange
+         * @description A key's own limits to set; what is absent stays, and null leaves one to its gateway.
+         */
+        KeyChange: {
+            limits: components["schemas"]["Limits"];
         };
         /**
          * KeyState
@@ -409,7 +422,7 @@ export interface components {
         };
         /**
          * KeyView
-         * @description A gateway key, without its value. Times are Unix seconds.
+         * @description A gateway key, without its value. Times are Unix seconds. ``limits`` that are set stand instead of the gateway's.
          */
         KeyView: {
             /** Id */
@@ -435,6 +448,30 @@ export interface components {
              * @enum {string}
              */
             state: "active" | "revoked" | "expired";
+            limits: components["schemas"]["Limits"];
+        };
+        /**
+         * Limits
+         * @description What each key may use of realtime; null is no limit.
+         *
+         *     ``max_duration`` and ``idle`` are seconds of one session. Quotas are so much per time: of sessions opened, minutes
+         *     they are open, tokens, and US dollars.
+         */
+        Limits: {
+            /** Max Duration */
+            max_duration?: number | null;
+            /** Idle */
+            idle?: number | null;
+            /** Concurrent */
+            concurrent?: number | null;
+            /** Sessions */
+            sessions?: string | null;
+            /** Minutes */
+            minutes?: string | null;
+            /** Tokens */
+            tokens?: string | null;
+            /** Budget */
+            budget?: string | null;
         };
         /**
          * LocalView
@@ -481,6 +518,7 @@ export interface components {
              * @enum {string}
              */
             state: "active" | "revoked" | "expired";
+            limits: components["schemas"]["Limits"];
             /** Value */
             value: string;
         };
@@ -496,6 +534,7 @@ export interface components {
             client_secrets?: components["schemas"]["ClientSecretMode"] | null;
             /** Allowed Origins */
             allowed_origins?: string[] | null;
+            realtime?: components["schemas"]["RealtimeChange"] | null;
             /** Id */
             id: string;
         };
@@ -523,6 +562,8 @@ export interface components {
             models: string[];
             /** Expires At */
             expires_at?: number | null;
+            /** @default {} */
+            limits: components["schemas"]["Limits"];
         };
         /**
          * NewStoredKey
@@ -754,6 +795,36 @@ export interface components {
             /** Needs Key */
             needs_key: boolean;
             key: components["schemas"]["ProviderKeyState"];
+        };
+        /**
+         * RealtimeChange
+         * @description Switches for realtime sessions to set; what is absent stays. A limit of null is cleared.
+         */
+        RealtimeChange: {
+            limits?: components["schemas"]["Limits"] | null;
+            /** Beta Bridge */
+            beta_bridge?: boolean | null;
+            /** Resume */
+            resume?: boolean | null;
+            /** Fallbacks */
+            fallbacks?: string[] | null;
+            /** Record */
+            record?: boolean | null;
+        };
+        /**
+         * RealtimeView
+         * @description A gateway's switches for realtime sessions.
+         */
+        RealtimeView: {
+            limits: components["schemas"]["Limits"];
+            /** Beta Bridge */
+            beta_bridge: boolean;
+            /** Resume */
+            resume: boolean;
+            /** Fallbacks */
+            fallbacks: string[];
+            /** Record */
+            record: boolean;
         };
         /**
          * Scope
@@ -1499,6 +1570,42 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    limit_key_api_gateways__name__keys__key_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyChange"];
+            };
+        };
         responses: {
             /** @description Successful Response */
             200: {

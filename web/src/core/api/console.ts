@@ -92,7 +92,7 @@ export class ConsoleApi {
     for await (const { event, data } of readSse(body)) {
       const told = asObject(parseJson(data));
       if (event === 'sessions') {
-        // A shape is trusted here as in `#call`.
+        // A shape is trusted here: see `#call`.
         yield (asList(told?.['sessions']) ?? []) as readonly OpenSession[];
       } else if (event === 'refused') {
         throw new ApiFailure(401, asString(told?.['code']), asString(told?.['message']));
@@ -118,7 +118,7 @@ export class ConsoleApi {
 
   async #call<Answer>(method: string, path: string, body?: object, signal?: AbortSignal): Promise<Answer> {
     const response = await this.#ask(method, path, body, signal);
-    // A shape is trusted here and in `isProbeLine` only: it is generated from the server that ships with this page.
+    // A shape is trusted here, in `isProbeLine` and in `openSessions` only: it is generated from the server that ships with this page.
     return (await response.json()) as Answer;
   }
 

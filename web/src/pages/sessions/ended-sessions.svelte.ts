@@ -20,11 +20,12 @@ export class EndedSessions {
   async refresh(): Promise<void> {
     await this.#read(async () => {
       const page = await api.endedSessions(PAGE);
-      const shown = new Set(page.records.map(({ id }) => id));
-      const older = this.sessions.filter(({ id }) => !shown.has(id));
+      const isShown = ({ id }: SessionSummary): boolean => page.records.some((one) => one.id === id);
       // With a gap between the two, going back starts anew.
-      const joins = this.sessions.some(({ id }) => shown.has(id));
-      this.sessions = joins ? [...page.records, ...older] : page.records;
+      const joins = this.sessions.some(isShown);
+      this.sessions = joins
+        ? [...page.records, ...this.sessions.filter((one) => !isShown(one))]
+        : page.records;
       if (!joins) this.next = page.next;
     });
   }

@@ -1,0 +1,25 @@
+import { expect, test } from './fixtures';
+import { microphone } from './said';
+import { connect, transcript, type } from './voice-page';
+test.use(microphone('question'));
+test('look', async ({ page, context, gateway }) => {
+  await page.goto('/voice');
+  await connect(page);
+  await type(page, 'What is the capital of Italy?');
+  await expect(transcript(page)).toContainText('Italy');
+  const operator = await context.newPage();
+  await operator.goto('/sessions');
+  await expect(operator.locator('[data-session]')).toHaveCount(1);
+  await operator.waitForTimeout(1500);
+  await operator.screenshot({ path: '/tmp/look-live.png' });
+  const { spawnSync } = await import('node:child_process');
+  const out = spawnSync('bash', ['-c', `cd /work/main; timeout 3 script -qc ".venv/bin/trunkline sessions --url ${gateway.url}" /dev/null; .venv/bin/trunkline sessions --url ${gateway.url}`]);
+  console.log(out.stdout.toString());
+  await page.getByRole('button', { name: 'Disconnect' }).click();
+  const ended = operator.getByRole('table', { name: 'Ended sessions' });
+  await expect(ended).toBeVisible();
+  await operator.emulateMedia({ colorScheme: 'dark' });
+  await ended.getByRole('button').first().click();
+  await operator.waitForTimeout(500);
+  await operator.screenshot({ path: '/tmp/look-detail.png' });
+});
