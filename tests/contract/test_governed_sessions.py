@@ -99,6 +99,21 @@ def test_a_spent_budget_ends_the_session_with_a_code_clients_stop_at_and_refuses
     run(main())
 
 
+def test_a_model_without_a_price_has_no_sessions_under_a_budget() -> None:
+    async def main() -> None:
+        with data_directory() as data:
+            path = "/v1/local/default/openai/realtime?model=nobody-knows-me"
+            async with (
+                governed(data, limits(budget=Quota(5, 86400))) as (_, address),
+                dial(address, path=path) as socket,
+            ):
+                error, code = await refusal_of(socket)
+            assert "no price is known" in error["message"]
+            assert code == 4003
+
+    run(main())
+
+
 def test_each_key_has_its_own_open_sessions_and_a_keys_own_limit_counts() -> None:
     async def main() -> None:
         with data_directory() as data:

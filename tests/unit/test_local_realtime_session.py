@@ -389,6 +389,14 @@ def test_a_response_may_do_otherwise_than_the_session() -> None:
     assert created["response"]["max_output_tokens"] == 7
 
 
+def test_a_response_without_instructions_of_its_own_follows_the_sessions() -> None:
+    script = Script()
+    script.send("session.update", session={"type": "realtime", "instructions": "Rhyme."})
+    script.say("Hello")
+    script.send("response.create", response={"instructions": None})
+    assert script.last(Generate).plan.instructions == "Rhyme."
+
+
 def test_an_answer_cut_off_by_its_limit_is_incomplete() -> None:
     script = Script().with_text()
     script.say("Hello")

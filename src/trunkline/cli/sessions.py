@@ -23,7 +23,7 @@ from trunkline.cli.running_gateway import RunningGateway, TokenOption, UrlOption
 from trunkline.errors import SettingsError
 
 if TYPE_CHECKING:
-    from trunkline.realtime.report import Latency, Report, Turn
+    from trunkline.realtime.report import Cost, Latency, Report, Turn
     from trunkline.realtime.usage import Tokens
     from trunkline.store import RealtimeSessions, SessionSummary, StoredSession
 
@@ -230,10 +230,7 @@ def _show(found: StoredSession) -> None:
         ("connected", "" if report.connect_ms is None else f"after {report.connect_ms:.0f} ms"),
         ("tokens", _tokens(report.tokens)),
         *((f"written by {one.model or 'unknown'}", _tokens(one.tokens)) for one in report.transcriptions),
-        (
-            "cost",
-            _dollars(report.cost.total) + (f", {report.cost.unpriced} without a price" * bool(report.cost.unpriced)),
-        ),
+        ("cost", _cost(report.cost)),
         ("first byte", _latency(report.first_byte)),
         ("first audio", _latency(report.first_audio)),
         ("barge-in", _latency(report.barge_in)),
@@ -303,6 +300,15 @@ def _clock(seconds: float) -> str:
 
 def _dollars(cost: float | None) -> str:
     return "" if cost is None else f"${cost:.4f}"
+
+
+def _cost(cost: Cost) -> str:
+    parts = [
+        _dollars(cost.total),
+        f"{cost.unpriced} without a price" if cost.unpriced else "",
+        f"{cost.estimated} estimated" if cost.estimated else "",
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def _tokens(tokens: Tokens) -> str:

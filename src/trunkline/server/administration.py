@@ -104,7 +104,10 @@ class NewGateway(GatewayChange):
 
 
 class KeyView(BaseModel):
-    """A gateway key, without its value. Times are Unix seconds. ``limits`` that are set stand instead of the gateway's."""
+    """A gateway key, without its value. Times are Unix seconds.
+
+    ``limits`` that are set stand instead of the gateway's.
+    """
 
     id: str
     name: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from trunkline.errors import LocalError, MalformedRequest, UnknownProvider, UpstreamError
 from trunkline.local.supervisor import LocalWorker
 from trunkline.policy.models import models_in_upgrade
+from trunkline.policy.cost import price_is_known
 from trunkline.policy.sessions import LONGEST_WINDOW
 from trunkline.providers import (
     Catalogue,
@@ -80,6 +82,8 @@ class Gateway:
         self.ledger = Ledger(await usage_since(self.registry.database, time.time() - LONGEST_WINDOW))
         self.keeper.start(RealtimeSessions(self.registry.database))
         self.registry.on_change(self._judge_sessions)
+        # The price list takes a quarter of a second to read: not in the middle of somebody's answer.
+        self._reading_prices = asyncio.create_task(asyncio.to_thread(price_is_known, "openai", "gpt-realtime"))
 
     async def close(self) -> None:
         """Close all connections and the database, and end the worker."""

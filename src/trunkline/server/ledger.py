@@ -242,16 +242,15 @@ class _Account:
 
     def warn(self, limits: SessionLimits, now: float) -> None:
         """Log each quota that is nearly used up, once within its own time."""
-        for standing in self.standings(limits, now):
-            warned_at = self._warned_at.get(standing.name, -math.inf)
-            if standing.used >= standing.limit * _SOFT and now - warned_at >= standing.seconds:
-                self._warned_at[standing.name] = now
+        for name, tally in self.tallies.items():
+            quota: Quota | None = getattr(limits, name)
+            if quota is None or now - self._warned_at.get(name, -math.inf) < quota.seconds:
+                continue
+            used = tally.used(quota.seconds, now)
+            if used >= quota.limit * _SOFT:
+                self._warned_at[name] = now
                 log.warning(
-                    "a caller is near its limit",
-                    caller=self.caller,
-                    limit=standing.name,
-                    used=round(standing.used, 6),
-                    of=str(Quota(standing.limit, standing.seconds)),
+                    "a caller is near its limit", caller=self.caller, limit=name, used=round(used, 6), of=str(quota)
                 )
 
     def standings(self, limits: SessionLimits, now: float) -> Iterator[Standing]:

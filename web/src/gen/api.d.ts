@@ -422,7 +422,9 @@ export interface components {
         };
         /**
          * KeyView
-         * @description A gateway key, without its value. Times are Unix seconds. ``limits`` that are set stand instead of the gateway's.
+         * @description A gateway key, without its value. Times are Unix seconds.
+         *
+         *     ``limits`` that are set stand instead of the gateway's.
          */
         KeyView: {
             /** Id */

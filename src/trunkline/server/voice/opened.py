@@ -7,7 +7,9 @@ import time
 from abc import ABC, abstractmethod
 from typing import Final
 
-from trunkline.errors import GatewayError, Unauthorized
+from trunkline.errors import GatewayError, NotPermitted, Unauthorized
+from trunkline.policy.cost import price_is_known
+from trunkline.policy.sessions import NO_LIMITS, SessionLimits
 from trunkline.realtime.record import SessionRecord
 from trunkline.server.gateway import Gateway
 from trunkline.server.identifiers import ulid
@@ -33,6 +35,7 @@ class OpenedSession(ABC):
         self.user_agent = route.head.header(b"user-agent") or ""
         self.started_at = time.time()
         limits = gateway.registry.limits(self.gateway, self.key_id)
+        _check_budget(limits, admission.provider.slug, route.model)
         lease = gateway.ledger.open(caller_key(self.gateway, self.key_id), limits, self.started_at)
         self.account = Account(gateway.registry.broker, lease, route)
         socket = admission.provider.socket
@@ -81,8 +84,9 @@ class OpenedSession(ABC):
         except GatewayError as error:
             self.end(error)
             return
-        due = [lease.next_deadline(now, last_activity=last), self._expiry()]
-        self._look_at(min((time for time in due if time is not None), default=None), now)
+        regular = now + _LOOK_SECONDS if lease.limits != NO_LIMITS else None
+        due = [regular, lease.next_deadline(now, last_activity=last), self._expiry()]
+        self._look_at(min((moment for moment in due if moment is not None), default=None), now)
 
     def finish(self) -> None:
         """Settle what is open, and keep the record."""
@@ -101,5 +105,13 @@ class OpenedSession(ABC):
             self._alarm.cancel()
         if due is None:
             return
-        wait = min(max(0.0, due - now), _LOOK_SECONDS)
-        self._alarm = asyncio.get_running_loop().call_later(wait, self.judge)
+        self._alarm = asyncio.get_running_loop().call_later(max(0.0, due - now), self.judge)
+
+
+def _check_budget(limits: SessionLimits, provider: str, model: str) -> None:
+    """Refuse a session under a budget whose cost could not be told. Raises `NotPermitted`."""
+    if limits.budget is not None and model and not price_is_known(provider, model):
+        raise NotPermitted(
+            f"The gateway refused this session: its key has a budget, and no price is known for {provider}/{model[:200]}."
+            " Use another model, or a key without a budget."
+        )
