@@ -19,6 +19,8 @@ from rich.text import Text
 from trunkline.cli import data_directory
 from trunkline.cli.data_directory import DataDirOption
 from trunkline.cli.output import day, err, out
+from trunkline.cli.recordings import audio, forget
+from trunkline.cli.replay import replay
 from trunkline.cli.running_gateway import RunningGateway, TokenOption, UrlOption
 from trunkline.errors import SettingsError
 
@@ -112,6 +114,11 @@ def kill(
         raise SettingsError(f"{_plain(id)!r} is no id of a session; see `trunkline sessions`.")
     RunningGateway(url, token_from).delete(f"{_PATH}/{id}")
     err.print(f"Session {id} was told to end.", markup=False)
+
+
+application.command("replay")(replay)
+application.command("audio")(audio)
+application.command("forget")(forget)
 
 
 def _is_typed(context: typer.Context, name: str) -> bool:

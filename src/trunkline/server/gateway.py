@@ -9,8 +9,8 @@ from typing import Final
 
 from trunkline.errors import LocalError, MalformedRequest, UnknownProvider, UpstreamError
 from trunkline.local.supervisor import LocalWorker
-from trunkline.policy.models import models_in_upgrade
 from trunkline.policy.cost import price_is_known
+from trunkline.policy.models import models_in_upgrade
 from trunkline.policy.sessions import LONGEST_WINDOW
 from trunkline.providers import (
     Catalogue,

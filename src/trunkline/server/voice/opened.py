@@ -112,6 +112,6 @@ def _check_budget(limits: SessionLimits, provider: str, model: str) -> None:
     """Refuse a session under a budget whose cost could not be told. Raises `NotPermitted`."""
     if limits.budget is not None and model and not price_is_known(provider, model):
         raise NotPermitted(
-            f"The gateway refused this session: its key has a budget, and no price is known for {provider}/{model[:200]}."
-            " Use another model, or a key without a budget."
+            f"The gateway refused this session: its key has a budget, and no price is known for {provider}/{model[:99]}"
+            " to hold it to. Use another model, or a key without a budget."
         )
