@@ -54,7 +54,7 @@ types: $(STAMPS)/dev
 	$(say) "Types"
 	@$(BIN)/mypy
 
-unit: $(STAMPS)/dev $(STAMPS)/clients models $(CONSOLE)
+unit: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/chromium models $(CONSOLE)
 	$(say) "Unit, contract and end-to-end tests"
 	@$(BIN)/pytest $(ARGS)
 
@@ -93,7 +93,7 @@ gen: $(STAMPS)/dev $(PACKAGES)  ## write the files made from others: docs/settin
 	@cd web && npm run --silent gen
 
 clean:  ## remove everything that is built or installed in this folder
-	@rm -rf $(VENV) dist web/node_modules web/test-results .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) dist web/node_modules tests/clients/node/node_modules web/test-results .mypy_cache .pytest_cache .ruff_cache
 	@find src/trunkline/_console -mindepth 1 -not -name .gitkeep -delete
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -124,6 +124,11 @@ $(STAMPS)/clients: $(STAMPS)/venv pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)/clients
 	@$(VENV)/clients/bin/pip install --quiet 'pip>=25.1'
 	@$(VENV)/clients/bin/pip install --group clients
+	@touch $@
+
+$(STAMPS)/node-clients: $(STAMPS)/node tests/clients/node/package-lock.json
+	$(say) "Installing the JavaScript voice clients for the tests"
+	@cd tests/clients/node && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # Without a stamp: it looks at the files themselves, wherever the data directory is, and is quick when all are there.

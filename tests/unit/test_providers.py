@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.errors import GatewayError, MalformedRequest, SettingsError, UnknownProvider
-from trunkline.providers import Catalogue, Provider, resolve_http, resolve_realtime
+from trunkline.providers import Catalogue, Provider, Via, chained_realtime, resolve_http, resolve_realtime
 from trunkline.providers.catalogue import check_address, packaged_data, provider_from
 
 CATALOGUE = Catalogue.build({})
@@ -459,6 +459,50 @@ def test_the_model_that_livekit_adds_for_gateways_is_not_sent_to_openai(query: s
     target = resolve_realtime(provider("openai"), "realtime", query)
     assert target is not None
     assert target.query == sent
+
+
+@pytest.mark.parametrize(
+    ("query", "sent"),
+    [
+        ("model=gpt-4o-realtime-preview", "model=gpt-realtime-2.1"),
+        ("model=gpt-4o-mini-realtime-preview-2024-12-17", "model=gpt-realtime-2.1-mini"),
+        ("a=%20+&mod%65l=gpt%2D4o-realtime-preview-2024-10-01&b", "a=%20+&mod%65l=gpt-realtime-2.1&b"),
+        ("model=gpt-4o-realtime-preview&model=x", "model=gpt-realtime-2.1&model=x"),
+        ("model=gpt-realtime", "model=gpt-realtime"),
+        ("model=GPT-4o-realtime-preview", "model=GPT-4o-realtime-preview"),
+        ("other=gpt-4o-realtime-preview", "other=gpt-4o-realtime-preview"),
+        ("intent=transcription&model=gpt-4o-realtime-preview", "intent=transcription"),
+    ],
+)
+def test_a_retired_model_is_replaced_on_a_websocket_and_nothing_else_of_the_query_changes(
+    query: str, sent: str
+) -> None:
+    target = resolve_realtime(provider("openai"), "realtime", query)
+    assert target is not None
+    assert target.query == sent
+    via = Via("https://gateway.ai.cloudflare.com/v1/a/g")
+    chained = chained_realtime(provider("openai"), via, "realtime", query)
+    assert chained is not None
+    assert chained.query == sent
+
+
+def test_the_settings_say_which_models_take_the_place_of_others() -> None:
+    query = "model=gpt-4o-realtime-preview"
+    for models, sent in (
+        ({"gpt-4o-*": "my own/model"}, "model=my%20own%2Fmodel"),
+        ({"gpt-4o-realtime-preview": "first", "gpt-*": "second"}, "model=first"),
+        ({}, query),
+    ):
+        target = resolve_realtime(provider("openai", realtime={"models": models}), "realtime", query)
+        assert target is not None
+        assert (target.url, target.query) == ("wss://api.openai.com/v1/realtime", sent)
+
+
+def test_a_deployment_of_azure_keeps_its_name() -> None:
+    query = "model=gpt-4o-realtime-preview"
+    target = resolve_realtime(provider("azure"), "acme/openai/v1/realtime", query)
+    assert target is not None
+    assert target.query == query
 
 
 @pytest.mark.parametrize("one", [one for one in CATALOGUE.all() if one.socket], ids=lambda one: one.slug)

@@ -107,7 +107,7 @@ def _path_from_query(socket: Realtime, rest: str, query: str) -> tuple[str, str]
 
 def with_live_model(query: str, models: Mapping[str, str]) -> str:
     """Name in a query, instead of a retired model, the one that took its place; the rest stays byte for byte."""
-    if not models or "model" not in query:
+    if not models or not query:
         return query
 
     def live(pair: str) -> str:

@@ -15,14 +15,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.clients.conftest import SPOKEN
 from tests.clients.ga_upstream import KEY, GaUpstream, ga_upstream
 from tests.clients.python.driving import Conversation, drive
 from tests.contract.administration import administration, new_key
 from tests.running import Address, data_directory, gateway, run
-from trunkline.local.audio import to_pcm16
-from trunkline.local.engines.synthesis import Synthesiser
 
-SPOKEN = "What is the capital of France?"
 HEARD = "Good morning to you."
 SCENARIOS = ["text", "speech", "function", "barge_in"]
 OFFER = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
@@ -62,18 +60,6 @@ CLIENTS = [
     Client("livekit_realtime", http()),
     Client("pipecat_realtime", socket("/v1/realtime"), shows_status=False),
 ]
-
-
-@pytest.fixture(scope="session")
-def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A question, spoken by the local voice."""
-    path = tmp_path_factory.mktemp("speech") / "question.pcm"
-
-    async def main() -> None:
-        path.write_bytes(to_pcm16(await Synthesiser().speak(SPOKEN)))
-
-    run(main())
-    return path
 
 
 @dataclass(frozen=True)
