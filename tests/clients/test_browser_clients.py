@@ -1,4 +1,4 @@
-"""The same JavaScript clients in a real browser, where a key travels as a sub-protocol: a client secret of the gateway."""
+"""The JavaScript clients in a real browser: a client secret of the gateway travels as their sub-protocol."""
 
 from __future__ import annotations
 
