@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.clients.ga_upstream import GaUpstream, ga_upstream
@@ -110,6 +112,51 @@ def test_a_model_without_a_price_has_no_sessions_under_a_budget() -> None:
                 error, code = await refusal_of(socket)
             assert "no price is known" in error["message"]
             assert code == 4003
+
+    run(main())
+
+
+def test_what_has_no_price_ends_a_session_under_a_budget() -> None:
+    """A transcription session names its model only when it is open."""
+
+    async def main() -> None:
+        with data_directory() as data:
+            path = "/v1/local/default/openai/realtime?intent=transcription"
+            async with (
+                governed(data, limits(budget=Quota(5, 86400))) as (_, address),
+                dial(address, path=path) as socket,
+            ):
+                await heard(socket, "session.created")
+                listening = {"transcription": {"model": "nobody-knows-me"}, "turn_detection": None}
+                await say(
+                    socket,
+                    {"type": "session.update", "session": {"type": "transcription", "audio": {"input": listening}}},
+                )
+                await heard(socket, "session.updated")
+                await say(
+                    socket, {"type": "input_audio_buffer.append", "audio": base64.b64encode(bytes(48_000)).decode()}
+                )
+                await say(socket, {"type": "input_audio_buffer.commit"})
+                events = await heard(socket, "error")
+            assert "no price is known" in events[-1]["error"]["message"]
+
+    run(main())
+
+
+def test_a_caller_with_limits_gets_no_secret_of_the_providers_own() -> None:
+    async def main() -> None:
+        with data_directory() as data:
+            async with (
+                governed(data, limits(budget=Quota(5, 86400))) as (upstream, address),
+                httpx.AsyncClient() as client,
+            ):
+                refused = await client.post(
+                    f"{address.http}/v1/local/default/openai/realtime/client_secrets",
+                    json={},
+                    headers={"x-trunkline-client-secrets": "relay"},
+                )
+            assert refused.status_code == 403
+            assert upstream.requests == []
 
     run(main())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,123 @@ def test_a_key_for_some_models_places_calls_to_those_only() -> None:
             )
             assert taken.status_code == 201
             assert len(upstream.calls) == 1
+
+    run(main())
+
+
+def form(*pieces: tuple[str, str, str]) -> tuple[bytes, dict[str, str]]:
+    """A form as somebody might write it by hand: name, further header lines, content."""
+    parts = [
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n{more}\r\n{text}\r\n' for name, more, text in pieces
+    ]
+    return "".join([*parts, "--b--\r\n"]).encode(), {"content-type": "multipart/form-data; boundary=b"}
+
+
+def with_key_for_mini(main: Callable[[str, Path], Coroutine[Any, Any, None]]) -> None:
+    """Run with a gateway key that is good for one model only."""
+
+    async def whole(data: Path) -> None:
+        async with administration(data) as configuration:
+            key, _ = await new_key(configuration, models=("gpt-realtime-mini",))
+        await main(key, data)
+
+    with data_directory() as data:
+        run(whole(data))
+
+
+MINI = '{"type": "realtime", "model": "gpt-realtime-mini"}'
+OTHER = '{"type": "realtime", "model": "gpt-realtime"}'
+
+
+@pytest.mark.parametrize(
+    ("query", "pieces"),
+    [
+        ("?model=gpt-realtime", [("sdp", "", OFFER), ("session", "", MINI)]),
+        ("", [("sdp", "", OFFER), ("session", "", OTHER), ("session", "", MINI)]),
+        ("", [("sdp", "", OFFER), ("session", "Content-Transfer-Encoding: quoted-printable\r\n", MINI)]),
+        (
+            "",
+            [
+                ("sdp", "", OFFER),
+                ("session", "", '{"model": "gpt-realtime-mini", "type": "realtime", "model": "gpt-realtime"}'),
+            ],
+        ),
+    ],
+)
+def test_no_other_model_gets_past_a_keys_limits(query: str, pieces: list[tuple[str, str, str]]) -> None:
+    async def main(key: str, data: Path) -> None:
+        async with placed(data_dir=data) as (upstream, _, client):
+            body, headers = form(*pieces)
+            headers["authorization"] = f"Bearer {key}"
+            refused = await client.post(CALLS + query, content=body, headers=headers)
+            assert refused.status_code in (400, 403), refused.text
+            assert upstream.calls == {}
+
+    with_key_for_mini(main)
+
+
+def test_what_was_judged_is_what_leaves() -> None:
+    async def main(key: str, data: Path) -> None:
+        async with placed(data_dir=data) as (upstream, _, client):
+            twice = '{"model": "gpt-realtime", "type": "realtime", "model": "gpt-realtime-mini"}'
+            body, headers = form(("sdp", "", OFFER), ("session", "", twice))
+            headers["authorization"] = f"Bearer {key}"
+            assert (await client.post(CALLS, content=body, headers=headers)).status_code == 201
+            assert json.loads(upstream.requests[-1].parts["session"]) == json.loads(MINI)
+            assert upstream.requests[-1].parts["session"].count("model") == 1
+
+    with_key_for_mini(main)
+
+
+@pytest.mark.parametrize("path", [CALLS, CALLS.replace("calls", "%63alls"), CALLS.replace("/calls", "//calls")])
+def test_a_caller_at_its_limit_places_no_call_however_the_path_is_written(path: str) -> None:
+    async def main() -> None:
+        with data_directory() as data:
+            async with administration(data) as configuration:
+                await configuration.change_gateway("default", realtime={"limits": {"concurrent": 1}})
+            async with placed(data_dir=data) as (upstream, _, client):
+                session = {"type": "realtime", "model": "gpt-realtime"}
+                assert (await client.post(CALLS, files=parts(session))).status_code == 201
+                refused = await client.post(path, files=parts(session))
+                assert refused.status_code == 429
+                assert len(upstream.calls) == 1
+
+    run(main())
+
+
+def test_a_call_with_limits_that_cannot_be_heard_is_hung_up() -> None:
+    async def main() -> None:
+        with data_directory() as data:
+            async with administration(data) as configuration:
+                await configuration.change_gateway("default", realtime={"limits": {"max_duration": 3600}})
+            async with placed(data_dir=data) as (upstream, _, client):
+                upstream.refuse_new = True
+                made = await client.post(CALLS, files=parts({"type": "realtime", "model": "gpt-realtime"}))
+                assert made.status_code == 201
+
+                async def hung_up() -> bool:
+                    return not upstream.calls
+
+                await eventually(hung_up)
+
+    run(main())
+
+
+def test_an_ear_that_is_lost_listens_again() -> None:
+    async def main() -> None:
+        async with placed() as (upstream, _, client):
+            await client.post(CALLS, files=parts({"type": "realtime", "model": "gpt-realtime"}))
+
+            async def listens() -> bool:
+                return len(upstream.open_sessions) == 1
+
+            await eventually(listens)
+            upstream.drop_all()
+
+            async def listens_again() -> bool:
+                return len(upstream.sessions) == 2 and len(upstream.open_sessions) == 1
+
+            await eventually(listens_again)
 
     run(main())
 

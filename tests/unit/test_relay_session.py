@@ -51,6 +51,8 @@ def relaying(
 ) -> RelaySession:
     session = relay(memory=memory, bridge=bridge)
     assert take(session, UpstreamConnected(cascade=cascade)) == []
+    if memory is not None:
+        take(session, UpstreamText('{"type":"session.created","session":{}}'))
     return session
 
 
@@ -490,6 +492,35 @@ def test_a_client_may_leave_while_its_provider_is_replaced(told: list[Event]) ->
     play(session, LOST, *told)
     assert CloseUpstream(1000, "") in take(session, ClientClosed(1000, ""))
     assert session.is_closed
+
+
+def test_a_client_whose_provider_was_lost_before_the_session_began_is_told_its_beginning() -> None:
+    session = relay(memory=SessionMemory())
+    play(session, UpstreamConnected(), LOST, UpstreamConnected())
+    (created,) = take(session, UpstreamText(CREATED))
+    assert said(created)["session"] == {"voice": "alloy"}
+    assert session.is_relaying
+
+
+def test_a_promised_session_that_is_lost_before_it_began_begins_with_its_settings() -> None:
+    session = relay(memory=SessionMemory())
+    play(session, UpstreamConnected(UPDATE), LOST, UpstreamConnected())
+    (told,) = take(session, UpstreamText(CREATED))
+    assert isinstance(told, SendUpstream)
+    assert json.loads(told.payload)["session"] == {"instructions": "Be brief."}
+    (created,) = take(session, UpstreamText(UPDATED))
+    assert said(created)["type"] == "session.created"
+    assert said(created)["session"] == {"voice": "alloy", "instructions": "Be brief."}
+
+
+def test_a_provider_that_completes_nothing_is_not_worth_all_tries_again() -> None:
+    session = relaying(memory=SessionMemory())
+    (first,) = take(session, LOST)
+    play(session, UpstreamConnected(), UpstreamText(CREATED))
+    (second,) = take(session, LOST)
+    play(session, UpstreamConnected(), UpstreamText(CREATED), UpstreamText('{"type":"response.done"}'))
+    third = take(session, LOST)[-1]
+    assert [isinstance(one, Redial) and one.afresh for one in (first, second, third)] == [True, False, True]
 
 
 # A gateway that stops

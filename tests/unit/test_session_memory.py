@@ -6,6 +6,7 @@ import base64
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,10 @@ def told(memory: SessionMemory) -> list[dict[str, Any]]:
 
 def items(memory: SessionMemory) -> list[dict[str, Any]]:
     return [one["item"] for one in told(memory) if one["type"] == "conversation.item.create"]
+
+
+def asks(memory: SessionMemory) -> list[dict[str, Any]]:
+    return [one for one in told(memory) if one["type"] == "response.create"]
 
 
 # Settings
@@ -189,7 +194,6 @@ def test_a_turn_nobody_wrote_down_is_told_as_sound_and_its_answer_asked_for() ->
         {"type": "input_audio_buffer.committed", "item_id": "item_1", "previous_item_id": None},
         added(message("item_1", "user", type="input_audio", transcript=None)),
     )
-    assert memory.is_answering
     restored = told(memory)
     assert [one["type"] for one in restored] == ["conversation.item.create", "response.create"]
     (part,) = restored[0]["item"]["content"]
@@ -202,15 +206,15 @@ def test_no_answer_is_asked_for_where_the_client_asks_itself_or_has_one() -> Non
     by_hand = SessionMemory()
     sent(by_hand, update(audio={"input": {"turn_detection": None}}))
     heard(by_hand, {"type": "session.updated"}, committed)
-    assert not by_hand.is_answering
+    assert asks(by_hand) == []
     answered = SessionMemory()
     heard(answered, committed, {"type": "response.created", "response": {"id": "r"}})
     heard(answered, {"type": "response.done", "response": {"id": "r"}})
-    assert not answered.is_answering
+    assert asks(answered) == []
     transcribed = SessionMemory()
     sent(transcribed, {"type": "session.update", "session": {"type": "transcription"}})
     heard(transcribed, {"type": "session.updated"}, committed)
-    assert not transcribed.is_answering
+    assert asks(transcribed) == []
 
 
 def test_a_commit_and_a_question_without_an_answer_are_sent_again() -> None:
@@ -281,6 +285,43 @@ def test_an_endless_utterance_keeps_its_end() -> None:
     heard(memory, {"type": "input_audio_buffer.speech_started"})
     sent(memory, *[APPEND] * 200)
     assert sum(len(one.text) for one in memory.restoration()) <= 60_000
+
+
+def test_what_nobody_answers_is_bounded_and_a_refused_question_is_not_asked_again() -> None:
+    memory = SessionMemory(budget=40_000)
+    sent(memory, *[{"type": "response.create", "response": {"instructions": "x" * 8_000}}] * 20)
+    assert len(memory.restoration()) <= 2
+    refused = SessionMemory()
+    sent(refused, {"type": "response.create"}, {"type": "response.create"})
+    heard(refused, {"type": "response.created", "response": {"id": "r"}})
+    heard(refused, {"type": "error", "error": {"code": "conversation_already_has_active_response", "event_id": None}})
+    assert refused.restoration() == []
+
+
+def test_items_that_are_not_told_do_not_hold_up_others() -> None:
+    memory = SessionMemory()
+    approval = {"id": "a", "type": "mcp_approval_response", "approve": True}
+    text = {"id": "b", "type": "message", "role": "user", "content": []}
+    sent(memory, *({"type": "conversation.item.create", "item": item} for item in (approval, text)))
+    heard(memory, added(text), added(approval))
+    assert [one for one in told(memory) if one["type"] == "conversation.item.create"] == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"type": "conversation.item.added", "item": {"id": "i", "type": []}},
+        {"type": "conversation.item.added", "item": {"id": "i", "type": "message", "content": 5}},
+        {"type": "input_audio_buffer.speech_started", "audio_start_ms": 10**4000},
+    ],
+)
+def test_odd_words_of_a_provider_break_nothing(said: dict[str, Any]) -> None:
+    memory = SessionMemory()
+    sent(memory, *[APPEND] * 100)
+    memory.restoration()
+    heard(memory, said)
+    memory.offset(Frame('{"type":"input_audio_buffer.speech_started","audio_start_ms":' + "1" * 5000 + "}"))
+    memory.restoration()
 
 
 NAMES = st.sampled_from(["item", "id", "type", "role", "content", "response", "output", "session", "error", "audio"])

@@ -38,7 +38,8 @@ def create(
     scope: Annotated[
         list[Scope] | None,
         typer.Option(
-            help="run: call models; read: look at the set-up; edit: change it. May be repeated; without it: run."
+            help="run: call models; read: look at the set-up and at what sessions said; edit: change it, and end"
+            " sessions. May be repeated; without it: run."
         ),
     ] = None,
     models: Annotated[

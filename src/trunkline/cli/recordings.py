@@ -50,7 +50,7 @@ def forget(
     id: Annotated[str, typer.Argument(help="The session's id, from `trunkline sessions list`.")],
     data_dir: DataDirOption = None,
 ) -> None:
-    """Delete a session's recording: its sound and all that was said. The session's figures stay."""
+    """Delete a session's recording. Its record in the database stays, with the words of both sides."""
     from trunkline.server import recordings
 
     recordings.forget(chosen(data_dir), id)

@@ -62,7 +62,11 @@ _SWITCHES: Final[Mapping[str, Any]] = {
     ],
     "record": Annotated[
         bool | None,
-        typer.Option("--record/--no-record", help="Keep both sides' audio.", rich_help_panel=_SWITCH_PANEL),
+        typer.Option(
+            "--record/--no-record",
+            help="Keep all that both sides say, sound included, in the data directory.",
+            rich_help_panel=_SWITCH_PANEL,
+        ),
     ],
 }
 

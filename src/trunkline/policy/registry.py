@@ -23,8 +23,8 @@ class Scope(Enum):
     """What a gateway key may do. None includes another."""
 
     RUN = "run"  # call models
-    READ = "read"  # look at the gateway's set-up
-    EDIT = "edit"  # change it
+    READ = "read"  # look at the gateway's set-up, and at what its sessions said
+    EDIT = "edit"  # change it, and end sessions
 
 
 class ClientSecretMode(Enum):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any, Final
 
 from trunkline.errors import MalformedRequest
@@ -111,8 +110,9 @@ def parameter_to_beta(parameter: str) -> str:
 
 def _to_ga(settings: Mapping[str, Any]) -> dict[str, Any]:
     result = {name: value for name, value in settings.items() if name not in _PLACES and name not in _GONE}
-    if "audio" in result:  # things are put into it
-        result["audio"] = deepcopy(result["audio"])
+    if isinstance(result.get("audio"), Mapping):  # things are put into it and its sides: the caller's stay as they are
+        sides = result["audio"].items()
+        result["audio"] = {side: dict(value) if isinstance(value, Mapping) else value for side, value in sides}
     for name, place in _PLACES.items():
         if name not in settings:
             continue

@@ -132,9 +132,13 @@ class CloseUpstream:
 
 @dataclass(frozen=True, slots=True)
 class Redial:
-    """Find another provider to go on with: the present one is lost, or cannot go on. ``why`` is for the log."""
+    """Find another provider to go on with: the present one is lost, or cannot go on.
+
+    ``why`` is for the log. ``afresh``: it has completed a response since the last loss, and is worth trying again.
+    """
 
     why: str
+    afresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

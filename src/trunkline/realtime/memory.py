@@ -8,7 +8,6 @@ where there is one, and as sound for the turn that nobody has written down yet.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,9 @@ BUDGET: Final = 2 * 1024 * 1024
 # What a server keeps of the silence before speech, with room: two seconds of PCM in base64.
 _SILENCE: Final = 128 * 1024
 _AUDIO: Final = re.compile(r'"audio"\s*:\s*"')
+# Of a response that is cut, what is kept: more than any that is spoken.
+_ITEMS_IN_RESPONSE: Final = 32
+_WORDS_OF_ITEM: Final = 32_000
 _MARK: Final = "event_trunkline_restore_"
 _TELLABLE: Final = frozenset({"message", "function_call", "function_call_output"})
 # Of a session's settings, those in which an update changes what it names and leaves the rest.
@@ -36,7 +38,7 @@ _TRACES: Final = frozenset(
     }
 )
 _BYTES_PER_MS: Final = {"audio/pcm": 48, "audio/pcmu": 8, "audio/pcma": 8}
-_TIMES: Final = re.compile(r'"audio_(start|end)_ms"\s*:\s*(\d+)')
+_TIMES: Final = re.compile(r'"audio_(start|end)_ms"\s*:\s*(\d{1,15})(?!\d)')
 
 _LOST: Final[dict[str, Any]] = {
     "type": "failed",
@@ -60,10 +62,24 @@ class _Item:
 
 @dataclass(slots=True)
 class _Response:
-    """A response in progress: its document as created, and every frame about it that may say what came of it."""
+    """A response in progress: its document as created, and its items by id as far as they have come."""
 
     document: Mapping[str, Any]
-    frames: list[Frame] = field(default_factory=list)
+    output: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def take(self, frame: Frame) -> None:
+        """Take a frame that says how far it has come."""
+        document = frame.document
+        if document.get("response_id") not in (None, self.document.get("id")):
+            return
+        if frame.type.startswith("response.output_item."):
+            item = document.get("item")
+            if isinstance(item, dict) and _id_of(item) and len(self.output) < _ITEMS_IN_RESPONSE:
+                self.output[_id_of(item)] = {"content": [], **_without_sound(item)}
+            return
+        item = self.output.get(str(document.get("item_id")))
+        if item is not None and isinstance(item["content"], list):
+            _add_words(item["content"], frame.type, str(document.get("delta") or ""))
 
 
 class SessionMemory:
@@ -96,11 +112,11 @@ class SessionMemory:
             case "input_audio_buffer.append":
                 self._keep_sound(frame.text)
             case "session.update":
-                self._updates.append(frame)
+                self._await(self._updates, frame)
             case "conversation.item.create":
-                self._created.append(frame)
+                self._await(self._created, frame)
             case "response.create":
-                self._asked.append(frame)
+                self._await(self._asked, frame)
             case "input_audio_buffer.commit":
                 self._commits += 1
             case "input_audio_buffer.clear":
@@ -164,18 +180,14 @@ class SessionMemory:
         return frames
 
     @property
-    def is_answering(self) -> bool:
-        """Whether a response is in progress or about to be."""
-        return bool(self._responses or self._asked or self._owes_answer)
-
-    @property
     def unanswered_updates(self) -> int:
         """How many updates of the settings the client has sent that nobody has answered."""
         return len(self._updates)
 
     def settings(self) -> Frame | None:
         """Return the update that gives another provider the session's settings, or None where nobody set any."""
-        settings = json.loads(json.dumps(self._settings))
+        settings: dict[str, Any] = {}
+        _merge(settings, self._settings)
         for update in self._updates:  # a provider that refuses one of these would have refused it before
             _merge(settings, update.document.get("session"))
         settings.pop("model", None)
@@ -207,6 +219,12 @@ class SessionMemory:
 
     # Steps
 
+    def _await(self, waiting: list[Frame], frame: Frame) -> None:
+        """Keep a frame until it is answered; where nobody answers, the oldest are forgotten."""
+        waiting.append(frame)
+        while len(waiting) > 1 and sum(len(one.text) for one in waiting) > self._budget // 4:
+            del waiting[0]
+
     def _about_response(self, kind: str, frame: Frame) -> None:
         match kind:
             case "response.created":
@@ -214,7 +232,7 @@ class SessionMemory:
                     self._asked.pop(0)
                 self._owes_answer = False
                 document = frame.document.get("response")
-                if isinstance(document, dict):
+                if isinstance(document, dict) and len(self._responses) < _ITEMS_IN_RESPONSE:
                     self._responses[str(document.get("id"))] = _Response(document)
             case "response.done":
                 document = frame.document.get("response")
@@ -222,7 +240,7 @@ class SessionMemory:
                     self._responses.pop(str(document.get("id")), None)
             case _ if kind in _TRACES:
                 for response in self._responses.values():  # one, but for those outside the conversation
-                    response.frames.append(frame)
+                    response.take(frame)
 
     def _keep_sound(self, text: str) -> None:
         size = _sound_bytes(text)
@@ -258,10 +276,13 @@ class SessionMemory:
         return _BYTES_PER_MS.get(str(kind), _BYTES_PER_MS["audio/pcm"])
 
     def _take_item(self, item: Any, after: Any) -> None:
-        if not isinstance(item, dict) or item.get("type") not in _TELLABLE:
+        if not isinstance(item, dict):
             return
-        if self._created and _is_answer_to(item, self._created[0].document.get("item")):
-            self._created.pop(0)
+        answered = next((one for one in self._created if _is_answer_to(item, one.document.get("item"))), None)
+        if answered is not None:
+            self._created.remove(answered)
+        if str(item.get("type")) not in _TELLABLE:
+            return
         known = self._items.get(_id_of(item))
         document = _without_sound(item)
         if known is None:
@@ -319,12 +340,18 @@ class SessionMemory:
             for frame in list(waiting):
                 if event_id is not None and frame.document.get("event_id") == event_id:
                     waiting.remove(frame)
-        param = str(error.get("param") or "") if isinstance(error, dict) else ""
-        if event_id is None and param.startswith("session") and self._updates:
-            self._updates.pop(0)
         code = error.get("code") if isinstance(error, dict) else None
         if code == "input_audio_buffer_commit_empty":
             self._commits = max(0, self._commits - 1)
+        if event_id is not None:
+            return
+        # Which frame it is about is told by what it says of it.
+        param = str(error.get("param") or "") if isinstance(error, dict) else ""
+        if code == "conversation_already_has_active_response" and self._asked:
+            self._asked.pop()
+        for name, waiting in (("session", self._updates), ("item", self._created), ("response", self._asked)):
+            if param.startswith(name) and waiting:
+                del waiting[0]
 
     def _keep_partial(self, output: list[dict[str, Any]]) -> None:
         """Keep of a response that was cut what another provider can go on from."""
@@ -386,11 +413,12 @@ def _merge(settings: dict[str, Any], changes: Any, tree: Mapping[str, Any] = _TR
     if not isinstance(changes, dict):
         return
     for name, value in changes.items():
-        below = settings.get(name)
-        if name in tree and isinstance(below, dict) and isinstance(value, dict):
-            _merge(below, value, tree[name])
+        if name in tree and isinstance(value, dict):
+            below = settings.get(name)
+            settings[name] = below if isinstance(below, dict) else {}
+            _merge(settings[name], value, tree[name])
         else:
-            settings[name] = json.loads(json.dumps(value))  # the frame's own stays as it is
+            settings[name] = value
 
 
 def _id_of(item: Any) -> str:
@@ -425,20 +453,7 @@ def _words(content: Any) -> str:
 
 def _ending(response: _Response) -> Frame:
     """Return the ``response.done`` of a response that was cut, with what is known to have come of it."""
-    output: dict[str, dict[str, Any]] = {}
-    for frame in response.frames:
-        document = frame.document
-        if document.get("response_id") not in (None, response.document.get("id")):
-            continue
-        match frame.type:
-            case "response.output_item.added" | "response.output_item.done":
-                item = document.get("item")
-                if isinstance(item, dict) and _id_of(item):
-                    output[_id_of(item)] = {"content": [], **_without_sound(item)}
-            case "response.output_audio_transcript.delta" | "response.output_text.delta":
-                item = output.get(str(document.get("item_id")))
-                if item is not None and isinstance(item["content"], list):
-                    _add_words(item["content"], frame.type, str(document.get("delta") or ""))
+    output = response.output
     for item in output.values():
         if item.get("status") != "completed":
             item["status"] = "incomplete"
@@ -451,7 +466,7 @@ def _add_words(content: list[dict[str, Any]], kind: str, delta: str) -> None:
     form, member = ("output_audio", "transcript") if "audio" in kind else ("output_text", "text")
     if not content or content[-1].get("type") != form:
         content.append({"type": form, member: ""})
-    content[-1][member] = str(content[-1].get(member) or "") + delta
+    content[-1][member] = (str(content[-1].get(member) or "") + delta)[:_WORDS_OF_ITEM]
 
 
 def _tellable(item: _Item) -> dict[str, Any] | None:
@@ -459,7 +474,8 @@ def _tellable(item: _Item) -> dict[str, Any] | None:
     document = {name: value for name, value in item.document.items() if name not in ("object", "status")}
     if document.get("type") != "message":
         return document
-    parts = [part for part in (document.get("content") or []) if isinstance(part, dict)]
+    content = document.get("content")
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     told = [one for part in parts if (one := _told_part(document.get("role"), part)) is not None]
     if not told and item.audio:
         told = [{"type": "input_audio", "audio": _joined(item.audio)}]
@@ -480,6 +496,6 @@ def _joined(frames: list[str]) -> str:
         piece = Frame(text).document.get("audio")
         try:
             sound += base64.b64decode(piece if isinstance(piece, str) else "")
-        except binascii.Error:
+        except ValueError:  # no base64
             continue
     return base64.b64encode(sound).decode()

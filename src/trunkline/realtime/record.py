@@ -67,7 +67,9 @@ class SessionRecord:
     Every ``at`` is in seconds since any zero, the same for all calls, and never goes back. Reading never raises,
     whatever the frames hold. Of a long session the last turns are kept; counts and sums are of all of it.
 
-    ``tokens`` are those of all responses, ``cost`` is of everything with a known price, in US dollars.
+    ``tokens`` are those of all responses, ``cost`` is of everything with a known price, in US dollars. ``active_at`` is
+    when last something was said or done: a frame that means something, or sound of the provider's. The sound of a
+    client's open microphone is nothing.
     """
 
     def __init__(self, protocol: Protocol, *, price: Pricer, model: str = "") -> None:
@@ -80,7 +82,9 @@ class SessionRecord:
         self.interruptions = 0
         self.function_calls = 0
         self.error_count = 0
+        self.active_at = 0.0
         self._protocol = protocol
+        self._is_opaque = protocol == "none"
         self._price = price
         self._observer = observer_of(protocol)
         self._read_client = self._observer.client
@@ -169,7 +173,8 @@ class SessionRecord:
             self._heard.bytes += found
             if self._manual and self.state == "idle":
                 self.state = "listening"
-        elif found:
+        elif found or self._is_opaque:
+            self.active_at = at
             self._book(found, at)
 
     def provider_said(self, said: Frame | bytes, at: float) -> Usage | None:
@@ -188,7 +193,11 @@ class SessionRecord:
                 turn = self._sound_begins(at)
             if turn is not None:
                 turn.received += size
+            if found:
+                self.active_at = at
             return None
+        if found or self._is_opaque:
+            self.active_at = at
         return self._book(found, at, size) if found else None
 
     @property
@@ -424,7 +433,7 @@ class SessionRecord:
         named = clipped(fact.id, NAME_KEPT)
         turn = self._responses.pop(named, None) or self._responses.pop("", None)
         if turn is None and not named and self._current is not None:
-            turn = self._responses.pop(self._current.response_id)
+            turn = self._responses.pop(self._current.response_id, None)
         if turn is None:
             if self._observer.usage != "at_end" or self._turn_of(named) is not None:
                 return None  # over already

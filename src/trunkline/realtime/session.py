@@ -20,6 +20,7 @@ from typing import Any, Final
 from trunkline.errors import GatewayError
 from trunkline.realtime import closing
 from trunkline.realtime.beta import BetaBridge
+from trunkline.realtime.bounded import shown
 from trunkline.realtime.events import (
     AskBrain,
     BrainSaid,
@@ -51,7 +52,6 @@ from trunkline.wire.refusal import Dialect, realtime_refusal
 # A voice worker asks for text through the same socket: frames of this family are between it and the gateway.
 _BRAIN_FAMILY: Final = '"trunkline.brain.'
 _HEAD_OF_FRAME: Final = 64
-_AUDIO_FROM_CLIENT: Final = "input_audio_buffer.append"
 
 
 class RelaySession:
@@ -81,8 +81,8 @@ class RelaySession:
         self._first_update = ""
         self._created: dict[str, Any] | None = None
         self._is_leaving = False
-        self.active_at = 0.0
-        """When last something passed that is not the sound of a client's open microphone."""
+        self._is_begun = False  # as the client knows it: it has seen session.created
+        self._is_settled = True
 
     @property
     def is_relaying(self) -> bool:
@@ -113,6 +113,8 @@ class RelaySession:
                 self._cascade = cascade
                 self._state = self._relaying if first_update is None else self._configuring
                 self._first_update = first_update or ""
+                if first_update is not None and self._memory is not None:
+                    self._memory.client_said(Frame(first_update))
                 return []
             case _:
                 return self._without_provider(event)
@@ -125,14 +127,15 @@ class RelaySession:
         match frame.type:
             case "session.created" if self._created is None:
                 self._created = frame.document
-                return self._to_provider(Frame(self._first_update))
+                self._record.client_said(Frame(self._first_update), self._at)
+                return [SendUpstream(self._first_update)]
             case "session.updated" if self._created is not None:
                 self._state = self._relaying
                 self._heed(frame)
-                return self._to_client(Frame(json.dumps({**self._created, "session": frame.document.get("session")})))
+                return self._begin(frame.document.get("session"))
             case "error":
                 self._state = self._relaying
-                created = [] if self._created is None else self._to_client(Frame(json.dumps(self._created)))
+                created = [] if self._created is None else self._begin(self._created.get("session"))
                 return [*created, *self._from_provider(frame)]
             case _:
                 return self._from_provider(frame)
@@ -148,7 +151,6 @@ class RelaySession:
                     return []
                 return self._from_client(Frame(text))
             case UpstreamBinary(data):
-                self.active_at = self._at
                 usage = self._record.provider_said(data, self._at)
                 return [SendClient(data), *([] if usage is None else [Charge(usage)])]
             case ClientBinary(data):
@@ -198,8 +200,13 @@ class RelaySession:
                 frame = Frame(text)
                 match frame.type:
                     case "session.created":
+                        self._created = frame.document
                         update = self._memory.settings()
-                        return self._restored() if update is None else [SendUpstream(update.text)]
+                        if update is not None:
+                            return [SendUpstream(update.text)]
+                        return [*self._begin_late(frame), *self._restored()]
+                    case "session.updated" if not self._is_begun:
+                        return [*self._begin_late(frame), *self._restored()]
                     case "session.updated":
                         news = [
                             effect for _ in range(self._memory.unanswered_updates) for effect in self._to_client(frame)
@@ -207,7 +214,7 @@ class RelaySession:
                         return [*news, *self._restored()]
                     case "error":
                         error = frame.document.get("error")
-                        said = error.get("message") if isinstance(error, dict) else ""
+                        said = shown(str(error.get("message"))) if isinstance(error, dict) else ""
                         self._state = self._lost
                         return [
                             CloseUpstream(closing.NORMAL, ""),
@@ -229,13 +236,20 @@ class RelaySession:
 
     # Steps
 
+    def _begin(self, session: Any) -> list[Effect]:
+        """Show the client the beginning of its session, with the settings that stand."""
+        self._is_begun = True
+        return self._to_client(Frame(json.dumps({**(self._created or {}), "session": session})))
+
+    def _begin_late(self, frame: Frame) -> list[Effect]:
+        """Show it where the first provider was lost before it had said so."""
+        return [] if self._is_begun else self._begin(frame.document.get("session"))
+
     def _from_client(self, frame: Frame) -> list[Effect]:
         frames = [frame] if self._bridge is None else self._bridge.to_provider(frame)
         return [effect for one in frames for effect in self._to_provider(one)]
 
     def _to_provider(self, frame: Frame) -> list[Effect]:
-        if frame.type != _AUDIO_FROM_CLIENT:
-            self.active_at = self._at
         self._record.client_said(frame, self._at)
         if self._memory is not None:
             self._memory.client_said(frame)
@@ -244,6 +258,10 @@ class RelaySession:
     def _from_provider(self, frame: Frame) -> list[Effect]:
         if self._memory is not None and self._memory.is_echo(frame):
             return []
+        if frame.type == "session.created":
+            self._is_begun = True
+        elif frame.type == "response.done":
+            self._is_settled = True
         told = self._heed(frame)
         effects = self._to_client(told)
         usage = self._record.provider_said(frame, self._at)
@@ -255,7 +273,6 @@ class RelaySession:
 
     def _heed(self, frame: Frame) -> Frame:
         """Remember a frame of the provider's; return it as the client is to see it."""
-        self.active_at = self._at
         if self._memory is None:
             return frame
         self._memory.provider_said(frame)
@@ -280,8 +297,9 @@ class RelaySession:
     def _lose(self, memory: SessionMemory, why: str) -> list[Effect]:
         self._state = self._lost
         ended = self._cut(memory)
+        was_settled, self._is_settled = self._is_settled, False
         self._record.interrupted_by_loss(self._at)
-        return [*ended, Redial(why)]
+        return [*ended, Redial(why, was_settled)]
 
     def _cut(self, memory: SessionMemory) -> list[Effect]:
         """End for the client the responses that are in progress: it would wait for the rest of them."""

@@ -19,6 +19,7 @@ from trunkline.errors import (
 from trunkline.policy.client_secrets import ClientSecret
 from trunkline.policy.models import UnreadableFrame, is_allowed, models_in_frame
 from trunkline.policy.registry import DEFAULT_ALIAS, GatewayRules
+from trunkline.policy.sessions import NO_LIMITS, SessionLimits
 from trunkline.providers import Catalogue, Provider, Slot, Via
 from trunkline.server.origins import Origins
 from trunkline.server.registry import LiveRegistry
@@ -42,7 +43,8 @@ class Admission:
     """A request that may go on: who asks, which gateway and provider are meant, and the rest of the path as sent.
 
     ``is_ours`` tells the gateway's own keys, none of which may leave. ``secret`` is the client secret that opened it,
-    ``via`` the gateway through which the provider is reached, ``alias`` that of the stored key, where one is used.
+    ``via`` the gateway through which the provider is reached, ``alias`` that of the stored key, where one is used;
+    ``limits`` are those of the caller's realtime sessions.
     """
 
     provider: Provider
@@ -55,6 +57,7 @@ class Admission:
     alias: str = ""
     via: Via | None = None
     secret: ClientSecret | None = None
+    limits: SessionLimits = NO_LIMITS
     is_ours: Callable[[str], object] = field(default=lambda value: None, repr=False)
 
     @property
@@ -170,6 +173,7 @@ class Doorkeeper:
             alias=alias,
             via=via,
             secret=secret,
+            limits=self._registry.limits(rules.id, found.caller.key_id if found.caller is not None else ""),
             is_ours=self._registry.recognise,
         )
 

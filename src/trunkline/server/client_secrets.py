@@ -27,6 +27,7 @@ from trunkline.policy.client_secrets import (
 )
 from trunkline.policy.cost import price_is_known
 from trunkline.policy.registry import ClientSecretMode
+from trunkline.policy.sessions import NO_LIMITS
 from trunkline.realtime.dialect import session_to_ga
 from trunkline.server.admission import Admission
 from trunkline.server.broker import Broker
@@ -84,7 +85,14 @@ def surface_of(head: Head, admission: Admission) -> Surface | None:
     if head.method != "POST" or not admission.provider.has_realtime:
         return None
     surface = next((one for one in Surface if one.value == rest), None)
-    return surface if surface is not None and _mode(head, admission) is ClientSecretMode.BROKERED else None
+    if surface is None or _mode(head, admission) is ClientSecretMode.BROKERED:
+        return surface
+    if admission.limits != NO_LIMITS:
+        raise NotPermitted(
+            "The gateway refused this request: sessions opened with the provider's own client secrets pass the gateway"
+            " by, and this caller's sessions have limits. Ask for a brokered one."
+        )
+    return None
 
 
 async def mint(

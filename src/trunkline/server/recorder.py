@@ -19,8 +19,8 @@ from trunkline.server.recordings import EVENTS, SESSION, directory_of
 
 log = structlog.get_logger("trunkline.recorder")
 
-# A minute and more of both sides' sound in base64. A disk that is further behind does not catch up.
-_QUEUE_BYTES: Final = 16 << 20
+# More than one frame can hold, and minutes of both sides' sound: a disk that is further behind does not catch up.
+_QUEUE_BYTES: Final = 32 << 20
 # A frame costs this much besides what it holds.
 _FRAME_BYTES: Final = 128
 _FLUSH_SECONDS: Final = 2.0

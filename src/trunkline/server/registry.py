@@ -18,7 +18,7 @@ from trunkline.credentials import Caller
 from trunkline.policy.client_secrets import PREFIX
 from trunkline.policy.keys import digest_of
 from trunkline.policy.registry import KEY_PREFIX, GatewayKey, GatewayRules, Registry
-from trunkline.policy.sessions import SessionLimits, merged
+from trunkline.policy.sessions import NO_LIMITS, SessionLimits, merged
 from trunkline.server.broker import Broker
 from trunkline.settings import Settings
 from trunkline.store import Configuration, Database, Vault
@@ -100,7 +100,7 @@ class LiveRegistry:
         """Return what sessions of a gateway may use that depend on a gateway key, or on none."""
         rules, key = self._rules.get(gateway), self._keys_by_id.get(key_id)
         of_gateway = rules.realtime.limits if rules is not None else SessionLimits()
-        return of_gateway if key is None else merged(of_gateway, key.limits)
+        return of_gateway if key is None or key.limits == NO_LIMITS else merged(of_gateway, key.limits)
 
     def expiry(self, caller: Caller) -> float | None:
         """Return when a caller's sessions end, in Unix seconds, or None when no end is set."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 
-from trunkline.errors import GatewayError
+from trunkline.errors import GatewayError, NotPermitted
 from trunkline.policy.cost import cost_of_unfinished_turn, cost_of_usage
 from trunkline.realtime.record import SessionRecord
 from trunkline.realtime.usage import Usage
@@ -24,6 +24,12 @@ class Account:
         self.route = route
         """The provider that serves at present: its prices count."""
 
+    @property
+    def is_priced(self) -> bool:
+        """Whether the session may spend so much only, so that everything it uses needs a price."""
+        capped = self._secret is not None and self._secret.spend_cap is not None
+        return capped or self.lease.limits.budget is not None
+
     def price(self, usage: Usage) -> float | None:
         """Return what a usage costs, in US dollars, or None where no price is known."""
         provider, model = self.route.admission.provider.slug, usage.model or self.route.model
@@ -34,6 +40,11 @@ class Account:
     def charge(self, usage: Usage) -> None:
         """Charge what was used. Raises the `GatewayError` that ends the session when nothing is left."""
         self.lease.charge(usage.tokens.total, usage.cost or 0.0, time.time())
+        if self.is_priced and usage.cost is None:
+            named = f"{self.route.admission.provider.slug}/{(usage.model or self.route.model)[:99]}"
+            raise NotPermitted(
+                f"The gateway ended this session: no price is known for {named}, so its spending has no end."
+            )
         if self._secret is not None and self._secret.spend_cap is not None:
             self._broker.charge(self._secret, usage.cost or 0.0)
 

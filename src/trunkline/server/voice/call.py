@@ -12,6 +12,7 @@ import structlog
 from trunkline.errors import GatewayError
 from trunkline.realtime import closing
 from trunkline.realtime.beta import BetaBridge, asks_for_beta, without_beta_marker
+from trunkline.realtime.bounded import shown
 from trunkline.realtime.events import (
     AskBrain,
     BrainSaid,
@@ -52,8 +53,9 @@ log = structlog.get_logger("trunkline.voice")
 
 # A client that does not read must not keep a session alive whose key was revoked.
 _ENDING_SECONDS: Final = 3.0
-# A provider that is lost sooner than this after a loss has not taken the session's place: the tries for it go on.
-_SETTLED_SECONDS: Final = 5.0
+# A provider that is lost sooner than this after a loss, and has completed nothing, has not taken the other's place: the
+# tries go on where they were.
+_SETTLED_SECONDS: Final = 60.0
 
 
 class Call(OpenedSession):
@@ -86,9 +88,7 @@ class Call(OpenedSession):
         self._taken_at = -_SETTLED_SECONDS
         self._is_lost = False
         self._brain: Brain | None = None
-        self._recorder: Recorder | None = None
-        if rules.record:
-            self._recorder = self._begin_recording(head, beta=is_translated)
+        self._recorder = self._begin_recording(head, beta=is_translated) if rules.record else None
         self._is_ending = False
         self.judge()
 
@@ -99,6 +99,9 @@ class Call(OpenedSession):
             done, _ = await asyncio.wait({*sides, self._over}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+        except Exception:
+            log.exception("a session failed", id=self.id, path=self._path)
+            await self._obey(Failed(GatewayError("The gateway made a mistake in this session. Open another.")))
         finally:
             tasks = [*sides, *self._orders]
             for task in tasks:
@@ -112,18 +115,13 @@ class Call(OpenedSession):
             self._is_ending = True
             self._order(self._failed(error))
 
-    @property
-    def active_at(self) -> float:
-        """When last something passed that is not the sound of a client's open microphone."""
-        return self._session.active_at
-
     def leave(self, *, now: bool = False) -> None:
         """End the session because the gateway stops: when its answer is finished, or now."""
         self._order(Leaving(now))
 
     # Beginning and end
 
-    def _begin_recording(self, head: Head, *, beta: bool) -> Recorder:
+    def _begin_recording(self, head: Head, *, beta: bool) -> Recorder | None:
         session = session_of(
             self.id,
             head,
@@ -133,7 +131,11 @@ class Call(OpenedSession):
             beta=beta,
             started_at=self.started_at,
         )
-        return Recorder.open(self._gateway.settings.data_dir, session)
+        try:
+            return Recorder.open(self._gateway.settings.data_dir, session)
+        except RuntimeError as error:  # no thread to be had
+            log.error("a session is not recorded", id=self.id, why=str(error))
+            return None
 
     def _clear_up(self) -> None:
         if self._brain is not None:
@@ -229,7 +231,8 @@ class Call(OpenedSession):
     # Steps
 
     def _failed(self, error: GatewayError) -> Failed:
-        log.warning("session refused", id=self.id, path=self._path, code=error.code, why=error.message)
+        what = "session refused" if self._line is None else "session ended by the gateway"
+        log.warning(what, id=self.id, path=self._path, code=error.code, why=shown(error.message))
         return Failed(error)
 
     def _check(self, event: Event) -> None:
@@ -267,8 +270,8 @@ class Call(OpenedSession):
                     self.account.charge(usage)
                 except GatewayError as error:
                     await self._take(self._failed(error))
-            case Redial(why):
-                self._lose(why)
+            case Redial(why, afresh):
+                self._lose(why, afresh=afresh)
             case AskBrain(request_id, body):
                 assert self._brain is not None
                 self._brain.ask(request_id, body)
@@ -276,10 +279,10 @@ class Call(OpenedSession):
                 assert self._brain is not None
                 self._brain.stop(request_id)
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, why: str, *, afresh: bool) -> None:
         assert self._line is not None
         log.warning("a provider was lost", id=self.id, route=str(self._line.route), why=why)
-        if self.elapsed() - self._taken_at > _SETTLED_SECONDS:
+        if afresh or self.elapsed() - self._taken_at > _SETTLED_SECONDS:
             self._dialling.lose()
         self._open.clear()
         self._line.socket.abort()

@@ -11,7 +11,9 @@ from urllib.parse import urlencode
 import structlog
 
 from trunkline.errors import GatewayError, UpstreamError, UpstreamUpgradeRefused
+from trunkline.policy.cost import price_is_known
 from trunkline.policy.models import is_allowed
+from trunkline.realtime.bounded import shown
 from trunkline.server.admission import Admission
 from trunkline.server.chaining import dial_first_taken
 from trunkline.server.gateway import Gateway
@@ -105,21 +107,25 @@ class Dialling:
             try:
                 return await dial(self._gateway, route)
             except GatewayError as error:
-                log.warning("a provider cannot take the session", route=str(route), why=error.message)
+                log.warning("a provider cannot take the session", route=str(route), why=shown(error.message))
         return None
 
     def _routes_behind(self, head: Head, admission: Admission) -> Iterator[Route]:
-        """Yield the gateway's fallbacks, less those that the caller's key may not use.
+        """Yield the gateway's fallbacks, less those that the caller's key may not use, or whose price it needs to know.
 
         The head is made anew: what the client showed the first provider is not for another.
         """
         if not admission.provider.has_realtime:
             return
         agent = [(name, value) for name, value in head.headers if name == b"user-agent"]
+        secret = admission.secret
+        is_priced = admission.limits.budget is not None or (secret is not None and secret.spend_cap is not None)
         for name in admission.rules.realtime.fallbacks:
             slug, _, model = name.partition("/")
             caller = admission.caller
             if caller is not None and not is_allowed(model, caller.models, slug):
+                continue
+            if is_priced and not price_is_known(slug, model):
                 continue
             intent = head.query_value("intent")
             query = {"intent": intent, "model": model} if intent else {"model": model}
@@ -127,7 +133,7 @@ class Dialling:
             try:
                 other = self._gateway.doorkeeper.elsewhere(admission, slug)
             except GatewayError as error:
-                log.warning("a fallback cannot be used", route=name, why=error.message)
+                log.warning("a fallback cannot be used", route=name, why=shown(error.message))
                 continue
             yield Route(Head(Transport.WEBSOCKET, "GET", path, urlencode(query), agent, ("realtime",)), other, model)
 

@@ -10,6 +10,8 @@ from typing import Final
 from trunkline.errors import GatewayError, NotPermitted, Unauthorized
 from trunkline.policy.cost import price_is_known
 from trunkline.policy.sessions import NO_LIMITS, SessionLimits
+from trunkline.providers.schema import Protocol
+from trunkline.realtime.observing import observer_of
 from trunkline.realtime.record import SessionRecord
 from trunkline.server.gateway import Gateway
 from trunkline.server.identifiers import ulid
@@ -34,12 +36,11 @@ class OpenedSession(ABC):
         self.caller = caller.name if caller is not None else "no key"
         self.user_agent = route.head.header(b"user-agent") or ""
         self.started_at = time.time()
-        limits = gateway.registry.limits(self.gateway, self.key_id)
-        _check_budget(limits, admission.provider.slug, route.model)
-        lease = gateway.ledger.open(caller_key(self.gateway, self.key_id), limits, self.started_at)
-        self.account = Account(gateway.registry.broker, lease, route)
         socket = admission.provider.socket
-        self.protocol = socket.protocol if socket is not None else "openai"
+        self.protocol: Protocol = socket.protocol if socket is not None else "openai"
+        _check_budget(admission.limits, self.protocol, admission.provider.slug, route.model)
+        lease = gateway.ledger.open(caller_key(self.gateway, self.key_id), admission.limits, self.started_at)
+        self.account = Account(gateway.registry.broker, lease, route)
         self.record = SessionRecord(self.protocol, price=self.account.price, model=route.model)
         self._started = time.perf_counter()
         self._gateway = gateway
@@ -57,11 +58,6 @@ class OpenedSession(ABC):
         """The model asked for at present, where one is named."""
         return self.account.route.model
 
-    @property
-    @abstractmethod
-    def active_at(self) -> float:
-        """When last something happened, in seconds since the session began."""
-
     @abstractmethod
     def end(self, error: GatewayError) -> None:
         """End the session for a reason of the gateway's own."""
@@ -78,7 +74,7 @@ class OpenedSession(ABC):
             self.end(Unauthorized(f"The gateway ended this session: the key that opened it {reason}."))
             return
         lease.limits = registry.limits(self.gateway, self.key_id)
-        last = self.started_at + self.active_at
+        last = self.started_at + self.record.active_at
         try:
             lease.tick(now, last_activity=last)
         except GatewayError as error:
@@ -108,9 +104,15 @@ class OpenedSession(ABC):
         self._alarm = asyncio.get_running_loop().call_later(max(0.0, due - now), self.judge)
 
 
-def _check_budget(limits: SessionLimits, provider: str, model: str) -> None:
+def _check_budget(limits: SessionLimits, protocol: Protocol, provider: str, model: str) -> None:
     """Refuse a session under a budget whose cost could not be told. Raises `NotPermitted`."""
-    if limits.budget is not None and model and not price_is_known(provider, model):
+    if limits.budget is None:
+        return
+    if observer_of(protocol).usage == "never":
+        raise NotPermitted(
+            f"The gateway refused this session: its key has a budget, and {provider} never says what a session used."
+        )
+    if model and not price_is_known(provider, model):
         raise NotPermitted(
             f"The gateway refused this session: its key has a budget, and no price is known for {provider}/{model[:99]}"
             " to hold it to. Use another model, or a key without a budget."

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from trunkline.errors import GatewayError, GatewayLeaving, UpgradeRequired
+from trunkline.realtime.bounded import shown
 from trunkline.server import client_secrets
 from trunkline.server.admission import Admission
 from trunkline.server.asgi import Receive, Scope, Send, respond_to_upgrade
@@ -67,7 +68,7 @@ class VoicePlane:
         return head, admission
 
     async def _refuse(self, head: Head, send: Send, error: GatewayError) -> None:
-        log.warning("session refused", path=head.path, code=error.code, why=error.message)
+        log.warning("session refused", path=head.path, code=error.code, why=shown(error.message))
         text, code, reason = realtime_refusal(error, self._gateway.dialect_of(head), f"event_{secrets.token_hex(10)}")
         await send({"type": "websocket.send", "text": text})
         await send({"type": "websocket.close", "code": code, "reason": reason})

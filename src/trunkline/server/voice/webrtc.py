@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import replace
-from email import message_from_bytes
-from email.message import Message
 from typing import Any, Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import structlog
 
-from trunkline.errors import GatewayError, MalformedRequest, NotPermitted, RequestTooLarge
+from trunkline.errors import (
+    GatewayError,
+    MalformedRequest,
+    NotPermitted,
+    RequestTooLarge,
+    UpstreamBroken,
+    UpstreamError,
+)
+from trunkline.policy.sessions import NO_LIMITS
+from trunkline.realtime import closing
+from trunkline.realtime.bounded import shown
 from trunkline.realtime.frames import Frame
 from trunkline.server.admission import Admission
 from trunkline.server.gateway import Gateway
@@ -35,7 +44,12 @@ _CALLS: Final = "realtime/calls"
 # An offer with every codec and candidate there is has some ten thousand characters.
 _MAX_OFFER: Final = 1024 * 1024
 _CREATED: Final = 201
-_AGENT: Final = b"user-agent"
+_SERVER_FAILS: Final = 500
+# Seconds before each further try to hear a call, or to hang it up.
+_WAITS: Final = (0.5, 2.0)
+_SLASHES: Final = re.compile("/+")
+_BOUNDARY: Final = re.compile(r'boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', re.IGNORECASE)
+_PART_NAME: Final = re.compile(rb'(?i)content-disposition:[^\r\n]*?\bname="([^"\r\n]{1,100})"')
 
 
 class WebRtcCalls:
@@ -47,8 +61,8 @@ class WebRtcCalls:
 
     @staticmethod
     def is_offer(head: Head, admission: Admission) -> bool:
-        """Whether a request places a call."""
-        rest = admission.rest.strip("/").removeprefix("v1/")
+        """Whether a request places a call, however its path is written."""
+        rest = _SLASHES.sub("/", unquote(admission.rest)).strip("/").removeprefix("v1/")
         return head.method == "POST" and rest == _CALLS and admission.provider.has_realtime
 
     async def place(
@@ -58,25 +72,27 @@ class WebRtcCalls:
         if len(body) > _MAX_OFFER:
             raise RequestTooLarge(f"The offer is larger than {_MAX_OFFER // 2**20} MiB.")
         offer = _Offer.read(head, body)
-        model = offer.model or head.query_value("model") or ""
-        if admission.secret is not None:
-            offer = offer.with_settings(admission.secret.session, admission.secret.model)
-            model = offer.model or model
-        self._check(admission, offer, model)
-        head = replace(head, headers=offer.headers(head))
-        request = await self._gateway.outgoing_request(head, admission)
-        request.body = offer.body
-        request.content_length = len(offer.body)
-        if admission.secret is not None:
-            self._gateway.registry.broker.claim(admission.secret)
-        response = await self._gateway.http.send(request)
+        head, offer = self._judged(head, admission, offer)
+        ear = self._ear(head, admission, offer.model or head.query_value("model") or "")
         try:
-            answer = await _whole(response)
-        finally:
-            await response.aclose()
+            response = await self._send(head, admission, offer)
+            try:
+                answer = await _whole(response)
+            finally:
+                await response.aclose()
+        except BaseException:
+            ear.finish()
+            raise
         call_id = _call_id(response) if response.status == _CREATED else ""
         if call_id:
-            self._listen(head, admission, call_id, model)
+            task = asyncio.create_task(ear.run(call_id))
+            self._listening.add(task)
+            task.add_done_callback(self._listening.discard)
+        else:
+            ear.record.failed(
+                "offer_refused", f"The provider answered the offer with {response.status}.", ear.elapsed()
+            )
+            ear.finish()
         return response.status, _returned(response, admission, call_id), answer
 
     async def stop(self) -> None:
@@ -85,86 +101,127 @@ class WebRtcCalls:
             task.cancel()
         await asyncio.gather(*self._listening, return_exceptions=True)
 
-    def _check(self, admission: Admission, offer: _Offer, model: str) -> None:
-        if not admission.is_restricted:
-            return
-        if not model:
-            raise NotPermitted(
-                "The gateway refused this call: its key is for some models only, and the offer names none. Send it as"
-                " multipart/form-data with a part session that has a model."
-            )
-        admission.check_models([model])
-        admission.check_frame(json.dumps({"type": "session.update", "session": offer.session}))
+    def _judged(self, head: Head, admission: Admission, offer: _Offer) -> tuple[Head, _Offer]:
+        """Hold an offer to what its caller may do. What was judged is what leaves: it is written anew."""
+        secret = admission.secret
+        if secret is None and not admission.is_restricted:
+            return head, offer
+        admission.check_models(head.query_values("model"))
+        named = offer.model or head.query_value("model") or ""
+        offer = offer.with_settings(secret.session if secret is not None else None, named)
+        if secret is not None and secret.model:
+            offer = offer.with_settings(None, secret.model)
+        if admission.is_restricted:
+            if not offer.model:
+                raise NotPermitted(
+                    "The gateway refused this call: its key is for some models only, and the offer names none. Send it"
+                    " as multipart/form-data with a part session that has a model."
+                )
+            admission.check_models([offer.model])
+            admission.check_frame(json.dumps({"type": "session.update", "session": offer.session}))
+        others = [pair for pair in parse_qsl(head.query, keep_blank_values=True) if pair[0] != "model"]
+        return replace(head, query=urlencode(others)), offer
 
-    def _listen(self, head: Head, admission: Admission, call_id: str, model: str) -> None:
-        agent = [pair for pair in head.headers if pair[0] == _AGENT]
+    async def _send(self, head: Head, admission: Admission, offer: _Offer) -> Response:
+        request = await self._gateway.outgoing_request(replace(head, headers=offer.headers(head)), admission)
+        request.body, request.content_length = offer.body, len(offer.body)
+        if admission.secret is not None:
+            self._gateway.registry.broker.claim(admission.secret)
+        return await self._gateway.http.send(request)
+
+    def _ear(self, head: Head, admission: Admission, model: str) -> Sideband:
+        """Return what will listen beside the call. Raises where the caller's limits allow no session."""
+        headers = [pair for pair in head.headers if not pair[0].startswith((b"content-", b"transfer-", b"accept"))]
         path = f"/v1/{admission.account}/{admission.gateway}/{admission.provider.slug}/realtime"
-        beside = Head(Transport.WEBSOCKET, "GET", path, urlencode({"call_id": call_id}), agent)
-        route = Route(beside, replace(admission, rest="realtime"), model)
-        task = asyncio.create_task(Sideband(self._gateway, route, call_id).run())
-        self._listening.add(task)
-        task.add_done_callback(self._listening.discard)
+        beside = Head(Transport.WEBSOCKET, "GET", path, "", headers)
+        return Sideband(self._gateway, Route(beside, replace(admission, rest="realtime"), model))
 
 
 class Sideband(OpenedSession):
     """The socket beside one call: it only listens, and hangs up when the call may not go on."""
 
-    def __init__(self, gateway: Gateway, route: Route, call_id: str) -> None:
+    def __init__(self, gateway: Gateway, route: Route) -> None:
         super().__init__(gateway, route)
         self._route = route
-        self._call_id = call_id
+        self._call_id = ""
         self._ended = asyncio.Event()
         self._ending: GatewayError | None = None
-        self._active_at = 0.0
         self.judge()
 
-    @property
-    def active_at(self) -> float:
-        """When last the provider said something of the call."""
-        return self._active_at
-
-    async def run(self) -> None:
+    async def run(self, call_id: str) -> None:
         """Listen until the call is over."""
-        try:
-            self.record.dialled(self.elapsed())
-            line = await dial(self._gateway, self._route)
-            self.record.connected(self.elapsed())
-            await self._listen(line)
-        except GatewayError as error:
-            log.warning("a call is not heard, and its usage not counted", call=self._call_id, why=error.message)
-            self.record.failed(error.reason, error.message, self.elapsed())
-        finally:
-            self.finish()
-
-    async def _listen(self, line: Line) -> None:
-        listening = asyncio.create_task(self._hear(line))
+        self._call_id = call_id
+        head = replace(self._route.head, query=urlencode({"call_id": call_id}))
+        self._route = replace(self._route, head=head)
+        hearing = asyncio.create_task(self._hear())
         ended = asyncio.create_task(self._ended.wait())
         try:
-            await asyncio.wait({listening, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if self._ending is not None:
-                await self._hang_up(self._ending)
+            await asyncio.wait({hearing, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if hearing.done():
+                hearing.result()
+        except Exception as error:
+            self._give_up(error)
         finally:
-            for task in (listening, ended):
+            for task in (hearing, ended):
                 task.cancel()
-            await asyncio.gather(listening, ended, return_exceptions=True)
-            line.socket.abort()
+            await asyncio.gather(hearing, ended, return_exceptions=True)
+            try:
+                if self._ending is not None:
+                    await self._hang_up(self._ending)
+            finally:
+                # The gateway stops, or cannot hear it: the call may go on.
+                self.record.closed("gateway", closing.GOING_AWAY, "no longer heard", self.elapsed())
+                self.finish()
 
     def end(self, error: GatewayError) -> None:
         """Hang up for a reason of the gateway's own."""
         self._ending = self._ending or error
         self._ended.set()
 
-    async def _hear(self, line: Line) -> None:
+    def _give_up(self, error: Exception) -> None:
+        """Go on without hearing the call, unless it may use so much only: then nobody would know when to end it."""
+        log.warning("a call is not heard", call=self._call_id, why=shown(str(error)))
+        self.record.failed("not_heard", str(error), self.elapsed())
+        if self.account.lease.limits != NO_LIMITS or self.account.is_priced:
+            self._ending = self._ending or UpstreamError(
+                "The gateway ended this call: it has limits, and the provider does not let the gateway hear it."
+            )
+
+    async def _hear(self) -> None:
+        """Listen; dial again when the connection is lost. Raises `GatewayError` when that does not help."""
+        self.record.dialled(self.elapsed())
+        waits = iter(_WAITS)
+        while True:
+            try:
+                line = await dial(self._gateway, self._route)
+            except UpstreamError:
+                wait = next(waits, None)
+                if wait is None:
+                    raise
+                await asyncio.sleep(wait)
+                continue
+            self.record.connected(self.elapsed())
+            try:
+                closed = await self._hear_on(line)
+            finally:
+                line.socket.abort()
+            if not closing.is_loss(closed.code, closed.reason):
+                self.record.closed("provider", closed.code, closed.reason, self.elapsed())
+                return
+            wait = next(waits, None)
+            if wait is None:
+                raise UpstreamBroken("The connection beside the call was lost again and again.")
+            await asyncio.sleep(wait)
+
+    async def _hear_on(self, line: Line) -> Closed:
         while True:
             heard = await line.receive()
             match heard:
-                case Closed(code, reason):
-                    self.record.closed("provider", code, reason, self.elapsed())
-                    return
+                case Closed():
+                    return heard
                 case Binary():
                     continue
-            self._active_at = self.elapsed()
-            usage = self.record.provider_said(Frame(heard.payload), self._active_at)
+            usage = self.record.provider_said(Frame(heard.payload), self.elapsed())
             if usage is not None:
                 try:
                     self.account.charge(usage)
@@ -172,22 +229,31 @@ class Sideband(OpenedSession):
                     self.end(error)
 
     async def _hang_up(self, error: GatewayError) -> None:
-        log.warning("call ended by the gateway", call=self._call_id, code=error.code, why=error.message)
+        log.warning("call ended by the gateway", call=self._call_id, code=error.code, why=shown(error.message))
         self.record.failed(error.reason, error.message, self.elapsed())
         self.record.closed("gateway", error.close_code, f"{error.type}.{error.reason}", self.elapsed())
         admission = replace(self._route.admission, rest=f"{_CALLS}/{self._call_id}/hangup")
-        head = Head(Transport.HTTP, "POST", "", "", [])
-        request = await self._gateway.outgoing_request(head, admission)
-        request.body, request.content_length = b"", 0
-        with suppress(GatewayError):
-            response = await self._gateway.http.send(request)
-            await response.aclose()
+        head = replace(self._route.head, transport=Transport.HTTP, method="POST", query="")
+        for wait in (*_WAITS, None):
+            try:
+                request = await self._gateway.outgoing_request(head, admission)
+                request.body, request.content_length = b"", 0
+                response = await self._gateway.http.send(request)
+                await response.aclose()
+                if response.status < _SERVER_FAILS:
+                    return
+                why = f"HTTP {response.status}"
+            except GatewayError as failure:
+                why = shown(failure.message)
+            if wait is not None:
+                await asyncio.sleep(wait)
+        log.error("a call could not be hung up", call=self._call_id, why=why)
 
 
 class _Offer:
     """The body that places a call: an SDP offer alone, or beside the settings of the session in two parts."""
 
-    def __init__(self, sdp: str, session: dict[str, Any], body: bytes, kind: str) -> None:
+    def __init__(self, sdp: bytes, session: dict[str, Any], body: bytes, kind: str) -> None:
         self.sdp = sdp
         self.session = session
         self.body = body
@@ -198,15 +264,9 @@ class _Offer:
         """Read a body as it came. Raises `MalformedRequest`."""
         kind = head.header(b"content-type") or ""
         if kind.partition(";")[0].strip().lower() == "application/sdp":
-            return cls(body.decode("utf-8", "replace"), {}, body, kind)
-        message = message_from_bytes(b"content-type: " + kind.encode("latin-1", "replace") + b"\r\n\r\n" + body)
-        if not message.is_multipart():
-            raise MalformedRequest(
-                "A call is placed with an SDP offer: as application/sdp, or as multipart/form-data with the parts sdp"
-                " and session."
-            )
-        parts = {str(part.get_param("name", header="content-disposition")): _content(part) for part in message.walk()}
-        return cls(parts.get("sdp", b"").decode("utf-8", "replace"), json_object(parts.get("session", b"")), body, kind)
+            return cls(body, {}, body, kind)
+        parts = _parts(kind, body)
+        return cls(parts.get("sdp", b""), json_object(parts.get("session", b"")), body, kind)
 
     @property
     def model(self) -> str:
@@ -214,18 +274,20 @@ class _Offer:
         model = self.session.get("model")
         return model if isinstance(model, str) else ""
 
-    def with_settings(self, promised: Any, model: str) -> _Offer:
-        """Return the offer with the settings that its client secret promises; they stand above its own."""
+    def with_settings(self, promised: Mapping[str, Any] | None, model: str) -> _Offer:
+        """Return the offer with settings that stand above its own, written anew."""
         session = {"type": "realtime", **self.session, **(promised or {})}
         if model:
             session["model"] = model
         boundary = f"trunkline-{secrets.token_hex(12)}"
-        fields = (("sdp", "application/sdp", self.sdp), ("session", "application/json", json.dumps(session)))
-        parts = [
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\nContent-Type: {kind}\r\n\r\n{text}\r\n'
-            for name, kind, text in fields
+        parts = (("sdp", "application/sdp", self.sdp), ("session", "application/json", json.dumps(session).encode()))
+        pieces = [
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\nContent-Type: {kind}\r\n\r\n'.encode()
+            + content
+            + b"\r\n"
+            for name, kind, content in parts
         ]
-        body = f"{''.join(parts)}--{boundary}--\r\n".encode()
+        body = b"".join([*pieces, f"--{boundary}--\r\n".encode()])
         return _Offer(self.sdp, session, body, f"multipart/form-data; boundary={boundary}")
 
     def headers(self, head: Head) -> list[tuple[bytes, bytes]]:
@@ -234,9 +296,24 @@ class _Offer:
         return [*kept, (b"content-type", self._kind.encode("latin-1", "replace"))]
 
 
-def _content(part: Message) -> bytes:
-    content = part.get_payload(decode=True)
-    return content if isinstance(content, bytes) else b""  # of a part that holds parts
+def _parts(kind: str, body: bytes) -> dict[str, bytes]:
+    """Return the parts of a form by name. Raises `MalformedRequest` for what others might read differently."""
+    found = _BOUNDARY.search(kind)
+    if found is None or not kind.strip().lower().startswith("multipart/form-data"):
+        raise MalformedRequest(
+            "A call is placed with an SDP offer: as application/sdp, or as multipart/form-data with the parts sdp and"
+            " session."
+        )
+    parts: dict[str, bytes] = {}
+    for piece in (b"\r\n" + body).split(b"\r\n--" + (found[1] or found[2]).encode("latin-1"))[1:-1]:
+        about, _, content = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        name = _PART_NAME.search(about)
+        if name is None or b"transfer-encoding" in about.lower() or name[1].decode("latin-1") in parts:
+            raise MalformedRequest(
+                "The SDP offer's form cannot be read: each part has one name, which no other has, and is not encoded."
+            )
+        parts[name[1].decode("latin-1")] = content
+    return parts
 
 
 def _call_id(response: Response) -> str:
