@@ -92,9 +92,9 @@ class RealtimeSessions:
 
     async def write(self, sessions: Sequence[StoredSession]) -> None:
         """Keep how sessions stand, in place of what was kept of them before. All of them are written, or none."""
-        rows = [_row(session) for session in sessions]
         async with self._database.transaction() as connection:
-            for row in rows:  # one by one, so that the event loop gets its turn in between
+            for session in sessions:  # one by one, so that the event loop gets its turn in between
+                row = _row(session)
                 written = upsert(_TABLE).values(row)
                 await connection.execute(written.on_conflict_do_update(index_elements=["id"], set_=row))
 
