@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
+from tests.clients.stage import Stage, stage
 from tests.running import run
 from trunkline.local.audio import to_pcm16
 from trunkline.local.engines.synthesis import Synthesiser
@@ -23,3 +26,13 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     run(main())
     return path
+
+
+@pytest.fixture(scope="session")
+def models() -> Iterator[Stage]:
+    """A gateway whose local models are loaded once, for all clients that talk with them."""
+    with (
+        start_blocking_portal(backend_options={"use_uvloop": True}) as portal,
+        portal.wrap_async_context_manager(stage()) as on,
+    ):
+        yield on

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,16 +18,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from tests.clients.stage import Stage, stage
 from tests.clients.test_node_clients import (
     CLIENTS,
     LIMIT,
     NODE,
     Reports,
-    Stage,
     check_local,
     check_strict,
     check_upstream,
-    stage,
+    node,
 )
 from tests.running import run
 
@@ -42,6 +43,7 @@ CHROMIUM = (
     "--disable-component-update",
     "--disable-sync",
     "--ignore-certificate-errors",  # the gateway's own authority is known to this machine's tests alone
+    "--autoplay-policy=no-user-gesture-required",  # the AI SDK's session plays what it hears, and nobody clicks here
 )
 
 
@@ -61,7 +63,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @asynccontextmanager
-async def page(bundle: bytes, told: dict[str, str], speech: Path) -> AsyncIterator[tuple[str, asyncio.Future[Reports]]]:
+async def page(
+    bundle: bytes, told: dict[str, str], secret: dict[str, Any], speech: Path
+) -> AsyncIterator[tuple[str, asyncio.Future[Reports]]]:
     """Serve the page on loopback; the reports come when it has handed them in."""
     reports: asyncio.Future[Reports] = asyncio.get_running_loop().create_future()
     spoken = speech.read_bytes()  # noqa: ASYNC240 - before anybody is served
@@ -75,6 +79,9 @@ async def page(bundle: bytes, told: dict[str, str], speech: Path) -> AsyncIterat
     async def where(request: Request) -> Response:
         return JSONResponse(told)
 
+    async def give_secret(request: Request) -> Response:
+        return JSONResponse(secret)
+
     async def sound(request: Request) -> Response:
         return Response(spoken)
 
@@ -86,6 +93,7 @@ async def page(bundle: bytes, told: dict[str, str], speech: Path) -> AsyncIterat
         Route("/", index),
         Route("/page.js", script),
         Route("/told", where),
+        Route("/secret", give_secret, methods=["POST"]),
         Route("/speech", sound),
         Route("/reports", take, methods=["POST"]),
     ]
@@ -104,16 +112,10 @@ async def page(bundle: bytes, told: dict[str, str], speech: Path) -> AsyncIterat
 async def in_browser(on: Stage, client: str, provider: str, speech: Path, bundle: bytes) -> Reports:
     """Let a client talk from a page, with a client secret that the app's server got with its gateway key."""
     told = on.told(client, provider)
-    async with httpx.AsyncClient(verify=False) as server:
-        minted = await server.post(
-            f"{told['baseUrl']}/realtime/client_secrets",
-            json={"session": {"type": "realtime", "model": told["model"]}} if client != "proof-of-concept" else {},
-            headers={"authorization": f"Bearer {on.key}"},
-        )
-    told["key"] = minted.json()["value"]
-    told["rootUrl"] = f"{on.address.ws}/v1/realtime?model={told['model']}"
+    secret = await new_secret(on, told)
+    told["key"] = secret["token"]
     with tempfile.TemporaryDirectory(prefix="trunkline-chromium-") as profile:
-        async with page(bundle, told, speech) as (url, reports):
+        async with page(bundle, told, secret, speech) as (url, reports):
             browser = await asyncio.create_subprocess_exec(
                 *CHROMIUM,
                 f"--user-data-dir={profile}",
@@ -132,11 +134,30 @@ async def in_browser(on: Stage, client: str, provider: str, speech: Path, bundle
                 await gone
 
 
+async def new_secret(on: Stage, told: dict[str, str]) -> dict[str, Any]:
+    """What an application's server answers its page: a client secret, and with the AI SDK where it is good."""
+    if told["client"] == "ai-sdk":
+        secret: dict[str, Any] = await node("secret.mjs", on, told)
+        assert secret["url"] == f"{on.address.ws}/v1/realtime?model={told['model']}"
+    else:
+        async with httpx.AsyncClient(verify=False) as server:
+            session = {"session": {"type": "realtime", "model": told["model"]}}
+            answer = await server.post(
+                f"{told['baseUrl']}/realtime/client_secrets",
+                json={} if told["client"] == "proof-of-concept" else session,
+                headers={"authorization": f"Bearer {on.key}"},
+            )
+        secret = {"token": answer.json()["value"]}
+    assert secret["token"].startswith("ek_tl_")
+    return secret
+
+
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_client_in_a_browser_talks_with_the_local_models(client: str, speech: Path, bundle: bytes) -> None:
+def test_a_client_in_a_browser_talks_with_the_local_models(
+    client: str, speech: Path, bundle: bytes, models: Stage
+) -> None:
     async def main() -> None:
-        async with stage() as on:
-            check_local(await in_browser(on, client, "local", speech, bundle))
+        check_local(await in_browser(models, client, "local", speech, bundle))
 
     run(main(), LIMIT)
 

@@ -8,69 +8,39 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.clients.conftest import SPOKEN
-from tests.clients.ga_upstream import KEY, GaUpstream, ga_upstream
-from tests.contract.administration import administration, new_key
-from tests.running import Address, data_directory, gateway, run
+from tests.clients.ga_upstream import KEY, GaUpstream
+from tests.clients.stage import HEARD, Stage, stage
+from tests.running import run
 
 NODE = Path(__file__).parent / "node"
-HEARD = "Good morning to you."
 CLIENTS = ["openai", "agents", "ai-sdk", "proof-of-concept"]
-# Which path each of them is given; the Agents SDK and the proof of concept take it as it is.
-SOCKET_PATHS = {"agents": "/v1/realtime", "proof-of-concept": ""}
 LIMIT = 240  # seconds; it only ends a test that hangs
 
 Reports = dict[str, dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A running gateway with TLS, what it has behind it, and a key of its own."""
-
-    address: Address
-    upstream: GaUpstream
-    key: str
-    authority: Path
-
-    def told(self, client: str, provider: str) -> dict[str, str]:
-        base = self.address.path(provider)
-        return {
-            "client": client,
-            "baseUrl": self.address.http + base,
-            "socketUrl": self.address.ws + base + SOCKET_PATHS.get(client, "/realtime"),
-            "model": "local" if provider == "local" else "gpt-realtime",
-            "retiredModel": "local" if provider == "local" else "gpt-4o-realtime-preview-2024-10-01",
-            "key": self.key,
-        }
-
-
-@asynccontextmanager
-async def stage() -> AsyncIterator[Stage]:
-    with data_directory() as data:
-        async with ga_upstream(hears=HEARD) as upstream, administration(data) as admin:
-            key, _ = await new_key(admin)
-            providers = {"openai": {"base_url": upstream.http, "api_key": KEY}}
-            async with gateway(data_dir=data, tls="local", providers=providers) as address:
-                yield Stage(address, upstream, key, data / "tls" / "authority.pem")
-
-
 async def drive(on: Stage, client: str, provider: str, speech: Path) -> Reports:
+    """Let a client go through all scenarios; return what it reports of each."""
+    reports: Reports = await node("drive.mjs", on, {**on.told(client, provider), "speech": str(speech)})
+    return reports
+
+
+async def node(program: str, on: Stage, told: dict[str, str]) -> Any:
+    """Run a program in Node that trusts the gateway's own authority; return the JSON of its last line."""
     assert (NODE / "node_modules").is_dir(), "The clients are not installed: make .venv/stamps/node-clients."
     process = await asyncio.create_subprocess_exec(
         "node",
-        NODE / "drive.mjs",
+        NODE / program,
         env={
             "PATH": os.environ["PATH"],
             "NODE_EXTRA_CA_CERTS": str(on.authority),
-            "TOLD": json.dumps({**on.told(client, provider), "speech": str(speech)}),
+            "TOLD": json.dumps(told),
         },
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -83,8 +53,7 @@ async def drive(on: Stage, client: str, provider: str, speech: Path) -> Reports:
             process.kill()
             await process.wait()
     assert process.returncode == 0, errors.decode()
-    reports: Reports = json.loads(output.decode().splitlines()[-1])
-    return reports
+    return json.loads(output.decode().splitlines()[-1])
 
 
 def check_local(reports: Reports) -> None:
@@ -130,10 +99,9 @@ def check_upstream(upstream: GaUpstream, model: str = "gpt-realtime") -> None:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_client_in_node_talks_with_the_local_models(client: str, speech: Path) -> None:
+def test_a_client_in_node_talks_with_the_local_models(client: str, speech: Path, models: Stage) -> None:
     async def main() -> None:
-        async with stage() as on:
-            check_local(await drive(on, client, "local", speech))
+        check_local(await drive(models, client, "local", speech))
 
     run(main(), LIMIT)
 

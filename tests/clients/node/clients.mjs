@@ -1,6 +1,7 @@
 // The clients, each opened by its own documented options. `told` is where to go: baseUrl, model and key.
 import { createOpenAI } from '@ai-sdk/openai';
 import { OpenAIRealtimeWebSocket as AgentsWebSocket, RealtimeAgent, RealtimeSession, tool } from '@openai/agents-realtime';
+import { Experimental_AbstractRealtimeSession as AbstractRealtimeSession } from 'ai';
 import OpenAI from 'openai';
 import { RealtimeClient } from 'openai-realtime-api';
 import { OpenAIRealtimeWebSocket } from 'openai/realtime/websocket';
@@ -56,7 +57,7 @@ export function agents(told) {
   };
 }
 
-/** The AI SDK's model object: it names the address and translates events; the socket is the application's. */
+/** The AI SDK on a server: it names the address and translates events; the socket is the application's. */
 export function aiSdk(told, connect) {
   return async ({ spoken, tool: wanted }) => {
     const provider = createOpenAI({ baseURL: told.baseUrl, apiKey: told.key });
@@ -73,15 +74,7 @@ export function aiSdk(told, connect) {
     socket.addEventListener('error', () => heard.fail(new Error('the socket failed')));
     socket.addEventListener('close', ({ code, reason }) => heard.fail(new Error(`closed: ${code} ${reason}`)));
     await heard.until('session.created');
-    send({
-      type: 'session-update',
-      config: {
-        outputModalities: [spoken ? 'audio' : 'text'],
-        inputAudioTranscription: { model: 'gpt-4o-mini-transcribe' },
-        turnDetection: { type: 'server-vad', silenceDurationMs: 500 },
-        ...(wanted ? { tools: [{ ...TOOL, type: 'function' }] } : {}),
-      },
-    });
+    send({ type: 'session-update', config: aiSdkConfig(spoken, wanted) });
     await heard.until('session.updated');
     const create = (item) => {
       send({ type: 'conversation-item-create', item });
@@ -95,6 +88,46 @@ export function aiSdk(told, connect) {
       cut: (itemId) => send({ type: 'conversation-item-truncate', itemId, contentIndex: 0, audioEndMs: 40 }),
       close: () => socket.close(1000),
     };
+  };
+}
+
+/**
+ * The AI SDK in a page: its session asks the application's server for a secret and an address, dials, plays, runs
+ * functions and cuts what was not heard.
+ */
+export function aiSdkSession(told) {
+  return async ({ spoken, tool: wanted }) => {
+    const heard = new Heard();
+    const session = new PlainSession({
+      model: createOpenAI({ apiKey: 'none in a page' }).experimental_realtime(told.model, { api: 'realtime' }),
+      api: { token: '/secret' },
+      sessionConfig: aiSdkConfig(spoken, wanted),
+      onEvent: ({ raw }) => heard.take(raw),
+      onError: (error) => heard.fail(error),
+      onToolCall: () => WEATHER_THERE,
+    });
+    await session.connect();
+    await heard.until('session.updated');
+    return {
+      heard,
+      say: (text) => session.sendTextMessage(text),
+      hear: (sound) => session.sendAudio(base64(sound)),
+      close: () => session.close(),
+    };
+  };
+}
+
+/** The AI SDK leaves to a framework's binding where a session's state is shown; here it is shown nowhere. */
+class PlainSession extends AbstractRealtimeSession {
+  setState() {}
+}
+
+function aiSdkConfig(spoken, tool) {
+  return {
+    outputModalities: [spoken ? 'audio' : 'text'],
+    inputAudioTranscription: { model: 'gpt-4o-mini-transcribe' },
+    turnDetection: { type: 'server-vad', silenceDurationMs: 500 },
+    ...(tool ? { tools: [{ ...TOOL, type: 'function' }] } : {}),
   };
 }
 
