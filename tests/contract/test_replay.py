@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import sys
+import wave
+from array import array
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection
 
 from tests.clients.ga_upstream import ga_upstream
 from tests.contract.test_gateway_keys import eventually
 from tests.contract.test_governed_sessions import governed, kept
 from tests.contract.test_resumption import ASK, KEY, REALTIME, heard, say, settings, user
+from tests.contract.test_voiceplane import upstream_of
 from tests.running import Address, data_directory, run
 from trunkline.policy.sessions import RealtimeRules
 from trunkline.server.recordings import StoredRecording
@@ -38,10 +44,12 @@ async def ask_about_weather(socket: ClientConnection) -> None:
     await heard(socket, "response.done")
 
 
-async def record(data: Path, address: Address) -> str:
+async def record(
+    data: Path, address: Address, talk: Callable[[ClientConnection], Awaitable[None]] = ask_about_weather
+) -> str:
     """Have a session recorded; return its id."""
     async with connect(address.ws + REALTIME, max_size=None, proxy=None) as socket:
-        await ask_about_weather(socket)
+        await talk(socket)
     found: list[str] = []
 
     async def is_complete() -> bool:
@@ -131,5 +139,89 @@ def test_a_recording_is_there_to_listen_to_and_to_forget() -> None:
             missing = await trunkline(data, "replay", session, "--against", "ws://127.0.0.1:9/v1/realtime")
             assert missing[0] == 2
             assert "no recording" in missing[2]
+
+    run(main(), 120)
+
+
+async def say_no(socket: ServerConnection) -> None:
+    """A model that calls no functions and has one answer to everything."""
+    await socket.send(json.dumps({"type": "session.created", "session": {"type": "realtime"}}))
+    answers = 0
+    async for frame in socket:
+        if json.loads(frame)["type"] == "response.create":
+            answers += 1
+            response = {"id": f"resp_{answers}", "conversation_id": "conv_1", "status": "in_progress", "output": []}
+            await socket.send(json.dumps({"type": "response.created", "response": response}))
+            content = [{"type": "output_text", "text": "No."}]
+            item = {"id": f"item_{answers}", "type": "message", "role": "assistant", "content": content}
+            response = {**response, "status": "completed", "output": [item]}
+            await socket.send(json.dumps({"type": "response.done", "response": response}))
+
+
+def test_a_call_that_is_missing_and_other_words_are_a_regression_and_the_result_is_not_sent() -> None:
+    async def main() -> None:
+        with data_directory() as data:
+            async with governed(data, RealtimeRules(record=True)) as (_, address):
+                session = await record(data, address)
+            async with upstream_of(say_no) as other:
+                against = f"ws://127.0.0.1:{other.port}/v1/realtime"
+                status, output, errors = await trunkline(data, "replay", session, "--against", against, "--json")
+            assert status == 1, errors
+            found = figures(output)
+            assert found["function calls"] == {
+                "name": "function calls",
+                "before": "get_weather",
+                "after": None,
+                "unit": "",
+                "worse": True,
+            }
+            assert found["assistant transcript"]["worse"]
+            omitted = [(one["type"], one["why"]) for one in json.loads(output)["omitted"]]
+            assert omitted == [
+                ("conversation.item.create", "the model did not call get_weather"),
+                ("response.create", "the model did not call get_weather"),
+            ]
+
+    run(main(), 120)
+
+
+def test_a_spoken_session_is_said_again_and_kept_and_both_can_be_listened_to() -> None:
+    async def speak(socket: ClientConnection) -> None:
+        await heard(socket, "session.created")
+        await say(socket, settings(audio={"input": {"turn_detection": None}}))
+        await heard(socket, "session.updated")
+        loud = base64.b64encode(array("h", [8000, -8000] * 2400).tobytes()).decode()
+        for _ in range(5):
+            await say(socket, {"type": "input_audio_buffer.append", "audio": loud})
+        await say(socket, {"type": "input_audio_buffer.commit"}, ASK)
+        await heard(socket, "response.done")
+
+    def peaks(path: Path) -> tuple[int, int]:
+        with wave.open(str(path)) as file:
+            assert (file.getnchannels(), file.getframerate()) == (2, 24000)
+            both = array("h", file.readframes(file.getnframes()))
+        return max(both[0::2]), max(both[1::2])
+
+    async def main() -> None:
+        with data_directory() as data:
+            async with governed(data, RealtimeRules(record=True), pace=0.0) as (upstream, address):
+                session = await record(data, address, speak)
+                against = ("--against", address.ws + REALTIME, "--save", str(data / "kept"))
+                status, _, errors = await trunkline(data, "replay", session, *against)
+                assert status in (0, 1), errors  # a busy machine may be slower the second time
+                first, second = (
+                    [event for event in seen.received if event["type"].startswith("input_audio_buffer.")]
+                    for seen in upstream.sessions
+                )
+                assert len(first) == 6
+                assert second == first
+            (again,) = (data / "kept" / "recordings").iterdir()
+            for number, one in enumerate((session, str(again))):
+                mix = data / f"mix-{number}.wav"
+                status, _, errors = await trunkline(data, "audio", one, "--out", str(mix))
+                assert status == 0, errors
+                user_peak, assistant_peak = peaks(mix)
+                assert user_peak == 8000
+                assert assistant_peak > 0
 
     run(main(), 120)
