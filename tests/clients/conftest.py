@@ -28,7 +28,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def models() -> Iterator[Stage]:
     """A gateway whose local models are loaded once, for all clients that talk with them."""
     with (
