@@ -46,15 +46,14 @@ class Tally:
 
     def seconds_until_free(self, quota: Quota, now: float) -> float:
         """Return how long it takes until less than the quota is used, if nothing is added: 0 when that is so."""
-        excess = self.used(quota.seconds, now) - quota.limit
-        if excess < 0:
-            return 0.0
-        for bucket in self._buckets:
-            if bucket.last > now - quota.seconds:
-                excess -= bucket.amount
-                if excess < 0:
-                    return bucket.last + quota.seconds - now
-        return float(quota.seconds)  # sums of fractions: all of it must go
+        total = 0.0
+        for bucket in reversed(self._buckets):  # summed as in `used`: fractions in another order make another sum
+            if bucket.last <= now - quota.seconds:
+                break
+            total += bucket.amount
+            if total >= quota.limit:  # until this one leaves the window
+                return bucket.last + quota.seconds - now
+        return 0.0
 
     def _put_together(self, now: float) -> None:
         kept: list[_Bucket] = []
