@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from tests.clients.ga_upstream import GaUpstream, ga_upstream
+from tests.contract.test_resumption import heard, say
 from tests.running import Address, gateway, run
 
 KEY = "sk-strict-0123456789"
@@ -27,19 +26,6 @@ def dial(address: Address, *, by_header: bool) -> connect:
     if by_header:
         return connect(address.ws + PATH, additional_headers={"OpenAI-Beta": "realtime=v1"}, proxy=None)
     return connect(address.ws + PATH, subprotocols=[Subprotocol("realtime"), MARKER], proxy=None)
-
-
-async def say(socket: ClientConnection, *events: Event) -> None:
-    for event in events:
-        await socket.send(json.dumps(event))
-
-
-async def heard(socket: ClientConnection, last: str) -> list[Event]:
-    events: list[Event] = []
-    while not events or events[-1]["type"] != last:
-        async with asyncio.timeout(30):
-            events.append(json.loads(await socket.recv()))
-    return events
 
 
 @pytest.mark.parametrize("by_header", [True, False])

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Column, Table
 
 from trunkline.cli.configuration import chosen_settings, with_configuration
 from trunkline.cli.data_directory import DataDirOption
+from trunkline.cli.moments import moment
 from trunkline.cli.output import day, err, out
 from trunkline.cli.session_flags import limits_words, takes_limits
 from trunkline.errors import SettingsError
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from trunkline.store import Configuration
 
 application = typer.Typer(help="Make, limit, list and revoke gateway keys.", no_args_is_help=True)
-
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_DURATION: Final = re.compile(r"(\d{1,6})([smhdw])")
 
 
 @application.command()
@@ -127,17 +123,7 @@ def revoke(
 
 
 def _end(text: str, now: float) -> float:
-    """Return the Unix time of ``30d`` from now, or of a day or moment in ISO 8601 (UTC unless it says otherwise)."""
-    duration = _DURATION.fullmatch(text.strip())
-    if duration is not None:
-        return now + int(duration[1]) * _UNITS[duration[2]]
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError as error:
-        raise SettingsError(
-            f"--expires: {text!r} is neither a time such as 30d nor a day such as 2027-01-31."
-        ) from error
-    end = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    end = moment(text, now, option="--expires", example="30d", is_past=False)
     if end <= now:
         raise SettingsError(f"--expires: {text} has passed.")
     return end

@@ -32,3 +32,9 @@ def day(moment: float) -> str:
 def megabytes(size: int) -> str:
     """``98362432`` -> ``98.4 MB``."""
     return f"{size / 1e6:.1f} MB"
+
+
+def plain(text: str, *, lines: bool = False) -> str:
+    """Return what a stranger said without what would steer a terminal; ``lines``: with its line breaks."""
+    kept = "\n" if lines else ""
+    return "".join(char if char.isprintable() or char in kept else "\N{REPLACEMENT CHARACTER}" for char in text)

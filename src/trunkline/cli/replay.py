@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json as encoding
-import os
 import ssl
 import time
 from collections.abc import Iterable
@@ -19,7 +18,8 @@ from rich.text import Text
 
 from trunkline.cli.configuration import chosen_settings, provider_slug
 from trunkline.cli.data_directory import DataDirOption, chosen
-from trunkline.cli.output import err, out
+from trunkline.cli.output import err, out, plain
+from trunkline.cli.secrets import ask
 from trunkline.credentials.redaction import redact_query
 from trunkline.errors import SettingsError
 from trunkline.settings import is_loopback_host
@@ -146,7 +146,7 @@ def _target(session: Session, against: str, model: str, key_from: str, data_dir:
     url = f"{_SCHEMES[parts.scheme]}://{parts.netloc}{parts.path or '/'}"
     headers: list[tuple[bytes, bytes]] = []
     if key_from:
-        headers.append((b"authorization", b"Bearer " + _key(key_from).encode()))
+        headers.append((b"authorization", b"Bearer " + ask("key", key_from).encode()))
         if parts.scheme in ("ws", "http") and not is_loopback_host(parts.hostname):
             err.print(f"warning: {parts.netloc} is asked without TLS; the key can be read on the way.", markup=False)
     if session.beta and BETA_MARKER not in session.subprotocols:
@@ -159,15 +159,6 @@ def _target(session: Session, against: str, model: str, key_from: str, data_dir:
         model=query.get("model", session.model),
         authority=authority if authority is not None and authority.is_file() else None,
     )
-
-
-def _key(variable: str) -> str:
-    value = os.environ.get(variable, "").strip()
-    if not value:
-        raise SettingsError(f"--key-from: the variable {variable} is not set.")
-    if not value.isascii() or not value.isprintable() or " " in value:
-        raise SettingsError(f"--key-from: what is in {variable} holds a blank or a character that no key has.")
-    return value
 
 
 # The two runs
@@ -353,7 +344,7 @@ def _show(target: _Target, run: _Run, comparison: Comparison) -> None:
         )
     out.print(table)
     for one in run.omitted:
-        out.print(_plain(f"Not said again: {one.type} at {one.at_ms / 1000:.1f} s; {one.why}."), markup=False)
+        out.print(plain(f"Not said again: {one.type} at {one.at_ms / 1000:.1f} s; {one.why}."), markup=False)
     worse = [figure.name for figure in comparison.figures if figure.worse]
     out.print(f"Worse: {', '.join(worse)}." if worse else "Nothing got worse.", markup=False)
 
@@ -362,7 +353,7 @@ def _value(figure: Figure, value: float | str | None) -> str:
     if value is None:
         return "-"
     if isinstance(value, str):
-        return _plain(value)
+        return plain(value)
     match figure.unit:
         case "ms":
             return f"{value:.0f} ms"
@@ -371,11 +362,6 @@ def _value(figure: Figure, value: float | str | None) -> str:
         case "ratio":
             return f"{value:.1%}"
     return f"{value:g}"
-
-
-def _plain(text: str) -> str:
-    """Return what a stranger said without what would steer a terminal."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _as_json(session: Session, target: _Target, before: Report, run: _Run, comparison: Comparison) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import typer
 
 from trunkline.cli.configuration import chosen_settings
 from trunkline.cli.output import err
+from trunkline.cli.secrets import ask
 from trunkline.errors import SettingsError
 from trunkline.settings import Settings, is_loopback_host
 from trunkline.wire.sse import ServerSentEvent, SseParser
@@ -55,7 +55,7 @@ class RunningGateway:
         self.origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._parts = parts
         self._authority = settings.data_dir / "tls" / "authority.pem"
-        self._token = _token(token_from) if token_from else "" if url else settings.gateway_token
+        self._token = ask("token", token_from) if token_from else "" if url else settings.gateway_token
         if self._token and parts.scheme == "http" and not is_loopback_host(parts.hostname):
             err.print(f"warning: {self.origin} is asked without TLS; the token can be read on the way.", markup=False)
 
@@ -108,15 +108,6 @@ class RunningGateway:
 def _url_of(settings: Settings) -> str:
     scheme = "http" if settings.tls == "off" else "https"
     return f"{scheme}://127.0.0.1:{settings.port}"
-
-
-def _token(variable: str) -> str:
-    value = os.environ.get(variable, "").strip()
-    if not value:
-        raise SettingsError(f"The variable {variable} is not set.")
-    if not value.isascii() or not value.isprintable() or " " in value:
-        raise SettingsError(f"What is in {variable} holds a blank or a character that no key has.")
-    return value
 
 
 def _reason(response: HTTPResponse) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json as json_module
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -18,7 +16,8 @@ from rich.text import Text
 
 from trunkline.cli import data_directory
 from trunkline.cli.data_directory import DataDirOption
-from trunkline.cli.output import day, err, out
+from trunkline.cli.moments import moment
+from trunkline.cli.output import day, err, out, plain
 from trunkline.cli.recordings import audio, forget
 from trunkline.cli.replay import replay
 from trunkline.cli.running_gateway import RunningGateway, TokenOption, UrlOption
@@ -36,8 +35,6 @@ application = typer.Typer(help="Watch realtime sessions, end one, or read what b
 _PATH: Final = "/api/realtime/sessions"
 _REDRAWS_PER_SECOND: Final = 2
 _STATES: Final = {"speaking": "green", "listening": "cyan", "thinking": "yellow", "connecting": "dim", "closed": "dim"}
-_SPAN: Final = re.compile(r"(\d{1,6})([smhdw])")
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
@@ -76,7 +73,7 @@ def list_(
     """List the sessions that have ended, newest first, from the database."""
     from trunkline.store import SessionFilter
 
-    began = None if since is None else _moment(since, time.time())
+    began = None if since is None else moment(since, time.time(), option="--since", example="7d", is_past=True)
     wanted = SessionFilter(gateway=gateway, key_id=key, provider=provider, since=began, open=False)
     found = _with_sessions(data_dir, lambda sessions: sessions.list(wanted, limit))
     if json:
@@ -96,7 +93,7 @@ def show(
     """Show a session: what both sides said, how long answers took, what they cost, and how it ended."""
     found = _with_sessions(data_dir, lambda sessions: sessions.get(id))
     if found is None:
-        raise SettingsError(f"There is no session {_plain(id)!r}; see `trunkline sessions list`.")
+        raise SettingsError(f"There is no session {plain(id)!r}; see `trunkline sessions list`.")
     if json:
         _print_json(found)
     else:
@@ -111,7 +108,7 @@ def kill(
 ) -> None:
     """End an open session at once. Its client is told why, and that it must not come back by itself."""
     if not id.isalnum():
-        raise SettingsError(f"{_plain(id)!r} is no id of a session; see `trunkline sessions`.")
+        raise SettingsError(f"{plain(id)!r} is no id of a session; see `trunkline sessions`.")
     RunningGateway(url, token_from).delete(f"{_PATH}/{id}")
     err.print(f"Session {id} was told to end.", markup=False)
 
@@ -152,7 +149,7 @@ class _Board:
             table.add_row(
                 one["id"],
                 Text(one["state"], _STATES.get(one["state"], "")),
-                *(Text(_plain(one[name])) for name in ("gateway", "provider", "model", "caller")),
+                *(Text(plain(one[name])) for name in ("gateway", "provider", "model", "caller")),
                 _clock(one["seconds"] + since),
                 *(str(one[name]) for name in ("turns", "tokens")),
                 _dollars(one["cost"]),
@@ -212,7 +209,7 @@ def _list_table(found: Iterable[SessionSummary]) -> Table:
         table.add_row(
             one.id,
             day(one.started_at),
-            *(Text(_plain(text)) for text in (one.gateway, one.provider, one.model, one.caller)),
+            *(Text(plain(text)) for text in (one.gateway, one.provider, one.model, one.caller)),
             _clock(one.seconds),
             str(one.turns),
             str(one.tokens),
@@ -248,7 +245,7 @@ def _show(found: StoredSession) -> None:
     table = Table(Column(style="dim"), Column(), box=None, show_header=False, pad_edge=False)
     for name, value in about:
         if value:
-            table.add_row(Text(_plain(name)), Text(_plain(value)))
+            table.add_row(Text(plain(name)), Text(plain(value)))
     out.print(table)
     if report.turns_dropped:
         out.print(f"\nThe first {report.turns_dropped} turns are not kept.")
@@ -290,12 +287,7 @@ def _print_json(found: Any) -> None:
 
 
 def _say(text: str) -> None:
-    out.print(_plain(text), markup=False)
-
-
-def _plain(text: str) -> str:
-    """Return what a stranger said without what would steer a terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in text)
+    out.print(plain(text, lines=True), markup=False)
 
 
 def _clock(seconds: float) -> str:
@@ -330,15 +322,3 @@ def _latency(times: Latency | None) -> str:
 def _closed(report: Report) -> str:
     close = report.close
     return "" if close is None else f"by the {close.by}, {close.code} {close.reason}".rstrip()
-
-
-def _moment(text: str, now: float) -> float:
-    """Return the Unix time of ``7d`` ago, or of a day or moment in ISO 8601 (UTC unless it says otherwise)."""
-    span = _SPAN.fullmatch(text.strip())
-    if span is not None:
-        return now - int(span[1]) * _UNITS[span[2]]
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError as error:
-        raise SettingsError(f"--since: {text!r} is neither a time such as 7d nor a day such as 2027-01-31.") from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from trunkline.realtime.frames import Frame
+from trunkline.realtime.observing.reading import sound_span
 
 # Of text in memory: some three minutes of G.711 or half a minute of PCM, beside the words of a long conversation.
 BUDGET: Final = 2 * 1024 * 1024
 # What a server keeps of the silence before speech, with room: two seconds of PCM in base64.
 _SILENCE: Final = 128 * 1024
-_AUDIO: Final = re.compile(r'"audio"\s*:\s*"')
 # Of a response that is cut, what is kept: more than any that is spoken.
 _ITEMS_IN_RESPONSE: Final = 32
 _WORDS_OF_ITEM: Final = 32_000
@@ -401,11 +401,11 @@ class SessionMemory:
 
 def _sound_bytes(text: str) -> int:
     """Return how many bytes of sound a frame holds in base64."""
-    found = _AUDIO.search(text)
-    if found is None:
+    span = sound_span(text, '"audio"')
+    if span is None:
         return 0
-    end = text.find('"', found.end())
-    return (end - found.end()) * 3 // 4 - text.count("=", max(found.end(), end - 2), end)
+    start, end = span
+    return (end - start) * 3 // 4 - text.count("=", max(start, end - 2), end)
 
 
 def _merge(settings: dict[str, Any], changes: Any, tree: Mapping[str, Any] = _TREE) -> None:

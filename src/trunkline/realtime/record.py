@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from trunkline.providers.schema import Protocol
 from trunkline.realtime.bounded import KINDS_KEPT, NAME_KEPT, WORDS_KEPT, clipped, joined, shown
 from trunkline.realtime.frames import Frame
@@ -530,15 +532,7 @@ class SessionRecord:
         elif not usage.stated:
             self._estimated += 1
         self.cost = _sum(self.cost, cost)
-        return Usage(
-            kind=usage.kind,
-            model=usage.model,
-            tokens=usage.tokens,
-            seconds=usage.seconds,
-            stated=usage.stated,
-            frame_bytes=usage.frame_bytes,
-            cost=cost,
-        )
+        return msgspec.structs.replace(usage, cost=cost)
 
     # Small things
 

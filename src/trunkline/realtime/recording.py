@@ -23,7 +23,8 @@ from trunkline.credentials.redaction import redact_query
 from trunkline.providers.schema import Protocol
 from trunkline.realtime.frames import Frame
 from trunkline.realtime.observing import observer_of
-from trunkline.realtime.observing.facts import SessionSet
+from trunkline.realtime.observing.facts import Said, SessionSet
+from trunkline.realtime.observing.reading import sound_span
 from trunkline.realtime.report import Report
 from trunkline.wire import subprotocols
 from trunkline.wire.documents import json_object
@@ -112,11 +113,6 @@ class AudioFile(msgspec.Struct, frozen=True):
     encoding: int
     rate: int
 
-    @property
-    def header_size(self) -> int:
-        """Bytes before the sound."""
-        return len(self.header(0))
-
     def header(self, size: int) -> bytes:
         """Return the header of a file with ``size`` bytes of sound."""
         if not self.encoding:
@@ -181,21 +177,19 @@ class Recording:
 
     def client(self, said: str | bytes, at: float) -> Written:
         """Take what the client sent, ``at`` seconds after the session began."""
-        frame = Frame(said) if isinstance(said, str) else said
-        found = self._observer.client(frame)
-        is_sound = found.__class__ is int and bool(found)
-        if not is_sound:
-            self._note(found)
-        return self._written("client", said, at, is_sound=is_sound)
+        found = self._observer.client(Frame(said) if isinstance(said, str) else said)
+        return self._taken("client", said, at, found)
 
     def provider(self, said: str | bytes, at: float) -> Written:
         """Take what was sent to the client."""
-        frame = Frame(said) if isinstance(said, str) else said
-        found = self._observer.provider(frame)
-        is_sound = found.__class__ is int and bool(found)
+        found = self._observer.provider(Frame(said) if isinstance(said, str) else said)
+        return self._taken("provider", said, at, found)
+
+    def _taken(self, side: Speaker, said: str | bytes, at: float, found: Said) -> Written:
+        is_sound = isinstance(found, int) and bool(found)
         if not is_sound:
             self._note(found)
-        return self._written("provider", said, at, is_sound=is_sound)
+        return self._written(side, said, at, is_sound=is_sound)
 
     def _note(self, facts: Any) -> None:
         if isinstance(facts, Sequence):
@@ -257,13 +251,10 @@ class _Track:
 
     def cut(self, text: str) -> tuple[str, int, bytes] | None:
         """Return a frame without its sound, where that was, and the sound; None where it cannot be put back exactly."""
-        start = text.find(self._member) if self._member else -1
-        if start < 0:
+        span = sound_span(text, self._member) if self._member else None
+        if span is None:
             return None
-        start = text.find('"', start + len(self._member)) + 1
-        end = text.find('"', start)
-        if not 0 < start < end:
-            return None
+        start, end = span
         encoded = text[start:end]
         try:
             sound = base64.b64decode(encoded)

@@ -65,6 +65,11 @@ class Admission:
         """Whether the caller may use some models only."""
         return self.caller is not None and bool(self.caller.models or self.caller.model)
 
+    @property
+    def is_capped(self) -> bool:
+        """Whether a client secret that may spend so much only opened it."""
+        return self.secret is not None and self.secret.spend_cap is not None
+
     def check_models(self, models: Sequence[str]) -> None:
         """Raise `NotPermitted` unless the caller may use every one of these models for its conversation."""
         for model in models:

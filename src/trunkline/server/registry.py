@@ -98,9 +98,11 @@ class LiveRegistry:
 
     def limits(self, gateway: str, key_id: str) -> SessionLimits:
         """Return what sessions of a gateway may use that depend on a gateway key, or on none."""
-        rules, key = self._rules.get(gateway), self._keys_by_id.get(key_id)
-        of_gateway = rules.realtime.limits if rules is not None else SessionLimits()
-        return of_gateway if key is None or key.limits == NO_LIMITS else merged(of_gateway, key.limits)
+        own = self._limits.get(key_id)
+        if own is not None:
+            return own
+        rules = self._rules.get(gateway)
+        return rules.realtime.limits if rules is not None else NO_LIMITS
 
     def expiry(self, caller: Caller) -> float | None:
         """Return when a caller's sessions end, in Unix seconds, or None when no end is set."""
@@ -122,6 +124,12 @@ class LiveRegistry:
         self.now = registry
         self._keys_by_id = {key.id: key for key in registry.keys.values()}
         self._rules = {name: self._in_force(rules) for name, rules in registry.gateways.items()}
+        # Of keys with limits of their own, once: every request asks.
+        self._limits = {
+            key.id: merged(self._rules[key.gateway].realtime.limits, key.limits)
+            for key in registry.keys.values()
+            if key.limits != NO_LIMITS and key.gateway in self._rules
+        }
 
     def _in_force(self, rules: GatewayRules) -> GatewayRules:
         demanded = self._admin is not None and rules.id == self._settings.gateway

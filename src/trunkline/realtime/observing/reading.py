@@ -51,11 +51,17 @@ def written(value: Any) -> str:
         return ""
 
 
-def sound_size(text: str, member: str) -> int:
-    """Return how many bytes of sound a frame holds in base64 in a member, given with its quotes; without parsing."""
+def sound_span(text: str, member: str) -> tuple[int, int] | None:
+    """Return where a frame has the base64 of a member, given with its quotes: begin and end; without parsing."""
     start = text.find(member)
     if start < 0:
-        return 0
+        return None
     start = text.find('"', start + len(member)) + 1
     end = text.find('"', start)
-    return (end - start) * 3 // 4 if 0 < start < end else 0
+    return (start, end) if 0 < start < end else None
+
+
+def sound_size(text: str, member: str) -> int:
+    """Return about how many bytes of sound a frame holds in a member: padding, of two bytes at most, is counted."""
+    span = sound_span(text, member)
+    return 0 if span is None else (span[1] - span[0]) * 3 // 4

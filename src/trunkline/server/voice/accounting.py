@@ -20,15 +20,13 @@ class Account:
     def __init__(self, broker: Broker, lease: Lease, route: Route) -> None:
         self._broker = broker
         self.lease = lease
-        self._secret = route.admission.secret
         self.route = route
         """The provider that serves at present: its prices count."""
 
     @property
     def is_priced(self) -> bool:
         """Whether the session may spend so much only, so that everything it uses needs a price."""
-        capped = self._secret is not None and self._secret.spend_cap is not None
-        return capped or self.lease.limits.budget is not None
+        return self.route.admission.is_capped or self.lease.limits.budget is not None
 
     def price(self, usage: Usage) -> float | None:
         """Return what a usage costs, in US dollars, or None where no price is known."""
@@ -45,8 +43,9 @@ class Account:
             raise NotPermitted(
                 f"The gateway ended this session: no price is known for {named}, so its spending has no end."
             )
-        if self._secret is not None and self._secret.spend_cap is not None:
-            self._broker.charge(self._secret, usage.cost or 0.0)
+        secret = self.route.admission.secret
+        if secret is not None and secret.spend_cap is not None:
+            self._broker.charge(secret, usage.cost or 0.0)
 
     def settle(self, record: SessionRecord) -> None:
         """Give the session's place back, and charge a response that was given up before it said what it used."""

@@ -142,9 +142,9 @@ class Call(OpenedSession):
             self._brain.stop_all()
         if self._line is not None:
             self._line.socket.abort()
-        self.finish()
+        report = self.finish()
         if self._recorder is not None:
-            self._recorder.close(self.record.report(self.elapsed()))
+            self._recorder.close(report)
         log.debug("session ended", id=self.id, path=self._path, seconds=round(self.elapsed(), 1))
 
     # Sides

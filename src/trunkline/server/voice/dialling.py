@@ -118,8 +118,7 @@ class Dialling:
         if not admission.provider.has_realtime:
             return
         agent = [(name, value) for name, value in head.headers if name == b"user-agent"]
-        secret = admission.secret
-        is_priced = admission.limits.budget is not None or (secret is not None and secret.spend_cap is not None)
+        is_priced = admission.is_capped or admission.limits.budget is not None
         for name in admission.rules.realtime.fallbacks:
             slug, _, model = name.partition("/")
             caller = admission.caller

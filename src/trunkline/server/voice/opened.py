@@ -13,6 +13,7 @@ from trunkline.policy.sessions import NO_LIMITS, SessionLimits
 from trunkline.providers.schema import Protocol
 from trunkline.realtime.observing import observer_of
 from trunkline.realtime.record import SessionRecord
+from trunkline.realtime.report import Report
 from trunkline.server.gateway import Gateway
 from trunkline.server.identifiers import ulid
 from trunkline.server.ledger import caller_key
@@ -84,13 +85,15 @@ class OpenedSession(ABC):
         due = [regular, lease.next_deadline(now, last_activity=last), self._expiry()]
         self._look_at(min((moment for moment in due if moment is not None), default=None), now)
 
-    def finish(self) -> None:
-        """Settle what is open, and keep the record."""
+    def finish(self) -> Report:
+        """Settle what is open, and keep the record; return it."""
         if self._alarm is not None:
             self._alarm.cancel()
         self.account.settle(self.record)
         self._gateway.live.remove(self)
-        self._gateway.keeper.ended(self, self.record.report(self.elapsed()))
+        report = self.record.report(self.elapsed())
+        self._gateway.keeper.ended(self, report)
+        return report
 
     def _expiry(self) -> float | None:
         return self._gateway.registry.expiry(self._caller) if self._caller is not None else None

@@ -107,10 +107,9 @@ class WebRtcCalls:
         if secret is None and not admission.is_restricted:
             return head, offer
         admission.check_models(head.query_values("model"))
-        named = offer.model or head.query_value("model") or ""
+        bound = secret.model if secret is not None else ""
+        named = bound or offer.model or head.query_value("model") or ""
         offer = offer.with_settings(secret.session if secret is not None else None, named)
-        if secret is not None and secret.model:
-            offer = offer.with_settings(None, secret.model)
         if admission.is_restricted:
             if not offer.model:
                 raise NotPermitted(
