@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Literal
 
+from trunkline.policy.logging import LoggingRules
 from trunkline.policy.sessions import RealtimeRules, SessionLimits
 from trunkline.providers import Via
 
@@ -44,6 +45,7 @@ class GatewayRules:
     client_secrets: ClientSecretMode = ClientSecretMode.BROKERED
     allowed_origins: tuple[str, ...] = ()
     realtime: RealtimeRules = RealtimeRules()
+    logging: LoggingRules = LoggingRules()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from trunkline.store.configuration import Configuration
 from trunkline.store.database import Database
+from trunkline.store.log_record import LogRecord
 from trunkline.store.session_usage import usage_since
 from trunkline.store.sessions import RealtimeSessions, SessionFilter, SessionSummary, StoredSession
 from trunkline.store.vault import Vault
@@ -9,6 +10,7 @@ from trunkline.store.vault import Vault
 __all__ = [
     "Configuration",
     "Database",
+    "LogRecord",
     "RealtimeSessions",
     "SessionFilter",
     "SessionSummary",

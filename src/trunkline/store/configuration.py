@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy import Row, delete, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.errors import SettingsError
 from trunkline.policy.client_secrets import ClientSecret
+from trunkline.policy.logging import LoggingRules
 from trunkline.policy.registry import ClientSecretMode, GatewayKey, GatewayRules, Registry, Scope
 from trunkline.policy.sessions import RealtimeRules, SessionLimits
 from trunkline.providers import Via
@@ -102,17 +102,28 @@ class Configuration:
             await connection.execute(insert(schema.gateways).values(_gateway_row(rules)))
 
     async def change_gateway(
-        self, name: str, *, realtime: Mapping[str, Any] | None = None, **changes: Any
+        self,
+        name: str,
+        *,
+        realtime: Mapping[str, Any] | None = None,
+        logging: Mapping[str, Any] | None = None,
+        **changes: Any,
     ) -> GatewayRules:
         """Change fields of a gateway's `GatewayRules`; return the result.
 
-        ``realtime`` is what `RealtimeRules.changed` takes: what it does not name stays. Raises `SettingsError`.
+        ``realtime`` is what `RealtimeRules.changed` takes and ``logging`` what `LoggingRules.changed` does: what they
+        do not name stays. Raises `SettingsError`.
         """
         async with self._changing() as connection:
             await self._require(connection, name)
             row = (await connection.execute(select(schema.gateways).where(schema.gateways.c.id == name))).one()
             rules = _rules(row)
-            changed = replace(rules, realtime=rules.realtime.changed(realtime or {}), **changes)
+            changed = replace(
+                rules,
+                realtime=rules.realtime.changed(realtime or {}),
+                logging=rules.logging.changed(logging or {}),
+                **changes,
+            )
             values = {key: value for key, value in _gateway_row(changed).items() if key != "created_at"}
             await connection.execute(update(schema.gateways).where(schema.gateways.c.id == name).values(values))
             return changed
@@ -193,7 +204,7 @@ class Configuration:
             await self._require(connection, gateway)
             existing = await connection.scalar(select(func.count()).select_from(schema.stored_keys).filter_by(**place))
             changes = {"sealed": sealed, "hint": hint, "changed_at": now}
-            written = upsert(schema.stored_keys).values(**place, **changes, created_at=now)
+            written = self._database.insert(schema.stored_keys).values(**place, **changes, created_at=now)
             await connection.execute(written.on_conflict_do_update(index_elements=list(place), set_=changes))
         return bool(existing)
 
@@ -227,7 +238,7 @@ class Configuration:
         }
         async with self._changing() as connection:
             await self._require(connection, gateway)
-            written = upsert(schema.vias).values(**place, **values)
+            written = self._database.insert(schema.vias).values(**place, **values)
             await connection.execute(written.on_conflict_do_update(index_elements=list(place), set_=values))
 
     async def remove_via(self, gateway: str, provider: str) -> None:
@@ -322,6 +333,7 @@ def _rules(row: Row[Any]) -> GatewayRules:
         client_secrets=ClientSecretMode(row.client_secrets),
         allowed_origins=tuple(row.allowed_origins),
         realtime=RealtimeRules().changed(row.realtime),
+        logging=LoggingRules().changed(row.logging),
     )
 
 
@@ -334,6 +346,7 @@ def _gateway_row(rules: GatewayRules) -> Mapping[str, Any]:
         "allowed_origins": list(rules.allowed_origins),
         "created_at": time.time(),
         "realtime": rules.realtime.document(),
+        "logging": rules.logging.document(),
     }
 
 

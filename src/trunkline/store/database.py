@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import event, inspect, text
+from sqlalchemy import Table, event, inspect, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -15,6 +16,7 @@ from trunkline.errors import SettingsError
 from trunkline.store.schema import HEAD
 
 FILE_NAME: Final = "trunkline.db"
+_INSERTS: Final = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 # How long a writer waits for another process's: a command beside a running gateway.
 _BUSY_MILLISECONDS: Final = 5000
 
@@ -52,6 +54,19 @@ class Database:
         """A transaction: committed at the end, rolled back by an exception."""
         async with self._engine.begin() as connection:
             yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that only reads: it sees one state of the database, and keeps no writer waiting."""
+        connection = await self._engine.connect()
+        async with connection:
+            await connection.execution_options(trunkline_reads=True)
+            async with connection.begin():
+                yield connection
+
+    def insert(self, table: Table) -> Any:
+        """Return an insert of the engine's own kind, which knows ``on_conflict_do_update`` and ``_do_nothing``."""
+        return _INSERTS[self._engine.dialect.name](table)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -106,4 +121,5 @@ def _prepare(connection: Any, record: object) -> None:
 
 
 def _begin(connection: Any) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    reads = connection.get_execution_options().get("trunkline_reads", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

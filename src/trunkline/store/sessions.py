@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Row, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from trunkline.realtime.closing import ABNORMAL
 from trunkline.realtime.report import Close, Report
@@ -95,7 +94,7 @@ class RealtimeSessions:
         async with self._database.transaction() as connection:
             for session in sessions:  # one by one, so that the event loop gets its turn in between
                 row = _row(session)
-                written = upsert(_TABLE).values(row)
+                written = self._database.insert(_TABLE).values(row)
                 await connection.execute(written.on_conflict_do_update(index_elements=["id"], set_=row))
 
     async def list(self, wanted: SessionFilter, limit: int) -> list[SessionSummary]:

@@ -1,30 +1,10 @@
-"""The tables. A change here needs a migration beside it; a test compares the two.
-
-Times are Unix seconds. Keys of the gateway are kept as SHA-256 digests, keys of providers sealed
-(`trunkline.store.vault`).
-"""
+"""The set-up: gateways, their keys, what the vault holds, and client secrets."""
 
 from __future__ import annotations
 
-from typing import Final
+from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Integer, LargeBinary, String, Table
 
-from sqlalchemy import (
-    JSON,
-    Boolean,
-    Column,
-    Float,
-    ForeignKey,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-)
-
-# The newest migration. Known here, so that a start need not load the migration tool to see that all is up to date.
-HEAD: Final = "0002"
-
-metadata = MetaData()
+from trunkline.store.schema.base import metadata
 
 gateways = Table(
     "gateways",
@@ -36,6 +16,7 @@ gateways = Table(
     Column("allowed_origins", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("realtime", JSON, nullable=False, server_default="{}"),
+    Column("logging", JSON, nullable=False, server_default="{}"),
 )
 
 gateway_keys = Table(
@@ -88,23 +69,6 @@ client_secrets = Table(
     Column("expires_at", Float, nullable=False, index=True),
     Column("uses", Integer, nullable=False),
     Column("spent", Float, nullable=False),
-)
-
-# A session is written every 30 s while it is open (``ended_at`` is null) and once more at its end.
-realtime_sessions = Table(
-    "realtime_sessions",
-    metadata,
-    Column("id", String(32), primary_key=True),
-    Column("gateway", String(64), nullable=False),
-    Column("key_id", String(32), nullable=False),
-    Column("provider", String(64), nullable=False),
-    Column("model", String(200), nullable=False),
-    Column("started_at", Float, nullable=False, index=True),
-    Column("written_at", Float, nullable=False),
-    Column("ended_at", Float),
-    Column("tokens", Integer, nullable=False),
-    Column("cost", Float, nullable=False),
-    Column("record", JSON, nullable=False),
 )
 
 # One row. ``number`` grows with every change of the set-up, so that a running gateway sees it; ``key_check`` is a known

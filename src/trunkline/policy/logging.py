@@ -1,0 +1,43 @@
+"""What a gateway keeps of the exchanges that pass it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from trunkline.errors import SettingsError
+
+Strategy = Literal["DELETE_OLDEST", "STOP_INSERTING"]
+_Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class LoggingRules(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A gateway's switches for its log.
+
+    ``collect``: keep a row of each exchange; ``payloads``: its bodies too, with keys redacted, and with ``redact_pii``
+    e-mail addresses, phone and card numbers as well. ``max_rows`` and ``max_age_days`` bound the log, None is no bound;
+    ``strategy`` says what happens at ``max_rows``. ``usage_in_streams``: ask providers for the usage of streamed
+    chats whose callers did not, and keep it from them.
+    """
+
+    collect: bool = True
+    payloads: bool = False
+    redact_pii: bool = False
+    max_rows: _Count | None = None
+    max_age_days: _Count | None = None
+    strategy: Strategy = "DELETE_OLDEST"
+    usage_in_streams: bool = False
+
+    def changed(self, changes: Mapping[str, Any]) -> LoggingRules:
+        """Return these rules with fields replaced. Raises `SettingsError` naming the field at fault."""
+        try:
+            return msgspec.convert({**self.document(), **changes}, LoggingRules)
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"logging: {error}.") from error
+
+    def document(self) -> dict[str, Any]:
+        """Return what is set, as it is kept."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return found

@@ -1,0 +1,5 @@
+"""Conversations of the console."""
+
+from __future__ import annotations
+
+from trunkline.store.schema.base import metadata as metadata
