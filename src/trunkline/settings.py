@@ -26,6 +26,7 @@ ENVIRONMENT_PREFIX = "TRUNKLINE_"
 PROVIDER_PREFIX = "TRUNKLINE_PROVIDERS__"
 FILE_NAME = "trunkline.toml"
 
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 # What a header and a sub-protocol can both carry, so that one token works on every transport.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 
@@ -74,6 +75,11 @@ class Settings:
         "info",
         help="How much is written to standard error.",
         choices=("debug", "info", "warning", "error"),
+    )
+    log_format: str = setting(
+        "auto",
+        help="`json` writes one object a line, `text` is for people; `auto` is text on a terminal and json elsewhere.",
+        choices=("auto", "text", "json"),
     )
 
     account: str = setting("local", help="Account id in the path /v1/{account}/{gateway}/...")
@@ -138,6 +144,39 @@ class Settings:
         minimum=0.0,
     )
 
+    otel_endpoint: str = setting(
+        "",
+        help="Where a span of each exchange is sent by OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces.",
+        section="otel",
+    )
+    otel_headers: tuple[str, ...] = setting(
+        (), help="Headers for it, such as authorization=Bearer ...", section="otel", secret=True
+    )
+    otel_service_name: str = setting("trunkline", help="The name under which spans are sent.", section="otel")
+    otel_payloads: bool = setting(
+        False, help="Send prompts and answers with the spans, of gateways that keep them.", section="otel"
+    )
+
+    logpush_url: str = setting(
+        "",
+        help="Where each log row goes as a line of JSON besides the database: a file (file:///var/log/trunkline.ndjson)"
+        " or an address that takes POST (https://...).",
+        section="logpush",
+    )
+    logpush_headers: tuple[str, ...] = setting(
+        (), help="Headers for it, such as authorization=Bearer ...", section="logpush", secret=True
+    )
+    logpush_payloads: bool = setting(
+        False, help="Send prompts and answers with the rows, of gateways that keep them.", section="logpush"
+    )
+    logpush_limit: int = setting(
+        256,
+        help="Most rows to keep for a destination that is away; the oldest are given up beyond that.",
+        unit="MiB",
+        section="logpush",
+        minimum=8,
+    )
+
     local_model: str = setting(
         "",
         help="A GGUF file to answer with instead of the built-in demo model.",
@@ -200,6 +239,8 @@ def value_words(entry: Field[Any], value: Any) -> str:
         return "set, not shown" if value else "not set"
     if value in ("", None, ()):
         return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
     unit = f" {entry.metadata['unit']}" if entry.metadata["unit"] else ""
     return (
         ", ".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
@@ -302,7 +343,7 @@ def _checked(entry: Field[Any], raw: Any, source: str) -> Any:
     try:
         value = _converted(kind, raw)
     # RuntimeError: the ~user of a path is unknown. OverflowError: a whole number beyond any float.
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+    except (TypeError, ValueError, LookupError, RuntimeError, OverflowError) as error:
         raise SettingsError(f"{source}: expected {_type_words(kind)}, got {_shown(entry, raw)}.") from error
     choices = entry.metadata["choices"]
     if choices and value not in choices:
@@ -326,6 +367,8 @@ def _converted(kind: Any, raw: Any) -> Any:
         if not math.isfinite(value):  # NaN passes every bound, and a wait must end
             raise ValueError
         return value
+    if kind is bool:
+        return _BOOLEANS[str(raw).strip().lower()]
     if kind is str:
         if not isinstance(raw, str):
             raise TypeError
@@ -346,7 +389,13 @@ def _converted(kind: Any, raw: Any) -> Any:
 
 
 def _type_words(kind: Any) -> str:
-    words = {int: "a whole number", float: "a number", str: "text", tuple[str, ...]: "a list of texts"}
+    words = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        tuple[str, ...]: "a list of texts",
+    }
     return words.get(kind, "a path")
 
 

@@ -64,4 +64,4 @@ def _flag(entry: Field[Any]) -> Any:
 
 
 def _metavar(kind: Any) -> str:
-    return {int: "NUMBER", float: "NUMBER", str: "TEXT", tuple[str, ...]: "A,B,..."}.get(kind, "PATH")
+    return {bool: "true|false", int: "NUMBER", float: "NUMBER", str: "TEXT", tuple[str, ...]: "A,B,..."}.get(kind, "PATH")

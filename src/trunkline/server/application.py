@@ -12,6 +12,8 @@ from trunkline.server.console import Console
 from trunkline.server.control import create_api
 from trunkline.server.dataplane import DataPlane
 from trunkline.server.gateway import Gateway
+from trunkline.server.observability.operations import PATHS as OPERATION_PATHS
+from trunkline.server.observability.operations import Operations
 from trunkline.server.universal import UniversalPlane
 from trunkline.server.universal_socket import UniversalSocketPlane
 from trunkline.server.voice import VoicePlane, WebRtcCalls
@@ -30,6 +32,7 @@ class Application:
         self._voice_plane = VoicePlane(self.gateway)
         self._universal_plane = UniversalPlane(self.gateway, self._calls)
         self._universal_socket_plane = UniversalSocketPlane(self.gateway)
+        self._operations = Operations(self.gateway)
         self._console = Console(self._direct_origins)
         self._api = create_api(self.gateway, self._console.build)
 
@@ -50,8 +53,8 @@ class Application:
         elif path.startswith("/v1/"):
             data_plane = self._universal_plane if is_universal(head.path) else self._data_plane
             await data_plane(head, scope, receive, send)
-        elif path == "/healthz":
-            await respond(send, 200, [(b"content-type", b"application/json")], b'{"status":"ok"}')
+        elif path in OPERATION_PATHS:
+            await self._operations(scope, receive, send)
         elif path == "/api" or path.startswith("/api/"):
             await self._api(scope, receive, send)
         else:
@@ -64,6 +67,7 @@ class Application:
 
     async def leave(self, seconds: float) -> None:
         """Let open sessions finish what they are saying, for at most so many seconds, and end them."""
+        self._operations.leave()
         self.gateway.live.close()
         await self._voice_plane.leave(seconds)
 

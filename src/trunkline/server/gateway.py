@@ -28,6 +28,7 @@ from trunkline.server.admission import Admission, Doorkeeper, ProviderKey, sits_
 from trunkline.server.chaining import KnownSlots
 from trunkline.server.ledger import Ledger
 from trunkline.server.live_sessions import LiveSessions
+from trunkline.server.observability.metrics import Metrics
 from trunkline.server.origins import Origins
 from trunkline.server.outgoing import OutgoingCall, compose
 from trunkline.server.registry import LiveRegistry
@@ -71,6 +72,7 @@ class Gateway:
         self.ledger = Ledger()
         self.live = LiveSessions()
         self.keeper = SessionKeeper(self.live)
+        self.metrics = Metrics(self._gauges, self._counters)
         timeouts = Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
         self.http = HttpPool(timeouts=timeouts, max_connections_per_origin=settings.max_connections)
         self.dialer = Dialer(timeouts=timeouts)
@@ -96,6 +98,14 @@ class Gateway:
         """Judge every open session again: its key may be revoked, its limits may be others."""
         for session in self.live.all():
             session.judge()
+
+    def _gauges(self) -> dict[str, float]:
+        """What `Metrics` shows of this moment."""
+        return {"open_sessions": len(self.live.all())}
+
+    def _counters(self) -> dict[str, float]:
+        """What `Metrics` shows of what was counted elsewhere since the start."""
+        return {}
 
     def dialect_of(self, head: Head) -> Dialect:
         """Return whose error object the client of a head expects: on a WebSocket, that of the frames spoken there."""

@@ -29,7 +29,7 @@ _TICK_SECONDS: Final = 0.1
 
 def run(settings: Settings) -> None:
     """Serve until interrupted. Raises `SettingsError` when the address cannot be had or TLS cannot be set up."""
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     listener = listen(settings)
     create_server(settings, listener).run(sockets=[listener])
@@ -132,17 +132,18 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def configure_logging(level: str) -> None:
-    """Send structured lines to standard error: for people on a terminal, JSON elsewhere."""
+def configure_logging(level: str, form: str = "auto") -> None:
+    """Send structured lines to standard error: as text for people, or as JSON; ``auto`` tells by the terminal."""
     number = logging.getLevelNamesMapping()[level.upper()]
     terminal = sys.stderr.isatty()
-    renderer: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    text = terminal if form == "auto" else form == "text"
+    renderer: Any = structlog.dev.ConsoleRenderer(colors=terminal) if text else structlog.processors.JSONRenderer()
     processors: list[Any] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         renderer,
     ]
-    if not terminal:
+    if not text:
         processors.insert(2, structlog.processors.format_exc_info)
     structlog.configure(
         processors=processors,

@@ -58,8 +58,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that only reads: it sees one state of the database, and keeps no writer waiting."""
-        connection = await self._engine.connect()
-        async with connection:
+        async with self._engine.connect() as connection:
             await connection.execution_options(trunkline_reads=True)
             async with connection.begin():
                 yield connection

@@ -1,0 +1,1 @@
+"""What the gateway tells those who watch it: metrics, traces, the log as it grows, and whether it is well."""
