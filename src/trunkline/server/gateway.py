@@ -28,7 +28,7 @@ from trunkline.server.admission import Admission, Doorkeeper, ProviderKey, sits_
 from trunkline.server.chaining import KnownSlots
 from trunkline.server.ledger import Ledger
 from trunkline.server.live_sessions import LiveSessions
-from trunkline.server.observability.metrics import Metrics
+from trunkline.server.observability import Observability
 from trunkline.server.origins import Origins
 from trunkline.server.outgoing import OutgoingCall, compose
 from trunkline.server.registry import LiveRegistry
@@ -72,7 +72,7 @@ class Gateway:
         self.ledger = Ledger()
         self.live = LiveSessions()
         self.keeper = SessionKeeper(self.live)
-        self.metrics = Metrics(self._gauges, self._counters)
+        self.observability = Observability(self._gauges, self._counters)
         timeouts = Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
         self.http = HttpPool(timeouts=timeouts, max_connections_per_origin=settings.max_connections)
         self.dialer = Dialer(timeouts=timeouts)
@@ -84,6 +84,7 @@ class Gateway:
         self.ledger = Ledger(await usage_since(self.registry.database, time.time() - LONGEST_WINDOW))
         self.keeper.start(RealtimeSessions(self.registry.database))
         self.registry.on_change(self._judge_sessions)
+        self.observability.start(self.settings, self.http)
         # The price list takes a quarter of a second to read: not in the middle of somebody's answer.
         self._reading_prices = asyncio.create_task(asyncio.to_thread(price_is_known, "openai", "gpt-realtime"))
 
@@ -91,6 +92,7 @@ class Gateway:
         """Close all connections and the database, and end the worker."""
         await self.keeper.stop()
         await self.registry.stop()
+        await self.observability.close()
         await self.http.aclose()
         await self.worker.stop()
 

@@ -73,5 +73,5 @@ class Operations:
         except GatewayError as error:
             await respond(send, *http_refusal(error, Dialect.OPENAI))
             return
-        body, content_type = self._gateway.metrics.page(request.headers.get("accept", ""), caller.gateway)
+        body, content_type = self._gateway.observability.metrics.page(request.headers.get("accept", ""), caller.gateway)
         await respond(send, 200, [(b"content-type", content_type.encode()), (b"cache-control", b"no-store")], body)
