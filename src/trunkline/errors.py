@@ -11,6 +11,8 @@
         ├── UnknownGateway
         ├── UnknownProvider
         ├── Unauthorized          the gateway refuses the caller
+        │   ├── SignInRequired    a person must sign in first
+        │   └── SignInRefused     a name, password or link is not good
         ├── ForbiddenOrigin
         ├── NotPermitted          the caller is known, and may not do this
         ├── NoProviderKey         nothing to show the provider
@@ -26,6 +28,8 @@
         ├── UpgradeRequired
         ├── GatewayLeaving        it is about to stop
         ├── UnknownSession        no realtime session of that id
+        ├── UnknownLog            no row of the log of that id
+        ├── UnknownConversation   no conversation of that id that is the caller's
         ├── SessionTerminated     an operator ended the realtime session
         └── UpstreamError         no usable answer from the provider
             ├── UpstreamUnresolved    (DNS)
@@ -130,6 +134,18 @@ class Unauthorized(GatewayError):
     reason = "invalid_api_key"
     type = "invalid_request_error"
     close_code = 3000
+
+
+class SignInRequired(Unauthorized):
+    """The gateway has accounts, and nobody is signed in who could do this."""
+
+    reason = "sign_in_required"
+
+
+class SignInRefused(Unauthorized):
+    """A name and password, or a one-time link, open nothing."""
+
+    reason = "sign_in_refused"
 
 
 class ForbiddenOrigin(GatewayError):
@@ -282,6 +298,26 @@ class UnknownSession(GatewayError):
     status = 404
     code = 2044
     reason = "unknown_session"
+    type = "invalid_request_error"
+    close_code = 4004
+
+
+class UnknownLog(GatewayError):
+    """The log has no row of that id, or not what was said in it."""
+
+    status = 404
+    code = 7003
+    reason = "unknown_log"
+    type = "invalid_request_error"
+    close_code = 4004
+
+
+class UnknownConversation(GatewayError):
+    """No conversation of that id is kept for whoever asks."""
+
+    status = 404
+    code = 2044
+    reason = "unknown_conversation"
     type = "invalid_request_error"
     close_code = 4004
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
+from urllib.parse import urlsplit
 
 from trunkline.errors import SettingsError
 
@@ -71,6 +72,11 @@ class Settings:
     host: str = setting("127.0.0.1", help="Address to listen on. Beyond loopback a gateway token is required.")
     port: int = setting(8787, help="Port to listen on; 0 takes any free one.", minimum=0, maximum=65535)
     data_dir: Path = setting(default_factory=default_data_dir, help="Where models, certificates and records are kept.")
+    database_url: str = setting(
+        "",
+        help="Database: postgresql://USER:PASSWORD@HOST/NAME or sqlite:///PATH. Without it, a file in `data_dir`.",
+        secret=True,
+    )
     log_level: str = setting(
         "info",
         help="How much is written to standard error.",
@@ -107,9 +113,45 @@ class Settings:
         help="Host names, besides loopback ones and `host`, by which the gateway may be addressed.",
     )
 
+    public_url: str = setting(
+        "",
+        help="Where browsers reach the gateway, such as https://gateway.example.org: for links to sign in with, and"
+        " for single sign-on. Without it, the address that a browser shows, or the one the gateway listens on.",
+    )
+    oidc_issuer: str = setting(
+        "",
+        help="Issuer of OpenID Connect at which people sign in, such as https://login.example.org/realms/main.",
+        section="oidc",
+    )
+    oidc_client_id: str = setting("", help="The gateway's client id there.", section="oidc")
+    oidc_client_secret: str = setting(
+        "", help="The gateway's client secret there; a public client has none.", section="oidc", secret=True
+    )
+    oidc_scopes: tuple[str, ...] = setting(("openid", "profile", "email"), help="Scopes to ask for.", section="oidc")
+    oidc_role_claim: str = setting(
+        "groups",
+        help="Claim of the ID token that says what a person may do; a dotted path, such as realm_access.roles, names"
+        " one within others.",
+        section="oidc",
+    )
+    oidc_admin: tuple[str, ...] = setting((), help="Values of that claim that make an admin.", section="oidc")
+    oidc_editor: tuple[str, ...] = setting((), help="Values of that claim that make an editor.", section="oidc")
+    oidc_viewer: tuple[str, ...] = setting((), help="Values of that claim that make a viewer.", section="oidc")
+    oidc_default_role: str = setting(
+        "none",
+        help="Role of people whose claim has none of these values; `none` lets them not in.",
+        section="oidc",
+        choices=("none", "viewer", "editor", "admin"),
+    )
+
     probe_allowed_hosts: tuple[str, ...] = setting(
         (),
         help="Hosts of private networks that the console's auth matrix may probe; public ones always may be.",
+    )
+    custom_provider_hosts: tuple[str, ...] = setting(
+        (),
+        help="Hosts at which custom providers of the management API may be though they are private, or spoken to over"
+        " plain http; `*` is any.",
     )
 
     tls: str = setting(
@@ -142,6 +184,26 @@ class Settings:
         help="Longest time that realtime sessions may finish what they are saying when the gateway stops.",
         unit="s",
         minimum=0.0,
+    )
+
+    journal_limit: int = setting(
+        1024,
+        help="Most that may wait on the disk for a database that is away.",
+        unit="MiB",
+        section="journal",
+        minimum=1,
+    )
+    journal_policy: str = setting(
+        "stop",
+        help="When that is reached: `stop` keeps no new records, `drop-oldest` drops the oldest. Requests go on.",
+        section="journal",
+        choices=("stop", "drop-oldest"),
+    )
+    journal_fsync: str = setting(
+        "off",
+        help="`interval` forces records to the disk every second, for when power fails. Killed processes need neither.",
+        section="journal",
+        choices=("off", "interval"),
     )
 
     otel_endpoint: str = setting(
@@ -191,6 +253,11 @@ class Settings:
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the listener."""
         return is_loopback_host(self.host)
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether browsers reach the gateway over TLS, its own or that of what stands before it."""
+        return self.tls != "off" or self.public_url.startswith("https:")
 
     @property
     def authenticated(self) -> bool:
@@ -478,3 +545,22 @@ def _check_together(settings: Settings) -> None:
         )
     if settings.tls == "files" and not (settings.tls_certificate and settings.tls_key):
         raise SettingsError("tls = files needs tls_certificate and tls_key.")
+    if settings.public_url and not _is_address(settings.public_url, paths=False):
+        raise SettingsError("public_url: expected an address without a path, such as https://gateway.example.org.")
+    if settings.oidc_issuer and not _is_address(settings.oidc_issuer):
+        raise SettingsError("oidc_issuer: expected https://..., as the issuer names itself; http:// only on loopback.")
+    if settings.oidc_issuer and not settings.oidc_client_id:
+        raise SettingsError("oidc_issuer needs oidc_client_id, under which the gateway is known there.")
+
+
+def _is_address(url: str, *, paths: bool = True) -> bool:
+    """Whether a URL is that of a server, over TLS unless it is on this machine."""
+    try:
+        parts = urlsplit(url)
+        port_is_number = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    is_private = parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(host))
+    is_plain = not (parts.query or parts.fragment or parts.username)
+    return bool(host) and is_private and port_is_number and is_plain and (paths or parts.path in ("", "/"))

@@ -15,9 +15,9 @@ from trunkline.store import Configuration, Database, Vault
 
 
 @asynccontextmanager
-async def administration(data_dir: Path, default: str = "default") -> AsyncIterator[Configuration]:
-    """The set-up of a data directory, opened beside a gateway or before it starts."""
-    database = await Database.open(data_dir)
+async def administration(data_dir: Path, default: str = "default", url: str = "") -> AsyncIterator[Configuration]:
+    """The set-up of a data directory, or a database by its URL, opened beside a gateway or before it starts."""
+    database = await Database.open(data_dir, url)
     try:
         configuration = Configuration(database, Vault.at(data_dir), GatewayRules(default, authenticated=False))
         await configuration.check()

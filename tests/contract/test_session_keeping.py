@@ -44,6 +44,9 @@ class Session:
     def elapsed(self) -> float:
         return time.time() - self.started_at
 
+    def fit_to_keep(self, report: Report) -> Report:
+        return report
+
     def end(self, error: GatewayError) -> None:
         self.record.closed("gateway", error.close_code, error.reason, self.elapsed())
 
@@ -53,8 +56,8 @@ class Session:
 
 
 @asynccontextmanager
-async def store_at(directory: Path) -> AsyncIterator[RealtimeSessions]:
-    database = await Database.open(directory)
+async def store_at(url: str) -> AsyncIterator[RealtimeSessions]:
+    database = await Database.open(Path("unused"), url)
     try:
         yield RealtimeSessions(database)
     finally:
@@ -62,11 +65,12 @@ async def store_at(directory: Path) -> AsyncIterator[RealtimeSessions]:
 
 
 @asynccontextmanager
-async def writer_in_the_way(directory: Path) -> AsyncIterator[None]:
-    """Another process that holds the database's write lock."""
-    other = await Database.open(directory)
+async def writer_in_the_way(url: str) -> AsyncIterator[None]:
+    """Another process that lets nobody else write."""
+    other = await Database.open(Path("unused"), url)
     async with other.transaction() as connection:
-        await connection.execute(text("SELECT 1"))
+        if other.dialect == "postgresql":  # SQLite's lock comes with every transaction
+            await connection.execute(text("LOCK TABLE realtime_sessions IN EXCLUSIVE MODE"))
         yield
     await other.close()
 
@@ -93,12 +97,12 @@ async def ended_of(store: RealtimeSessions, session: Session) -> StoredSession |
     return found if found is not None and found.ended_at is not None else None
 
 
-def test_an_open_session_is_written_again_and_again_and_once_at_its_end(tmp_path: Path) -> None:
+def test_an_open_session_is_written_again_and_again_and_once_at_its_end(database_url: str) -> None:
     async def main() -> None:
         live, session = LiveSessions(), Session()
         keeper = SessionKeeper(live, interval=OFTEN)
         live.add(session)
-        async with store_at(tmp_path) as store:
+        async with store_at(database_url) as store:
             keeper.start(store)
             first = await until(lambda: store.get(session.id))
             assert (first.ended_at, first.report.close) == (None, None)
@@ -121,13 +125,13 @@ def test_an_open_session_is_written_again_and_again_and_once_at_its_end(tmp_path
     run(main())
 
 
-def test_a_busy_database_delays_nobody_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_busy_database_delays_nobody_and_loses_nothing(database_url: str) -> None:
     async def main() -> None:
         live = LiveSessions()
         keeper = SessionKeeper(live, interval=OFTEN, retry=OFTEN)
         sessions = [Session() for _ in range(250)]
-        async with store_at(tmp_path) as store:
-            async with writer_in_the_way(tmp_path):
+        async with store_at(database_url) as store:
+            async with writer_in_the_way(database_url):
                 keeper.start(store)
                 for session in sessions:
                     live.add(session)
@@ -143,11 +147,11 @@ def test_a_busy_database_delays_nobody_and_loses_nothing(tmp_path: Path) -> None
     run(main())
 
 
-def test_what_waits_is_written_when_the_gateway_stops(tmp_path: Path) -> None:
+def test_what_waits_is_written_when_the_gateway_stops(database_url: str) -> None:
     async def main() -> None:
         live, ended, still_open = LiveSessions(), Session(), Session()
         keeper = SessionKeeper(live)
-        async with store_at(tmp_path) as store:
+        async with store_at(database_url) as store:
             keeper.start(store)
             live.add(still_open)
             keeper.ended(ended, ended.last_report())
@@ -158,13 +162,13 @@ def test_what_waits_is_written_when_the_gateway_stops(tmp_path: Path) -> None:
     run(main())
 
 
-def test_beyond_the_bound_the_oldest_end_is_lost(tmp_path: Path) -> None:
+def test_beyond_the_bound_the_oldest_end_is_lost(database_url: str) -> None:
     async def main() -> None:
         keeper = SessionKeeper(LiveSessions(), bound=2)
         sessions = [Session() for _ in range(3)]
         for session in sessions:
             keeper.ended(session, session.last_report())
-        async with store_at(tmp_path) as store:
+        async with store_at(database_url) as store:
             keeper.start(store)
             await keeper.stop()
             assert {one.id for one in await store.list(ALL, 10)} == {session.id for session in sessions[1:]}
@@ -172,13 +176,13 @@ def test_beyond_the_bound_the_oldest_end_is_lost(tmp_path: Path) -> None:
     run(main())
 
 
-def test_a_session_that_ends_while_it_is_written_as_open_stays_ended(tmp_path: Path) -> None:
+def test_a_session_that_ends_while_it_is_written_as_open_stays_ended(database_url: str) -> None:
     async def main() -> None:
         live, session = LiveSessions(), Session()
         keeper = SessionKeeper(live, interval=OFTEN, retry=OFTEN)
         live.add(session)
-        async with store_at(tmp_path) as store:
-            async with writer_in_the_way(tmp_path):
+        async with store_at(database_url) as store:
+            async with writer_in_the_way(database_url):
                 keeper.start(store)
                 await asyncio.sleep(OFTEN * 3)  # the keeper waits for the lock with the open session in its hands
                 live.remove(session)
@@ -190,11 +194,11 @@ def test_a_session_that_ends_while_it_is_written_as_open_stays_ended(tmp_path: P
     run(main())
 
 
-def test_what_a_process_left_open_is_marked_as_ended_unless_another_still_writes_it(tmp_path: Path) -> None:
+def test_what_a_process_left_open_is_marked_as_ended_unless_another_still_writes_it(database_url: str) -> None:
     async def main() -> None:
         now = time.time()
         left, alive, ended = Session(), Session(), Session()
-        async with store_at(tmp_path) as store:
+        async with store_at(database_url) as store:
             await store.write(
                 [
                     kept_of(left, written_at=now - 61),
@@ -214,11 +218,11 @@ def test_what_a_process_left_open_is_marked_as_ended_unless_another_still_writes
     run(main())
 
 
-def test_a_report_comes_back_as_it_was_written(tmp_path: Path) -> None:
+def test_a_report_comes_back_as_it_was_written(database_url: str) -> None:
     async def main() -> None:
         session = Session()
         written = kept_of(session, written_at=5.0)
-        async with store_at(tmp_path) as store:
+        async with store_at(database_url) as store:
             await store.write([written])
             assert await store.get(session.id) == written
             changed = msgspec.structs.replace(written, written_at=6.0, ended_at=6.0)

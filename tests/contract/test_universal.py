@@ -248,7 +248,7 @@ def test_a_gateway_further_on_does_not_say_which_step_answered() -> None:
         ):
             answer = await client.post(address.http + UNIVERSAL, json=step(key="sk-1"))
         assert answer.headers.get_list("cf-aig-step") == ["0"]
-        assert answer.headers["cf-aig-log-id"] == "theirs"
+        assert answer.headers.get_list("cf-aig-log-id") != ["theirs"]
 
     run(main())
 

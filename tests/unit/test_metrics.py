@@ -75,6 +75,21 @@ def test_names_of_models_that_callers_make_up_cannot_grow_the_page_without_bound
     assert total(counted, "trunkline_requests_total", model="made-up-0") == 2
 
 
+def test_names_of_providers_that_strangers_make_up_cannot_grow_the_page() -> None:
+    counted = metrics()
+    for number in range(50):
+        refused = record(provider=f"made-up-{number}", model="", status=400, success=False, attempts=0)
+        counted.take(refused)
+    counted.take(record(provider="openai", status=401, success=False, attempts=0))
+    counted.take(record(provider="custom-mine", status=502, success=False))
+    counted.take(record(provider="custom-mine", status=401, success=False, attempts=0))
+    counts = [dict(labels) for name, labels in samples(counted) if name == "trunkline_requests_total"]
+    providers = {labels.get("provider") for labels in counts}
+    assert providers == {"other", "openai", "custom-mine"}
+    assert total(counted, "trunkline_requests_total", provider="other") == 50
+    assert total(counted, "trunkline_requests_total", provider="custom-mine") == 2
+
+
 def test_what_stands_at_the_moment_is_read_when_asked() -> None:
     found = samples(metrics())
     assert found["trunkline_open_sessions", frozenset()] == 2

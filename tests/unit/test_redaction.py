@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, quote
+import base64
+import json
+from typing import Any
+from urllib.parse import parse_qsl, quote, quote_plus
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.credentials import PLACEMENTS, Carrier, fingerprint, redact_query, tail
+from trunkline.credentials.redaction import REDACTED, Redactor, redact
 
 SECRET = "sk-proj-0123456789abcdef"
 
@@ -89,3 +93,160 @@ def test_any_text_is_redacted_without_an_error(query: str) -> None:
     except UnicodeEncodeError:
         return
     redact_query(query)
+
+
+# Texts of strangers
+
+KEYS = [
+    SECRET,
+    "sk-ant-api03-AbCdEfGh1234-_x",
+    "sk-****************cdef",
+    "AIzaSyA1234567890abcdefghijklmnopqrstuv",
+    "gsk_abcdefgh12345678",
+    "xai-abcdefgh12345678",
+    "hf_abcdefghABCDEFGH12",
+    "r8_abcdefghABCDEFGH12",
+    "AKIAIOSFODNN7EXAMPLE",
+    "ya29.a0AfH6SMBx1234567890",
+    "ghp_abcdefghijklmnop1234",
+    "github_pat_11ABCDEFG0abcdefghijkl",
+    "xoxb-1234567890-abcdef",
+    "tlk_0123456789abcdef0123456789abcdef",
+    "ek_0123456789abcdef",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-DEF_123",
+]
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize(
+    "text", ["{}", "Wrong key: {}.", '{{"message": "no: {}"}}', "a\\n{}", "\\u0022{}", "x%20{}", "k={}&b=1", "({})"]
+)
+def test_a_key_of_a_known_shape_is_found_wherever_it_stands(key: str, text: str) -> None:
+    clean = redact(text.format(key))
+    assert key not in clean
+    assert REDACTED in clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a key-value-store for risk-averse people, ask-me-anything, desk-bound sk-learners",
+        "the bearer of bad news, token by token, basic questions",
+        '{"token": "hello", "max_tokens": 7, "logprobs": [{"token": " a"}], "key": "Enter", "monkey": "x"}',
+        '{"properties": {"password": {"type": "string"}, "api_key": null}, "required": ["api_key"]}',
+        "commit 0123456789abcdef0123456789abcdef01234567",
+        '{"a": "set key=", "b": "and secret:", "c": 1}',
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"api_key": "#"}',
+        '{"apiKey" : "#"}',
+        '{"X-API-Key":"#"}',
+        '{"client_secret":"#"}',
+        '{"openai_api_key":"#"}',
+        '{"tool": "{\\"authorization\\": \\"#\\"}"}',
+        '{"tool": "{\\"a\\": \\"{\\\\\\"password\\\\\\": \\\\\\"#\\\\\\"}\\"}"}',
+        "{'password': '#'}",
+        'api_key="#"',
+        "x-api-key: #1",
+        "Authorization: Bearer #1",
+        "grant=x&client_secret=#1&more=2",
+        '{"message": "sent Bearer #1 to them"}',
+        "-----BEGIN RSA PRIVATE KEY-----\n#\n-----END RSA PRIVATE KEY-----",
+        '{"k": "-----BEGIN PRIVATE KEY-----\\n#\\n-----END PRIVATE KEY-----\\n"}',
+    ],
+)
+def test_what_is_named_as_a_secret_is_one(text: str) -> None:
+    secret = "correct-horse-battery"
+    assert secret not in redact(text.replace("#", secret))
+
+
+@pytest.mark.parametrize("secret", ['p/q+r s="tü\\', "0123456789", "plain-but-private"])
+def test_a_known_secret_is_found_however_it_is_written(secret: str) -> None:
+    raw = secret.encode()
+    written = [
+        raw,
+        json.dumps(secret).encode(),
+        json.dumps(json.dumps({"k": secret})).encode(),
+        json.dumps({"k": secret}).replace("/", "\\/").encode(),
+        quote(secret, safe="").encode(),
+        quote_plus(secret).encode(),
+        *(base64.b64encode(b"x" * before + raw + b"yyy") for before in range(4)),
+        *(base64.urlsafe_b64encode(b"x" * before + raw + b"yyy") for before in range(4)),
+    ]
+    redactor = Redactor([secret])
+    for text in written:
+        assert REDACTED.encode() in redactor.redact(b"before " + text + b" behind"), text
+
+
+@pytest.mark.parametrize(
+    ("text", "gone"),
+    [
+        ("write to jane.doe+x@mail.example.org today", "jane.doe"),
+        ("call +49 (30) 123456-78 now", "123456"),
+        ("call (555) 123-4567 now", "123-4567"),
+        ("my card: 4111 1111 1111 1111.", "1111"),
+        ('{"card": 4111111111111111}', "4111"),
+        ("pay DE89 3704 0044 0532 0130 00 soon", "3704"),
+        ("pay ES9121000418450200051332 paid", "2100"),
+    ],
+)
+def test_personal_data_goes_where_that_is_asked_for(text: str, gone: str) -> None:
+    assert redact(text) == text
+    assert gone not in redact(text, personal=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"created": 1732456789, "big": 4111111111111112, "pi": 3.14159265358979323846}',
+        "version 1.2.3, 2026-11-24 10:11:12, 192.168.100.200, 550e8400-e29b-41d4-a716-446655440000",
+        "@decorator and a@b",
+    ],
+)
+def test_other_numbers_are_no_personal_data(text: str) -> None:
+    assert redact(text, personal=True) == text
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+    | st.sampled_from([*KEYS, "api_key=", 'secret:"', "key='", "password=\\", "a@b.example", "4111111111111111"])
+    | st.just(4111111111111111),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["api_key", "key", "password", "a", "x'"]) | st.text(max_size=5), inner, max_size=4
+        )
+        | inner.map(json.dumps)
+    ),
+    max_leaves=20,
+)
+
+
+@given(JSON, st.booleans())
+def test_json_stays_json(document: Any, personal: bool) -> None:
+    for text in (json.dumps(document), json.dumps(document, indent=1, ensure_ascii=False)):
+        clean = Redactor([SECRET], personal=personal).redact(text.encode())
+        json.loads(clean)
+        assert SECRET.encode() not in clean
+
+
+@given(st.binary() | st.text(alphabet="sk-_=:\"'\\ @.1AeyJ{}[],&%n", max_size=200).map(str.encode))
+def test_any_bytes_are_read(text: bytes) -> None:
+    redactor = Redactor([SECRET, "short"], personal=True)
+    assert SECRET.encode() not in redactor.redact(text)
+
+
+def test_a_text_without_secrets_is_the_same_object() -> None:
+    text = b"nothing to see"
+    assert Redactor([SECRET]).redact(text) is text

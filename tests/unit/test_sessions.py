@@ -58,7 +58,7 @@ def test_a_fresh_session_has_the_gateways_own_settings_and_no_key() -> None:
 def test_a_fresh_session_is_not_kept_before_it_is_opened() -> None:
     sessions = plain()
     sessions.fresh()
-    assert sessions.find_by_cookie(f"{sessions.cookie_name}=") is None
+    assert sessions.find_by_cookie(f"{sessions.cookie.name}=") is None
 
 
 def test_fresh_sessions_share_no_keys() -> None:
@@ -103,7 +103,7 @@ def test_a_cookie_is_found_after_a_strange_one_of_another_program_on_this_host(s
 def test_a_cookie_of_somebody_else_leads_nowhere() -> None:
     sessions = plain()
     _, cookie = opened(sessions)
-    for other in (None, "", "a=1", f"{cookie}x", f"x{cookie}", f"{sessions.cookie_name}=", cookie.lower() + "0"):
+    for other in (None, "", "a=1", f"{cookie}x", f"x{cookie}", f"{sessions.cookie.name}=", cookie.lower() + "0"):
         assert sessions.find_by_cookie(other) is None
 
 
@@ -113,8 +113,8 @@ def test_any_cookie_header_is_read_without_an_error(header: str) -> None:
     _, cookie = opened(sessions)
     sessions.find_by_cookie(header)
     sessions.find_by_cookie(f"{header}; {cookie}")
-    sessions.find_by_cookie(f"{sessions.cookie_name}={header}")
-    sessions.close(f"{sessions.cookie_name}={header}")
+    sessions.find_by_cookie(f"{sessions.cookie.name}={header}")
+    sessions.close(f"{sessions.cookie.name}={header}")
 
 
 def test_scripts_and_other_sites_cannot_use_the_cookie() -> None:
@@ -157,7 +157,7 @@ def test_a_closed_session_is_gone_and_its_cookie_removed() -> None:
     session, cookie = opened(sessions)
     kept, kept_cookie = opened(sessions)
     removal = sessions.close(cookie)
-    assert removal.startswith(f"{sessions.cookie_name}=;")
+    assert removal.startswith(f"{sessions.cookie.name}=;")
     assert "Max-Age=0" in removal
     assert sessions.find_by_cookie(cookie) is None
     assert sessions.find_by_cookie(kept_cookie) is kept
@@ -166,7 +166,7 @@ def test_a_closed_session_is_gone_and_its_cookie_removed() -> None:
 
 def test_closing_without_a_session_only_removes_the_cookie() -> None:
     sessions = plain()
-    for header in (None, "", "a=1", f"{sessions.cookie_name}=unknown"):
+    for header in (None, "", "a=1", f"{sessions.cookie.name}=unknown"):
         assert "Max-Age=0" in sessions.close(header)
 
 

@@ -108,11 +108,16 @@ def test_every_setting_can_be_given_in_the_environment_and_in_the_file(field: st
         "gateway_token": TOKEN,
         "allowed_origins": "https://a.example, https://b.example",
         "allowed_hosts": "a.example",
+        "public_url": "https://gateway.example",
+        "oidc_issuer": "https://login.example",
+        "logpush_limit": "8",
     }
-    sample = samples.get(field, "1")
-    by_environment = load("", {settings.environment_name(entry(field)): sample})
+    others = [choice for choice in entry(field).metadata["choices"] if choice != entry(field).default]
+    sample = samples.get(field) or (others[0] if others else "1")
+    needed = {"TRUNKLINE_OIDC_CLIENT_ID": "gateway"} if field == "oidc_issuer" else {}
+    by_environment = load("", {settings.environment_name(entry(field)): sample, **needed})
     key = settings.file_key(entry(field))
-    by_file = load(f'[{key[0]}]\n{key[1]} = "{sample}"' if len(key) > 1 else f'{key[0]} = "{sample}"')
+    by_file = load(f'[{key[0]}]\n{key[1]} = "{sample}"' if len(key) > 1 else f'{key[0]} = "{sample}"', needed)
     assert getattr(by_environment, field) == getattr(by_file, field) != getattr(load(), field)
 
 

@@ -9,18 +9,29 @@ from typing import Any, cast
 
 from tests.running import run
 from trunkline.errors import UpstreamBroken
+from trunkline.providers import Catalogue
 from trunkline.server.asgi import Message
+from trunkline.server.logbook import Entry, Logbook
+from trunkline.server.registry import LiveRegistry
 from trunkline.server.steps import StepSender
 from trunkline.server.universal_socket import UniversalSocket
+from trunkline.settings import Settings
+from trunkline.wire.head import Head, Transport
 from trunkline.wire.universal import Step
 
 Body = Callable[[], AsyncIterator[bytes]]
+
+SETTINGS = Settings()
+LOGBOOK = Logbook(SETTINGS, Catalogue.build({}), LiveRegistry(SETTINGS), lambda record: True)
+HEAD = Head(Transport.WEBSOCKET, "GET", "/v1/local/default", "", [])
 
 
 class Answer:
     """An answer whose body is an iterator; it knows whether it was given up."""
 
     meter = None
+    stripper = None
+    connect_ms = 0.0
 
     def __init__(self, body: Body, kind: bytes = b"text/plain") -> None:
         self.status = 200
@@ -42,7 +53,10 @@ class Sender:
     def __init__(self, **answers: Answer) -> None:
         self._answers = answers
 
-    async def send(self, step: Step) -> Answer:
+    def entry(self, *, id: str = "", event_id: str = "") -> Entry:
+        return LOGBOOK.open(HEAD, "websocket", id=id, event_id=event_id)
+
+    async def send(self, step: Step, entry: Entry, number: int = 0) -> Answer:
         return self._answers[step.provider]
 
 

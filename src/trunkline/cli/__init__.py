@@ -8,7 +8,23 @@ from typing import Annotated
 import typer
 
 import trunkline
-from trunkline.cli import gateways, keys, local, models, probe, reproduce, serve, sessions, settings, vault
+from trunkline.cli import (
+    analytics,
+    conversations,
+    gateways,
+    keys,
+    local,
+    logs,
+    models,
+    probe,
+    reproduce,
+    serve,
+    sessions,
+    settings,
+    transfer,
+    users,
+    vault,
+)
 from trunkline.cli.output import complain
 from trunkline.errors import TrunklineError
 
@@ -26,8 +42,16 @@ application.command("reproduce")(reproduce.reproduce)
 application.add_typer(keys.application, name="keys")
 application.add_typer(vault.application, name="vault")
 application.add_typer(gateways.application, name="gateways")
+application.add_typer(users.application, name="users")
 application.add_typer(models.application, name="models")
 application.add_typer(sessions.application, name="sessions")
+application.add_typer(conversations.application, name="conversations")
+application.add_typer(logs.application, name="logs")
+application.command("analytics")(analytics.analytics)
+application.command("export")(transfer.export)
+application.command("import")(transfer.import_)
+application.command("backup")(transfer.backup)
+application.command("restore")(transfer.restore)
 application.command("settings")(settings.settings)
 
 

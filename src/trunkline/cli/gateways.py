@@ -11,10 +11,12 @@ from rich.table import Table
 
 from trunkline.cli.configuration import chosen_settings, provider_slug, with_configuration
 from trunkline.cli.data_directory import DataDirOption
+from trunkline.cli.log_flags import logging_words, takes_logging
 from trunkline.cli.output import err, out
 from trunkline.cli.secrets import ask
 from trunkline.cli.session_flags import realtime_words, takes_realtime
 from trunkline.errors import SettingsError
+from trunkline.policy.logging import LoggingRules
 from trunkline.policy.registry import ClientSecretMode, GatewayRules
 from trunkline.policy.sessions import RealtimeRules, checked_fallbacks
 from trunkline.providers import Catalogue, check_via
@@ -52,9 +54,11 @@ OriginsOption = Annotated[
 
 @application.command()
 @takes_realtime
+@takes_logging
 def create(
     name: NameArgument,
     realtime: dict[str, Any],
+    logging: dict[str, Any],
     authenticated: AuthenticatedOption = None,
     stored_key_wins: StoredKeyWinsOption = None,
     client_secrets: ClientSecretsOption = None,
@@ -66,7 +70,12 @@ def create(
         raise SettingsError("A gateway's name has letters, digits, - and _ only, at most 64.")
     chosen = chosen_settings(data_dir)
     changes = _changes(authenticated, stored_key_wins, client_secrets, origins)
-    rules = GatewayRules(name, realtime=RealtimeRules().changed(_checked(chosen, realtime)), **changes)
+    rules = GatewayRules(
+        name,
+        realtime=RealtimeRules().changed(_checked(chosen, realtime)),
+        logging=LoggingRules().changed(logging),
+        **changes,
+    )
     with_configuration(chosen, lambda configuration: configuration.create_gateway(rules))
     err.print(
         f"Gateway {name} is at /v1/{chosen.account}/{name}/. Make a key for it: trunkline keys create --gateway {name}"
@@ -75,9 +84,11 @@ def create(
 
 @application.command("set")
 @takes_realtime
+@takes_logging
 def set_(
     name: NameArgument,
     realtime: dict[str, Any],
+    logging: dict[str, Any],
     authenticated: AuthenticatedOption = None,
     stored_key_wins: StoredKeyWinsOption = None,
     client_secrets: ClientSecretsOption = None,
@@ -86,12 +97,12 @@ def set_(
 ) -> None:
     """Change a gateway's switches; what is not named stays. It counts within a second."""
     changes = _changes(authenticated, stored_key_wins, client_secrets, origins)
-    if not changes and not realtime:
+    if not changes and not realtime and not logging:
         raise SettingsError("Nothing to change was named; see trunkline gateways set --help.")
     chosen = chosen_settings(data_dir)
     told = _checked(chosen, realtime)
     rules = with_configuration(
-        chosen, lambda configuration: configuration.change_gateway(name, realtime=told, **changes)
+        chosen, lambda configuration: configuration.change_gateway(name, realtime=told, logging=logging, **changes)
     )
     err.print(f"Gateway {name}: {_words(rules)}.", markup=False)
 
@@ -204,4 +215,7 @@ def _words(rules: GatewayRules) -> str:
     realtime = realtime_words(rules.realtime)
     if realtime:
         words.append(f"realtime: {realtime}")
+    logging = logging_words(rules.logging)
+    if logging:
+        words.append(logging)
     return ", ".join(words)

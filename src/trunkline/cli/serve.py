@@ -64,4 +64,5 @@ def _flag(entry: Field[Any]) -> Any:
 
 
 def _metavar(kind: Any) -> str:
-    return {bool: "true|false", int: "NUMBER", float: "NUMBER", str: "TEXT", tuple[str, ...]: "A,B,..."}.get(kind, "PATH")
+    words = {bool: "true|false", int: "NUMBER", float: "NUMBER", str: "TEXT", tuple[str, ...]: "A,B,..."}
+    return words.get(kind, "PATH")

@@ -73,12 +73,12 @@ _SWITCHES: Final[Mapping[str, Any]] = {
 
 def takes_limits(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command a flag for every limit; its argument ``limits`` is what `SessionLimits.changed` takes."""
-    return _taking(command, "limits", {name: _annotation(name) for name in _LIMITS}, _limits_given)
+    return taking(command, "limits", {name: _annotation(name) for name in _LIMITS}, _limits_given)
 
 
 def takes_realtime(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command those of the limits and switches; its argument ``realtime`` is for `RealtimeRules.changed`."""
-    return _taking(command, "realtime", {**_SWITCHES, **{name: _annotation(name) for name in _LIMITS}}, _rules_given)
+    return taking(command, "realtime", {**_SWITCHES, **{name: _annotation(name) for name in _LIMITS}}, _rules_given)
 
 
 def limits_words(limits: SessionLimits) -> str:
@@ -109,9 +109,10 @@ def _annotation(limit: str) -> Any:
     ]
 
 
-def _taking(
+def taking(
     command: Callable[..., None], argument: str, flags: Mapping[str, Any], gather: Callable[[dict[str, Any]], Any]
 ) -> Callable[..., None]:
+    """Give a command ``flags``, by the names of what they set; ``argument`` is what ``gather`` makes of those given."""
     kinds = get_type_hints(command, include_extras=True)
     own = [
         entry.replace(annotation=kinds[name], kind=inspect.Parameter.KEYWORD_ONLY)
@@ -124,15 +125,15 @@ def _taking(
     ]
 
     @wraps(command)
-    def taking(**given: Any) -> None:
+    def wrapped(**given: Any) -> None:
         picked = {name: given.pop(name, None) for name in flags}
         command(**given, **{argument: gather({name: value for name, value in picked.items() if value is not None})})
 
     parameters = [*own, *added]
-    taking.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    taking.__annotations__ = {entry.name: entry.annotation for entry in parameters}
-    del taking.__wrapped__  # whose flags would be read instead
-    return taking
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {entry.name: entry.annotation for entry in parameters}
+    del wrapped.__wrapped__  # whose flags would be read instead
+    return wrapped
 
 
 def _limits_given(given: Mapping[str, str]) -> dict[str, float | int | Quota | None]:

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
-from trunkline.cli import data_directory
+from trunkline.cli.configuration import chosen_settings
 from trunkline.cli.data_directory import DataDirOption
 from trunkline.cli.moments import moment
 from trunkline.cli.output import day, err, out, plain
@@ -181,7 +181,8 @@ def _with_sessions(data_dir: Path | None, act: Callable[[RealtimeSessions], Awai
     from trunkline.store import Database, RealtimeSessions  # late: commands that need no database start without it
 
     async def acting() -> Result:
-        database = await Database.open(data_directory.chosen(data_dir))
+        chosen = chosen_settings(data_dir)
+        database = await Database.open(chosen.data_dir, chosen.database_url)
         try:
             return await act(RealtimeSessions(database))
         finally:

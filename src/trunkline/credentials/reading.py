@@ -26,10 +26,11 @@ _REMEDY: Final = (
 class Caller:
     """Somebody the gateway knows, by one of its own keys.
 
-    ``kind`` says by what: ``gateway_token``, ``gateway_key`` or ``client_secret``; ``id`` by which one. ``gateway``,
-    ``provider`` and ``models`` (patterns) bound what it opens, ``model`` what it converses with; None and empty bound
-    nothing. ``scopes`` are the acts it may do, ``parent`` is the id of the gateway key it was made with. ``refusal``
-    completes "The gateway key ..." when the key counts no more: it is still recognised, so that it goes nowhere else.
+    ``kind`` says by what: ``gateway_token``, ``gateway_key``, ``client_secret`` or ``user``; ``id`` by which one.
+    ``gateway``, ``provider`` and ``models`` (patterns) bound what it opens, ``model`` what it converses with; None and
+    empty bound nothing. ``scopes`` are the acts it may do, ``parent`` is the id of the gateway key it was made with.
+    ``refusal`` completes "The gateway key ..." when the key counts no more: it is still recognised, so that it goes
+    nowhere else.
     """
 
     kind: str
@@ -46,11 +47,11 @@ class Caller:
 
     @property
     def key_id(self) -> str:
-        """The id of the gateway key on which the caller's sessions depend, if they depend on one.
+        """The id of the gateway key, or the account, on which the caller's sessions depend, if they depend on one.
 
         A session outlives its client secret, as with OpenAI, but not the gateway key that the secret was made with.
         """
-        return self.id if self.kind == "gateway_key" else self.parent
+        return self.id if self.kind in ("gateway_key", "user") else self.parent
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
+
+from trunkline.policy.prices import CustomCost
+from trunkline.policy.usage import Answered, TokenUsage
+
+# US dollars by unit, such as ``input_mtok`` (a million tokens); a price in tiers depends on how many tokens went in.
+Prices = Mapping[str, Any]
 
 # Providers whose price list goes by another name there.
 _PRICED_AS: Final = {
@@ -15,52 +21,138 @@ _PRICED_AS: Final = {
     "google-vertex-ai": "google",
     "grok": "x-ai",
     "perplexity-ai": "perplexity",
+    "workers-ai": "cloudflare",
 }
 # Runs on this machine.
 _FREE: Final = frozenset({"local"})
+# Words in which answers state that they were billed by another list.
+_TIERS: Final = frozenset({"flex", "priority", "fast"})
 
-# Whose way of stating usage an answer follows, by its path: (author, flavour) as the price library names them.
-_READINGS: Final = (
-    (re.compile(r"chat/completions$"), ("openai", "chat")),
-    (re.compile(r"(?:^|/)responses$"), ("openai", "responses")),
-    (re.compile(r"(?:^|/)embeddings$"), ("openai", "embeddings")),
-    (re.compile(r"(?:^|/)messages$"), ("anthropic", "default")),
-    (re.compile(r":(?:stream)?[gG]enerateContent$"), ("google", "default")),
-)
 # Of English text in JSON; fewer than there are, so that the estimate errs upwards.
 _BYTES_PER_TOKEN: Final = 3
 # A token of speech is 50 ms: 533 bytes of base64 in the leanest format. Of what is heard, one is 100 ms.
 _SPOKEN_BYTES_PER_TOKEN: Final = 500
 _HEARD_TOKENS_PER_SECOND: Final = 10
-
-Reading = tuple[str, str]
-
-
-def reading_of(rest: str) -> Reading | None:
-    """Return how the usage of an answer from this path is read, or None where it states none that can be."""
-    path = rest.partition("?")[0].strip("/")
-    return next((reading for pattern, reading in _READINGS if pattern.search(path)), None)
+# Groq bills no sound as shorter.
+_LEAST_SECONDS: Final = 10.0
 
 
 def price_is_known(provider: str, model: str) -> bool:
     """Whether what a model costs can be told."""
-    from genai_prices import Usage
-
-    return _priced(provider, model, Usage(input_tokens=1, output_tokens=1)) is not None
+    return provider in _FREE or _prices(provider, model) is not None
 
 
-def cost_of_answer(provider: str, model: str, reading: Reading, answer: Mapping[str, Any]) -> float | None:
-    """Return the price of an answer, or None when it states no usage or the model has no price."""
+def cost_of_answer(provider: str, answered: Answered, custom: CustomCost | None = None) -> float | None:
+    """Return the price of an answer: by a custom price, as the provider states it, or by the list; None if unknown.
+
+    The model that the answer names counts; where the list lacks it, the one that was asked for.
+    """
+    if custom is not None:
+        return _custom(custom, answered.usage)
     if provider in _FREE:
         return 0.0
-    from genai_prices import extract_usage  # late: it reads a price list, and most gateways never ask
-
-    author, flavour = reading
-    try:
-        usage = extract_usage(answer, provider_id=author, api_flavor=flavour).usage
-    except (LookupError, ValueError, TypeError):
+    if answered.stated_cost is not None:
+        return answered.stated_cost
+    if answered.usage is None:
         return None
-    return _priced(provider, model, usage)
+    found = cost_of_tokens(provider, answered.model, answered.usage)
+    if found is None and answered.asked_model != answered.model:
+        found = cost_of_tokens(provider, answered.asked_model, answered.usage)
+    return found
+
+
+def cost_of_tokens(provider: str, model: str, usage: TokenUsage, custom: CustomCost | None = None) -> float | None:
+    """Return what a usage costs, each modality and what the cache held at its own rate.
+
+    None when the model has no price for something that it used.
+    """
+    if custom is not None:
+        return _custom(custom, usage)
+    if provider in _FREE:
+        return 0.0
+    prices = _prices(provider, model, usage.tier)
+    if prices is None:
+        return None
+    has_tokens = _has(prices, "input_mtok", "output_mtok")
+    if (
+        (usage.total and not has_tokens)
+        or (usage.characters and not usage.total and not _has(prices, "input_mchars"))
+        or (usage.pages and not _has(prices, "input_document_kpages"))
+        or (usage.images and not usage.total)
+    ):
+        return None
+    cost = _cost_of_tokens(prices, usage)
+    for amount, unit, per in (
+        (usage.searches, "web_searches_kcount", 1e3),
+        (0 if usage.total else usage.characters, "input_mchars", 1e6),
+        (usage.pages, "input_document_kpages", 1e3),
+        (1, "requests_kcount", 1e3),
+    ):
+        if amount:
+            cost += amount * _rate(prices, usage.input, unit) / per
+    # What states both is billed by its tokens: the seconds say how long it was.
+    if usage.seconds and not (usage.total and not _has(prices, "audio_hours")):
+        spoken = _cost_of_seconds(provider, model, usage.seconds)
+        return None if spoken is None else cost + spoken
+    return cost
+
+
+def _cost_of_tokens(prices: Prices, usage: TokenUsage) -> float:
+    """Return the price of all tokens: each kind at the most particular price that the model has for it.
+
+    No part counts for more than its whole.
+    """
+    audio, image, video = usage.input_audio, usage.input_image, usage.input_video
+    given = max(usage.input, audio + image + video)
+    text = given - audio - image - video
+    cached_audio, cached_image = min(usage.cached_audio, audio), min(usage.cached_image, image)
+    # A cache that is not stated by modality holds text first.
+    unnamed = max(usage.cached - usage.cached_audio - usage.cached_image, 0)
+    cached_text = min(unnamed, text)
+    more_audio = min(unnamed - cached_text, audio - cached_audio)
+    more_image = min(unnamed - cached_text - more_audio, image - cached_image)
+    cached_audio, cached_image = cached_audio + more_audio, cached_image + more_image
+    written = min(usage.cache_write, text - cached_text)
+    lasting = min(usage.cache_write_1h, written)
+    made_audio, made_image, made_video = usage.output_audio, usage.output_image, usage.output_video
+    made = max(usage.output, made_audio + made_image + made_video)
+    made_text = made - made_audio - made_image - made_video
+    reasoning = min(usage.reasoning, made_text)
+    citations = min(usage.citations, made_text - reasoning)
+    into, out_of = "input_mtok", "output_mtok"
+    kinds = (
+        (text - cached_text - written, (into,)),
+        (audio - cached_audio, ("input_audio_mtok", into)),
+        (image - cached_image, ("input_image_mtok", into)),
+        (video, ("input_video_mtok", into)),
+        (cached_text, ("cache_read_mtok", into)),
+        (cached_audio, ("cache_audio_read_mtok", "cache_read_mtok", "input_audio_mtok", into)),
+        (cached_image, ("cache_image_read_mtok", "cache_read_mtok", "input_image_mtok", into)),
+        (written - lasting, ("cache_write_mtok", into)),
+        (lasting, ("cache_write_1h_mtok", "cache_write_mtok", into)),
+        (made_text - reasoning - citations, (out_of,)),
+        (reasoning, ("output_reasoning_mtok", out_of)),
+        (citations, ("output_citation_mtok", out_of)),
+        (made_audio, ("output_audio_mtok", out_of)),
+        (made_image, ("output_image_mtok", out_of)),
+        (made_video, ("output_video_mtok", out_of)),
+    )
+    return sum(count * _rate(prices, given, *units) for count, units in kinds if count) / 1e6
+
+
+def _custom(custom: CustomCost, usage: TokenUsage | None) -> float | None:
+    if custom.total_cost is not None:
+        return custom.total_cost
+    if usage is None:
+        return None
+    given = custom.per_token_in or 0.0
+    read, write = (
+        given if price is None else price for price in (custom.per_cache_read_token, custom.per_cache_write_token)
+    )
+    cached = min(usage.cached, usage.input)
+    written = min(usage.cache_write, usage.input - cached)
+    fresh = usage.input - cached - written
+    return fresh * given + cached * read + written * write + usage.output * (custom.per_token_out or 0.0)
 
 
 def cost_of_usage(
@@ -82,43 +174,29 @@ def cost_of_usage(
     Counts are in tokens, those from a cache being part of the input of the same modality; ``seconds`` are of sound
     that a model heard which is billed by time. None when the model has no price for what it used.
     """
-    if provider in _FREE:
-        return 0.0
-    from genai_prices import Usage
-
-    given, made = input_text + input_audio + input_image, output_text + output_audio
     cached_text, cached_audio = min(cached_text, input_text), min(cached_audio, input_audio)
     cached_image = min(cached_image, input_image)
-    by_tokens = Usage(
-        input_tokens=given,
-        input_text_tokens=input_text,
-        input_audio_tokens=input_audio,
-        input_image_tokens=input_image,
-        cache_read_tokens=cached_text + cached_audio + cached_image,
-        cache_text_read_tokens=cached_text,
-        cache_audio_read_tokens=cached_audio,
-        cache_image_read_tokens=cached_image,
-        output_tokens=made,
-        output_text_tokens=output_text,
-        output_audio_tokens=output_audio,
+    usage = TokenUsage(
+        input=input_text + input_audio + input_image,
+        input_audio=input_audio,
+        input_image=input_image,
+        cached=cached_text + cached_audio + cached_image,
+        cached_audio=cached_audio,
+        cached_image=cached_image,
+        output=output_text + output_audio,
+        output_audio=output_audio,
+        seconds=seconds,
     )
-    tokens_cost = _priced(provider, model, by_tokens, per="input_mtok") if given or made or not seconds else 0.0
-    return _sum(tokens_cost, _cost_of_seconds(provider, model, seconds) if seconds else 0.0)
+    return cost_of_tokens(provider, model, usage)
 
 
 def _cost_of_seconds(provider: str, model: str, seconds: float) -> float | None:
-    from genai_prices import Usage
-
-    by_time = Usage(audio_seconds=seconds, input_audio_seconds=seconds)
-    found = _priced(provider, model, by_time, per="audio_hours")
-    if found is not None:
-        return found
+    prices = _prices(provider, model)
+    if prices is not None and _has(prices, "audio_hours"):
+        billed = max(seconds, _LEAST_SECONDS) if provider == "groq" else seconds
+        return billed * _rate(prices, 0, "audio_hours") / 3600
     tokens = math.ceil(seconds * _HEARD_TOKENS_PER_SECOND)
-    return _priced(provider, model, Usage(input_tokens=tokens, input_audio_tokens=tokens), per="input_mtok")
-
-
-def _sum(one: float | None, other: float | None) -> float | None:
-    return None if one is None or other is None else one + other
+    return cost_of_tokens(provider, model, TokenUsage(input=tokens, input_audio=tokens))
 
 
 def cost_of_unfinished_turn(provider: str, model: str, received: int) -> float | None:
@@ -126,30 +204,61 @@ def cost_of_unfinished_turn(provider: str, model: str, received: int) -> float |
 
     None when the model has no price.
     """
-    from genai_prices import Usage
-
     tokens = received // _SPOKEN_BYTES_PER_TOKEN + 1
-    heard = {"input_tokens": tokens, "input_audio_tokens": tokens}
-    usage = Usage(**heard, output_tokens=tokens, output_audio_tokens=tokens)
-    return _priced(provider, model, usage, per="input_mtok")
+    heard = TokenUsage(input=tokens, input_audio=tokens, output=tokens, output_audio=tokens)
+    return cost_of_tokens(provider, model, heard)
 
 
 def cost_by_length(provider: str, model: str, sent: int, received: int) -> float:
     """Return about what an exchange cost that ended before its usage was stated; lengths are in bytes."""
-    from genai_prices import Usage
-
-    counts = Usage(input_tokens=sent // _BYTES_PER_TOKEN, output_tokens=received // _BYTES_PER_TOKEN)
-    return _priced(provider, model, counts) or 0.0
+    counts = TokenUsage(input=sent // _BYTES_PER_TOKEN, output=received // _BYTES_PER_TOKEN)
+    return cost_of_tokens(provider, model, counts) or 0.0
 
 
-def _priced(provider: str, model: str, usage: Any, per: str = "") -> float | None:
-    """Return the price of a usage; None where the model has none, or none that is ``per`` the unit named so."""
-    if provider in _FREE:
-        return 0.0
-    from genai_prices import calc_price
-
-    try:
-        found = calc_price(usage, model, provider_id=_PRICED_AS.get(provider, provider))
-    except (LookupError, ValueError):
+def _prices(provider: str, model: str, tier: str = "") -> Prices | None:
+    """Return the prices that count for a model now, by unit, or None where the list lacks it."""
+    found = _listed(_PRICED_AS.get(provider, provider), model)
+    if found is None:
         return None
-    return None if per and getattr(found.model_price, per, None) is None else float(found.total_price)
+    info, seller = found
+    context = {"service_tier": tier, "speed": tier} if tier in _TIERS else None
+    if tier == "batch":
+        context = {"processing": "batch"}
+    prices = info.prices
+    if context is not None or isinstance(prices, list):
+        from genai_prices import Usage
+
+        # Prices that change with the day or the hour: the list knows what time it is.
+        prices = info.calc_price(Usage(), seller, price_context=context).model_price
+    by_unit: Prices = vars(prices)
+    return by_unit
+
+
+@lru_cache(maxsize=4096)
+def _listed(seller: str, model: str) -> tuple[Any, Any] | None:
+    """Return a model of the price list and who sells it, or None.
+
+    The list's own search remembers every name that it was ever asked for, and callers choose those.
+    """
+    from genai_prices.data_snapshot import find_provider_by_id, get_snapshot  # late: most gateways never ask
+
+    providers = get_snapshot().providers
+    provider = find_provider_by_id(providers, seller)
+    info = provider.find_model(model, all_providers=providers) if provider is not None else None
+    return None if info is None else (info, provider)
+
+
+def _has(prices: Prices, *units: str) -> bool:
+    """Whether a model has a price by one of these units."""
+    return any(prices.get(unit) is not None for unit in units)
+
+
+def _rate(prices: Prices, given: int, *units: str) -> float:
+    """Return the first price there is by one of these units, or 0; it may depend on how many tokens went in."""
+    for unit in units:
+        price = prices.get(unit)
+        if price is not None:
+            if hasattr(price, "tiers"):
+                price = next((tier.price for tier in reversed(price.tiers) if given > tier.start), price.base)
+            return float(price)
+    return 0.0

@@ -42,16 +42,22 @@ def is_allowed(model: str, patterns: Sequence[str], provider: str) -> bool:
 
 def models_in_request(provider: str, rest: str, content_type: str, body: bytes) -> list[str]:
     """Return the models that an HTTP request names in its path, else in its body."""
-    if provider == "azure-openai":  # the deployment stands for the model
-        return rest.split("/")[1:2]
-    for pattern in _IN_PATH:
-        match = pattern.search(rest)
-        if match is not None:
-            return [match[1]]
+    in_path = model_in_path(provider, rest)
+    if in_path is not None:
+        return [in_path]
+    if provider == "azure-openai":  # without a deployment there is no model
+        return []
     named = [value for name, value in _members(body) or () if name == "model" and isinstance(value, str)]
     if content_type.startswith("multipart/"):  # says the client: a provider may read the body as JSON all the same
         named += [found.decode("utf-8", "replace").strip() for found in _MULTIPART_MODEL.findall(body)]
     return named
+
+
+def model_in_path(provider: str, rest: str) -> str | None:
+    """Return the model that the path of an HTTP request names, as it stands there, or None."""
+    if provider == "azure-openai":  # the deployment stands for the model
+        return next(iter(rest.split("/")[1:2]), None)
+    return next((match[1] for pattern in _IN_PATH if (match := pattern.search(rest)) is not None), None)
 
 
 def models_in_upgrade(provider: str, rest: str, query: str) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from trunkline.policy.logging import LoggingRules
 from trunkline.policy.sessions import RealtimeRules, SessionLimits
@@ -83,12 +83,16 @@ class GatewayKey:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """The snapshot. ``stored`` holds provider keys by (gateway, provider), then by alias; ``vias`` by the same pair."""
+    """The snapshot. ``stored`` holds provider keys by (gateway, provider), then by alias; ``vias`` by the same pair.
+
+    ``providers`` are tables of custom providers, as the settings may have them, by name.
+    """
 
     gateways: Mapping[str, GatewayRules]
     keys: Mapping[bytes, GatewayKey] = field(default_factory=dict, repr=False)
     stored: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict, repr=False)
     vias: Mapping[tuple[str, str], Via] = field(default_factory=dict, repr=False)
+    providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     def stored_keys(self, gateway: str, provider: str) -> Mapping[str, str]:
         """Return the provider keys of one gateway for one provider, by alias."""

@@ -1,6 +1,6 @@
 """Who can be reached: one data file per provider under a strict schema, and pure functions that resolve addresses."""
 
-from trunkline.providers.catalogue import Catalogue, check_via
+from trunkline.providers.catalogue import Catalogue, check_via, custom_provider
 from trunkline.providers.chaining import chained_http, chained_realtime, chained_slots
 from trunkline.providers.resolution import UpstreamTarget, resolve_http, resolve_realtime
 from trunkline.providers.schema import Provider, Realtime, Route, Slot, Via
@@ -17,6 +17,7 @@ __all__ = [
     "chained_realtime",
     "chained_slots",
     "check_via",
+    "custom_provider",
     "resolve_http",
     "resolve_realtime",
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -21,6 +22,10 @@ _CUSTOM_NAME: Final = re.compile(r"custom-[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 # What no URL holds, and no header; a header's value may hold blanks within.
 _NOT_IN_A_URL: Final = re.compile(r"[^\x21-\x7e]|\\")
 _NOT_IN_A_HEADER: Final = re.compile(r"[^\t\x20-\x7e]")
+# Headers that say where a request goes and where it ends: a second one would be read differently by different servers.
+_FRAMING: Final = frozenset(
+    ("host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade")
+)
 _CUSTOM_DEFAULTS: Final[dict[str, Any]] = {
     "needs_key": False,
     "chat_path": "chat/completions",
@@ -35,16 +40,16 @@ _CUSTOM_DEFAULTS: Final[dict[str, Any]] = {
 
 
 class Catalogue:
-    """Providers by slug and alias."""
+    """Providers by slug and alias: those of the program and the settings, and those that were added since."""
 
     def __init__(self, providers: list[Provider]) -> None:
-        self._providers = providers
-        self._by_name: dict[str, Provider] = {}
+        self._fixed: dict[str, Provider] = {}
         for provider in providers:
             for name in (provider.slug, *provider.aliases):
-                if name in self._by_name:
+                if name in self._fixed:
                     raise SettingsError(f"providers: {name} names two providers.")
-                self._by_name[name] = provider
+                self._fixed[name] = provider
+        self._by_name = self._fixed
 
     @classmethod
     def build(cls, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Catalogue:
@@ -59,10 +64,7 @@ class Catalogue:
             if "slug" in override:
                 raise SettingsError(f"providers.{name}: slug cannot be set; the table's name is the slug.")
             if name.startswith(_CUSTOM_PREFIX):
-                if not _CUSTOM_NAME.fullmatch(name):
-                    raise SettingsError(f"providers.{name}: a name has small letters, digits and hyphens only.")
-                base = {"slug": name, "name": name.removeprefix(_CUSTOM_PREFIX), **_CUSTOM_DEFAULTS}
-                merged[name] = _overlaid(base, override)
+                merged[name] = _overlaid(_custom_data(name, f"providers.{name}"), override)
             elif name in names:
                 merged[names[name]] = _overlaid(merged[names[name]], override)
             else:
@@ -77,7 +79,50 @@ class Catalogue:
 
     def all(self) -> Iterator[Provider]:
         """Yield every provider, each once."""
-        return iter(self._providers)
+        return iter({provider.slug: provider for provider in self._by_name.values()}.values())
+
+    def add(self, custom: Iterable[Provider]) -> None:
+        """Know these custom providers too, instead of those added before; the settings' own keep their names."""
+        self._by_name = {**{provider.slug: provider for provider in custom}, **self._fixed}
+
+
+def custom_provider(name: str, table: Mapping[str, Any], private_hosts: Collection[str]) -> Provider:
+    """Return the provider ``custom-...`` of a table that came over the network.
+
+    It may be at one of ``private_hosts``, at any host where ``*`` is among them, and else only at a public address that
+    is spoken to over TLS. Raises `SettingsError` naming the field at fault.
+    """
+    data = _overlaid(_custom_data(name, name), table)
+    return provider_from(data, name, lambda address, where: _check_public_address(address, where, private_hosts))
+
+
+def _custom_data(name: str, where: str) -> dict[str, Any]:
+    if not _CUSTOM_NAME.fullmatch(name):
+        raise SettingsError(f"{where}: a name has small letters, digits and hyphens only.")
+    return {"slug": name, "name": name.removeprefix(_CUSTOM_PREFIX), **_CUSTOM_DEFAULTS}
+
+
+def _check_public_address(address: str, where: str, private_hosts: Collection[str]) -> None:
+    """Refuse an address that carries more than a place, and one that is not public or not protected by TLS."""
+    parts = _place(address, where)
+    host = (parts.hostname or "").rstrip(".").lower()
+    if "*" in private_hosts or host in private_hosts:
+        return
+    remedy = f"If that is meant, add {host} to custom_provider_hosts (TRUNKLINE_CUSTOM_PROVIDER_HOSTS)."
+    if parts.scheme not in ("https", "wss"):
+        raise SettingsError(f"{where}: keys would be readable on the way to {host}; use https. {remedy}")
+    if not _is_public(host):
+        raise SettingsError(f"{where}: {host} is an address within this network. {remedy}")
+
+
+def _is_public(host: str) -> bool:
+    """Whether a host may be one that everybody can reach; a name without a dot is one of this network."""
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        # A last label of digits makes other spellings of an address, such as 127.1 or 0x7f.1.
+        last = host.rpartition(".")[2]
+        return "." in host and not last[:1].isdigit() and last not in ("localhost", "local", "internal", "lan", "home")
 
 
 @cache
@@ -92,7 +137,7 @@ def _order(table: Mapping[str, Any]) -> tuple[int, str]:
     return {"local": 0, "openai": 1}.get(table["slug"], 2), table["name"].lower()
 
 
-def provider_from(data: Mapping[str, Any], where: str) -> Provider:
+def provider_from(data: Mapping[str, Any], where: str, check: Callable[[str, str], None] | None = None) -> Provider:
     """Check one provider's table against the schema, and what becomes part of a request against the rules for that.
 
     Raises `SettingsError` naming the field at fault.
@@ -103,7 +148,7 @@ def provider_from(data: Mapping[str, Any], where: str) -> Provider:
     except msgspec.ValidationError as error:
         raise SettingsError(f"{where}: {str(error).replace('stored_key', 'api_key')}.") from error
     for field, address in _addresses(provider):
-        check_address(address, f"{where}{field}")
+        (check or check_address)(address, f"{where}{field}")
     if not provider.credential_slots:
         raise SettingsError(f"{where}: credential_slots needs at least one place for a key.")
     _check_headers(provider, where)
@@ -125,6 +170,8 @@ def _check_headers(provider: Provider, where: str) -> None:
     for name, value in provider.headers.items():
         if not name or not name.isascii() or _NOT_IN_A_HEADER.search(value) or not name.replace("-", "").isalnum():
             raise SettingsError(f"{where}: headers.{name!r} is not a header, or its value holds what none can hold.")
+        if name.lower() in _FRAMING:
+            raise SettingsError(f"{where}: headers.{name} is written by the gateway itself, for each request.")
         if name.lower() in own:
             raise SettingsError(f"{where}: headers.{name} is where the key goes; set it as api_key.")
 
@@ -145,6 +192,17 @@ def check_via(slug: str, data: Mapping[str, Any], where: str) -> Via:
 
 def check_address(address: str, where: str) -> None:
     """Refuse an address over which a key would travel unprotected, or that carries more than a place."""
+    parts = _place(address, where)
+    host = parts.hostname or ""
+    if parts.scheme in ("http", "ws") and not is_loopback_host(host):
+        raise SettingsError(
+            f"{where}: plain {parts.scheme} is for this machine only, since keys would be readable on the way to"
+            f" {host}; use https."
+        )
+
+
+def _place(address: str, where: str) -> SplitResult:
+    """Return the parts of an address that carries nothing but a place."""
     try:
         parts = urlsplit(address)
         host, _ = parts.hostname or "", parts.port
@@ -156,11 +214,7 @@ def check_address(address: str, where: str) -> None:
         raise SettingsError(f"{where}: a base_url begins with https:// and a host name.")
     if parts.username is not None or parts.query or parts.fragment:
         raise SettingsError(f"{where}: a base_url has no user, query or fragment; keys go into api_key.")
-    if parts.scheme in ("http", "ws") and not is_loopback_host(host):
-        raise SettingsError(
-            f"{where}: plain {parts.scheme} is for this machine only, since keys would be readable on the way to"
-            f" {host}; use https."
-        )
+    return parts
 
 
 def _addresses(provider: Provider) -> Iterator[tuple[str, str]]:

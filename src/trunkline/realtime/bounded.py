@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+from trunkline.credentials.redaction import redact_message
 
 WORDS_KEPT: Final = 4_000
 """Characters of each side's words in a turn, and of a function call's arguments."""
@@ -11,14 +12,6 @@ MESSAGE_KEPT: Final = 300
 NAME_KEPT: Final = 200
 KINDS_KEPT: Final = 16
 """Of things that are few in any honest session: audio formats, models that transcribe, rate limits."""
-
-# What in a message could be somebody's key.
-_SECRET: Final = re.compile(
-    r"\b(?:sk|ek|rk|pk|gsk|xai|key|tlk)[-_][\w*.-]{8,}"
-    r"|\b(?:Bearer|Token) (?=\S*\d)\S{12,}"
-    r"|\bAIza[\w-]{20,}"
-    r"|\b[0-9a-f]{40}\b"
-)
 
 
 def joined(before: str, more: str, *, piece: bool = False) -> str:
@@ -39,4 +32,4 @@ def clipped(text: str, length: int) -> str:
 
 def shown(message: str) -> str:
     """Return somebody's message without what could be a key in it."""
-    return clipped(_SECRET.sub("[redacted]", message[: 4 * MESSAGE_KEPT]), MESSAGE_KEPT)
+    return clipped(redact_message(message[: 4 * MESSAGE_KEPT]), MESSAGE_KEPT)

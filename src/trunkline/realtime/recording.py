@@ -19,7 +19,13 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from trunkline.credentials.redaction import redact_query
+from trunkline.credentials.redaction import (
+    REDACTED,
+    has_key_shape,
+    names_a_secret,
+    redact_key_shapes,
+    redact_query,
+)
 from trunkline.providers.schema import Protocol
 from trunkline.realtime.frames import Frame
 from trunkline.realtime.observing import observer_of
@@ -31,7 +37,6 @@ from trunkline.wire.documents import json_object
 from trunkline.wire.head import Head
 
 VERSION: Final = 1
-REDACTED: Final = "[redacted]"
 
 Speaker = Literal["client", "provider"]
 State = Literal["open", "complete", "truncated"]
@@ -305,23 +310,11 @@ def read_line(line: bytes) -> Line:
 
 # Credentials
 
-# Members whose value is a credential, compared without case and punctuation.
-_SECRET_NAMES: Final = frozenset(
-    {
-        *("authorization", "proxyauthorization", "cookie", "setcookie", "clientsecret", "secret", "secretkey"),
-        *("apikey", "xapikey", "xiapikey", "key", "accesskey", "privatekey", "accesstoken", "authtoken", "bearertoken"),
-        *("refreshtoken", "sessiontoken", "idtoken", "password", "credential", "credentials", "cfaigauthorization"),
-    }
-)
 # Objects of which every value may be one: an MCP tool's headers.
 _SECRET_OBJECTS: Final = frozenset({"headers", "requestheaders", "extraheaders"})
 # What may begin such a member, a URL, or a name that hides behind escapes.
 _SUSPICIOUS: Final = re.compile(
     r"authorization|secret|key|cookie|token\"|password|credential|headers|://|\\u00[0-7]", re.IGNORECASE
-)
-# Keys that can be told by their shape, wherever they stand.
-_KEY: Final = re.compile(
-    r"\b(?:(?:sk|rk|pk|gsk|xai|ek|tlk)[-_]|gh[po]_|xox[bp]-)[A-Za-z0-9_-]{16,}|\bAIza[\w-]{35}\b|\beyJ[\w-]{10,}\.eyJ[\w.-]{10,}"
 )
 _NOT_A_LETTER: Final = re.compile(r"[^a-z]")
 _URL: Final = re.compile(r"(?:https?|wss?)://\S+")
@@ -334,7 +327,7 @@ def without_credentials(text: str) -> str:
     """
     if not _may_hold_a_credential(text):
         return text
-    cleaned = _KEY.sub(REDACTED, text)
+    cleaned = redact_key_shapes(text)
     document = json_object(cleaned)
     if not document:
         return REDACTED
@@ -344,7 +337,7 @@ def without_credentials(text: str) -> str:
 
 
 def _may_hold_a_credential(text: str) -> bool:
-    return _SUSPICIOUS.search(text) is not None or _KEY.search(text) is not None
+    return _SUSPICIOUS.search(text) is not None or has_key_shape(text)
 
 
 def _clean(value: Any) -> Any:
@@ -353,13 +346,13 @@ def _clean(value: Any) -> Any:
     if isinstance(value, list):
         return [_clean(one) for one in value]
     if isinstance(value, str):
-        return _clean_url(value) if _URL.fullmatch(value) else _KEY.sub(REDACTED, value)
+        return _clean_url(value) if _URL.fullmatch(value) else redact_key_shapes(value)
     return value
 
 
 def _clean_member(name: str, value: Any) -> Any:
     plain = _NOT_A_LETTER.sub("", name.lower())
-    if plain in _SECRET_NAMES and isinstance(value, str):
+    if names_a_secret(name) and isinstance(value, str):
         return REDACTED if value else value
     if plain == "clientsecret" and isinstance(value, dict):
         return {inner: REDACTED if isinstance(one, str) else one for inner, one in value.items()}

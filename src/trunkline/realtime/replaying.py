@@ -13,12 +13,13 @@ from typing import Any, Final
 
 import msgspec
 
+from trunkline.credentials.redaction import REDACTED
 from trunkline.providers.schema import Protocol
 from trunkline.realtime.frames import Frame
 from trunkline.realtime.observing import observer_of
 from trunkline.realtime.observing.facts import SessionSet
 from trunkline.realtime.observing.reading import count, members, sound_size, words
-from trunkline.realtime.recording import REDACTED, Speaker, bytes_per_second, encoding_of
+from trunkline.realtime.recording import Speaker, bytes_per_second, encoding_of
 
 PATIENCE: Final = 10.0
 """Seconds for which something that was recorded may be overdue in the new run."""

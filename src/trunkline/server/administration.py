@@ -9,15 +9,18 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
+import msgspec
 from fastapi import APIRouter, Body, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from trunkline.credentials import Caller, tail
 from trunkline.errors import MalformedRequest, NotPermitted, SettingsError
 from trunkline.policy.keys import ID_DIGITS, VALUE_DIGITS, new_key
+from trunkline.policy.logging import LoggingRules, Strategy
 from trunkline.policy.registry import DEFAULT_ALIAS, ClientSecretMode, GatewayKey, GatewayRules, Scope
+from trunkline.policy.roles import ADMINISTER
 from trunkline.policy.sessions import NO_LIMITS, RealtimeRules, SessionLimits, checked_fallbacks
 from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
@@ -29,6 +32,9 @@ _Secret = Annotated[str, Field(min_length=1, max_length=8192, pattern=r"^[\x21-\
 _Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/?#\s]+)$", max_length=300)]
 _Texts = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=200)]
 
+
+_Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_CLEARED_BY_NULL: Final = frozenset({"max_rows", "max_age_days"})
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Quota = Annotated[str, Field(max_length=80, examples=["10/minute", "5/10m"])]
@@ -74,6 +80,56 @@ class RealtimeChange(BaseModel):
     record: bool | None = None
 
 
+class PricesView(BaseModel):
+    """Prices in US dollars: of one token, or of a whole exchange."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    per_token_in: _Price | None = None
+    per_token_out: _Price | None = None
+    per_cache_read_token: _Price | None = None
+    per_cache_write_token: _Price | None = None
+    total_cost: _Price | None = None
+
+
+class ModelPriceView(BaseModel):
+    """A price of the gateway's own for models of a name or pattern, of one provider or of any."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: Annotated[str, Field(min_length=1, max_length=200)] = "*"
+    provider: Annotated[str, Field(max_length=100)] = ""
+    prices: PricesView
+
+
+class LoggingView(BaseModel):
+    """A gateway's switches for its log; null is no bound."""
+
+    collect: bool
+    payloads: bool
+    redact_pii: bool
+    max_rows: int | None
+    max_age_days: int | None
+    strategy: Strategy
+    usage_in_streams: bool
+    custom_costs: list[ModelPriceView]
+
+
+class LoggingChange(BaseModel):
+    """Switches for the log to set; what is absent stays. A bound of null is cleared."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    collect: bool | None = None
+    payloads: bool | None = None
+    redact_pii: bool | None = None
+    max_rows: Annotated[int, Field(ge=1, le=2**53)] | None = None
+    max_age_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
+    strategy: Strategy | None = None
+    usage_in_streams: bool | None = None
+    custom_costs: Annotated[list[ModelPriceView], Field(max_length=500)] | None = None
+
+
 class GatewayView(BaseModel):
     """A gateway and its switches."""
 
@@ -83,6 +139,7 @@ class GatewayView(BaseModel):
     client_secrets: ClientSecretMode
     allowed_origins: list[str]
     realtime: RealtimeView
+    logging: LoggingView
 
 
 class GatewayChange(BaseModel):
@@ -95,6 +152,7 @@ class GatewayChange(BaseModel):
     client_secrets: ClientSecretMode | None = None
     allowed_origins: Annotated[list[_Origin], Field(max_length=200)] | None = None
     realtime: RealtimeChange | None = None
+    logging: LoggingChange | None = None
 
 
 class NewGateway(GatewayChange):
@@ -179,29 +237,31 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
     @routes.post("", status_code=201)
     async def create_gateway(request: Request, wanted: NewGateway) -> GatewayView:
         """Make a gateway: the gateway token alone may."""
-        if require_scope(gateway, request, "edit", None).gateway is not None:
-            raise NotPermitted("A gateway key is for its own gateway; the gateway token makes others.")
-        rules = GatewayRules(wanted.id, realtime=_new_rules(gateway, wanted), **_changes(wanted))
-        await _done(gateway, _configuration(gateway).create_gateway(rules))
+        if ADMINISTER not in require_scope(gateway, request, "edit", None).scopes:
+            raise NotPermitted("Only an administrator, or who has the gateway token, makes gateways.")
+        logging = LoggingRules().changed(_logging_changes(wanted))
+        rules = GatewayRules(wanted.id, realtime=_new_rules(gateway, wanted), logging=logging, **_changes(wanted))
+        await done(gateway, _configuration(gateway).create_gateway(rules))
         return _gateway_view(rules)
 
     @routes.patch("/{name}")
     async def change_gateway(request: Request, name: _Name, wanted: GatewayChange) -> GatewayView:
         """Set switches of a gateway."""
         caller = require_scope(gateway, request, "edit", name)
-        if wanted.authenticated is False and caller.gateway is not None:
-            raise NotPermitted("A gateway key cannot open its gateway to everybody; the gateway token can.")
+        if wanted.authenticated is False and ADMINISTER not in caller.scopes:
+            raise NotPermitted("Only an administrator, or who has the gateway token, opens a gateway to everybody.")
         realtime = _realtime_changes(gateway, wanted)
         if "limits" in realtime:
             _free_of_limits(gateway, caller)
-        change = _configuration(gateway).change_gateway(name, realtime=realtime, **_changes(wanted))
-        return _gateway_view(await _done(gateway, change))
+        logging = _logging_changes(wanted)
+        change = _configuration(gateway).change_gateway(name, realtime=realtime, logging=logging, **_changes(wanted))
+        return _gateway_view(await done(gateway, change))
 
     @routes.delete("/{name}", status_code=204)
     async def delete_gateway(request: Request, name: _Name) -> None:
         """Delete a gateway with its keys and stored provider keys."""
         require_scope(gateway, request, "edit", name)
-        await _done(gateway, _configuration(gateway).delete_gateway(name))
+        await done(gateway, _configuration(gateway).delete_gateway(name))
 
     @routes.get("/{name}/keys")
     async def keys(request: Request, name: _Name) -> list[KeyView]:
@@ -225,7 +285,7 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
             expires_at=wanted.expires_at,
             limits=_new_limits(wanted),
         )
-        await _done(gateway, _configuration(gateway).add_key(key))
+        await done(gateway, _configuration(gateway).add_key(key))
         return MadeKey(value=value, **_key_fields(key))
 
     @routes.patch("/{name}/keys/{key_id}")
@@ -234,14 +294,14 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
         _free_of_limits(gateway, require_scope(gateway, request, "edit", name))
         await _require_key(gateway, name, key_id)
         limits = wanted.limits.model_dump(exclude_unset=True)
-        return KeyView(**_key_fields(await _done(gateway, _configuration(gateway).limit_key(key_id, limits))))
+        return KeyView(**_key_fields(await done(gateway, _configuration(gateway).limit_key(key_id, limits))))
 
     @routes.delete("/{name}/keys/{key_id}")
     async def revoke_key(request: Request, name: _Name, key_id: str) -> KeyView:
         """Revoke a key: it opens nothing from now on, and open realtime sessions end."""
         require_scope(gateway, request, "edit", name)
         await _require_key(gateway, name, key_id)
-        return KeyView(**_key_fields(await _done(gateway, _configuration(gateway).revoke_key(key_id))))
+        return KeyView(**_key_fields(await done(gateway, _configuration(gateway).revoke_key(key_id))))
 
     @routes.get("/{name}/stored-keys")
     async def stored_keys(request: Request, name: _Name) -> list[StoredKeyView]:
@@ -260,14 +320,14 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
         require_scope(gateway, request, "edit", name)
         slug = _provider(gateway, provider)
         hint = tail(wanted.key)
-        await _done(gateway, _configuration(gateway).store_key(name, slug, alias, wanted.key, hint))
+        await done(gateway, _configuration(gateway).store_key(name, slug, alias, wanted.key, hint))
         return StoredKeyView(provider=slug, alias=alias, hint=hint, changed_at=time.time())
 
     @routes.delete("/{name}/stored-keys/{provider}/{alias}", status_code=204)
     async def forget_key(request: Request, name: _Name, provider: str, alias: _Alias) -> None:
         """Remove a provider key."""
         require_scope(gateway, request, "edit", name)
-        await _done(gateway, _configuration(gateway).forget_key(name, _provider(gateway, provider), alias))
+        await done(gateway, _configuration(gateway).forget_key(name, _provider(gateway, provider), alias))
 
     return routes
 
@@ -294,7 +354,7 @@ async def _require_key(gateway: Gateway, name: str, key_id: str) -> None:
         raise MalformedRequest(f"Gateway {name!r} has no key {key_id[:64]!r}.")
 
 
-async def _done(gateway: Gateway, change: Any) -> Any:
+async def done(gateway: Gateway, change: Any) -> Any:
     """Carry a change out and see it at once. Raises `MalformedRequest` with the store's reason for refusing it."""
     try:
         result = await change
@@ -317,7 +377,8 @@ def _provider(gateway: Gateway, name: str) -> str:
 
 
 def _changes(wanted: GatewayChange) -> dict[str, Any]:
-    given = {name: value for name, value in wanted.model_dump(exclude={"id", "realtime"}).items() if value is not None}
+    told = wanted.model_dump(exclude={"id", "realtime", "logging"})
+    given = {name: value for name, value in told.items() if value is not None}
     if "allowed_origins" in given:
         origins: Sequence[str] = given["allowed_origins"]
         given["allowed_origins"] = tuple(origin.lower() for origin in origins)
@@ -336,6 +397,14 @@ def _realtime_changes(gateway: Gateway, wanted: GatewayChange) -> dict[str, Any]
         except SettingsError as error:
             raise MalformedRequest(str(error)) from error
     return given
+
+
+def _logging_changes(wanted: GatewayChange) -> dict[str, Any]:
+    """Return what `LoggingRules.changed` takes: of what may be null only the bounds are."""
+    if wanted.logging is None:
+        return {}
+    told = wanted.logging.model_dump(exclude_unset=True)
+    return {name: value for name, value in told.items() if value is not None or name in _CLEARED_BY_NULL}
 
 
 def _new_rules(gateway: Gateway, wanted: GatewayChange) -> RealtimeRules:
@@ -360,7 +429,12 @@ def _gateway_view(rules: GatewayRules) -> GatewayView:
         client_secrets=rules.client_secrets,
         allowed_origins=list(rules.allowed_origins),
         realtime=RealtimeView(**rules.realtime.document()),
+        logging=_logging_view(rules.logging),
     )
+
+
+def _logging_view(rules: LoggingRules) -> LoggingView:
+    return LoggingView(**{name: msgspec.to_builtins(getattr(rules, name)) for name in LoggingView.model_fields})
 
 
 def _key_fields(key: GatewayKey) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from trunkline.policy.models import UnreadableFrame, is_allowed, models_in_frame
 from trunkline.policy.registry import DEFAULT_ALIAS, GatewayRules
 from trunkline.policy.sessions import NO_LIMITS, SessionLimits
 from trunkline.providers import Catalogue, Provider, Slot, Via
+from trunkline.server.accounts import caller_of
 from trunkline.server.origins import Origins
 from trunkline.server.registry import LiveRegistry
 from trunkline.server.sessions import ConsoleSession, Sessions
@@ -154,8 +155,8 @@ class Doorkeeper:
             head,
             self._registry.recognise,
             query_names=named.query_names,
-            own=self._own_places[named.slug],
-            known=self._known(session),
+            own=self._places_of(named),
+            known=self._known(head, session),
         )
         rules = self._rules(target, found.caller if isinstance(found, Credentials) else None)
         self._origins.check(head, rules.allowed_origins)
@@ -194,6 +195,11 @@ class Doorkeeper:
         key = self._key(provider, nothing, None, Transport.WEBSOCKET, admission.rules, None, DEFAULT_ALIAS, via)
         return replace(admission, provider=provider, rest="realtime", key=key, alias=DEFAULT_ALIAS, via=via)
 
+    def _places_of(self, provider: Provider) -> list[Placement]:
+        """Return a provider's own places, also those of one that was added since the start."""
+        known = self._own_places.get(provider.slug)
+        return _own_places(provider) if known is None else known
+
     def _rules(self, target: Target, caller: Caller | None) -> GatewayRules:
         """Return the switches of the gateway that the path names, or else the caller's key."""
         name = target.gateway or (caller.gateway if caller else None) or self._settings.gateway
@@ -230,6 +236,11 @@ class Doorkeeper:
 
     def _provider(self, name: str) -> Provider:
         provider = self._catalogue.find(name)
+        if provider is None and name == "compat":
+            raise UnknownProvider(
+                "This gateway has no endpoint 'compat' yet: dynamic routes are kept and versioned, and not carried out."
+                " Name a provider in the path instead."
+            )
         if provider is None:
             raise UnknownProvider(
                 f"The gateway knows no provider {name!r}. See docs/providers.md for the list, or add"
@@ -245,11 +256,16 @@ class Doorkeeper:
         session = self._sessions.find(head)
         return session if session is not None and self._origins.same_origin(head) else None
 
-    def _known(self, session: ConsoleSession | None) -> Caller | None:
-        if session is None or not session.use_authenticated_gateway:
+    def _known(self, head: Head, session: ConsoleSession | None) -> Caller | None:
+        """Return who is known by the console's cookies: by a key that was typed in to be used, or else signed in."""
+        if session is not None and session.use_authenticated_gateway:
+            caller = self._registry.recognise(session.gateway_token)
+            if caller is not None and not caller.refusal:
+                return caller
+        if not self._origins.same_origin(head):
             return None
-        caller = self._registry.recognise(session.gateway_token)
-        return caller if caller is not None and not caller.refusal else None
+        user = self._registry.accounts.signed_in(head.header(b"cookie"))
+        return caller_of(user) if user is not None else None
 
     def _secret(self, caller: Caller | None) -> ClientSecret | None:
         if caller is None or caller.kind != "client_secret":

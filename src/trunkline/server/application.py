@@ -12,6 +12,8 @@ from trunkline.server.console import Console
 from trunkline.server.control import create_api
 from trunkline.server.dataplane import DataPlane
 from trunkline.server.gateway import Gateway
+from trunkline.server.management import PREFIX as MANAGEMENT_PREFIX
+from trunkline.server.management import create_management_api
 from trunkline.server.observability.operations import PATHS as OPERATION_PATHS
 from trunkline.server.observability.operations import Operations
 from trunkline.server.universal import UniversalPlane
@@ -35,6 +37,7 @@ class Application:
         self._operations = Operations(self.gateway)
         self._console = Console(self._direct_origins)
         self._api = create_api(self.gateway, self._console.build)
+        self._management_api = create_management_api(self.gateway)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -57,6 +60,8 @@ class Application:
             await self._operations(scope, receive, send)
         elif path == "/api" or path.startswith("/api/"):
             await self._api(scope, receive, send)
+        elif path.startswith(f"{MANAGEMENT_PREFIX}/"):
+            await self._management_api(scope, receive, send)
         else:
             try:
                 self.gateway.origins.check_host(head)

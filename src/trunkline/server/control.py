@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import Body, FastAPI, Request
+from fastapi import Body, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,10 +13,14 @@ import trunkline
 from trunkline.credentials import tail
 from trunkline.errors import GatewayError, MalformedRequest
 from trunkline.providers import Provider
+from trunkline.server.account_routes import create_account_routes
 from trunkline.server.administration import create_administration_routes
-from trunkline.server.console_access import head_of_request, require_console, session_of
+from trunkline.server.analytics_routes import analytics_schemas, create_analytics_routes
+from trunkline.server.console_access import entrance, head_of_request, require_console, session_of
+from trunkline.server.conversation_routes import conversation_schemas, create_conversation_routes
 from trunkline.server.direct import DirectCall, mint
 from trunkline.server.gateway import Gateway
+from trunkline.server.log_routes import create_log_routes, log_schemas
 from trunkline.server.probing import create_probe_routes
 from trunkline.server.session_routes import create_session_routes, session_schemas
 from trunkline.server.sessions import ConsoleSession
@@ -120,7 +124,8 @@ class _Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
         if not self.openapi_schema:
-            super().openapi()["components"]["schemas"].update(session_schemas())
+            schemas = session_schemas() | log_schemas() | conversation_schemas() | analytics_schemas()
+            super().openapi()["components"]["schemas"].update(schemas)
         return super().openapi()
 
 
@@ -132,13 +137,15 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
         docs_url=None,  # its page would fetch scripts from elsewhere
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        dependencies=[Depends(entrance(gateway))],
     )
 
     @api.exception_handler(GatewayError)
     async def refuse(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, GatewayError)
         content = {"error": {"message": error.message, "type": error.type, "code": error.reason}}
-        return JSONResponse(content, status_code=error.status)
+        headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+        return JSONResponse(content, status_code=error.status, headers=headers)
 
     @api.exception_handler(RequestValidationError)
     async def complain(request: Request, error: Exception) -> JSONResponse:
@@ -201,9 +208,13 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
         require_console(gateway, request)
         return await mint(gateway, head_of_request(request), wanted.provider, wanted.model)
 
+    api.include_router(create_account_routes(gateway))
     api.include_router(create_administration_routes(gateway))
     api.include_router(create_probe_routes(gateway))
     api.include_router(create_session_routes(gateway))
+    api.include_router(create_log_routes(gateway))
+    api.include_router(create_conversation_routes(gateway))
+    api.include_router(create_analytics_routes(gateway))
 
     @api.api_route("/api/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     async def unknown(path: str) -> JSONResponse:

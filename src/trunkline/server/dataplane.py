@@ -10,10 +10,12 @@ from typing import Final, Protocol
 import structlog
 
 from trunkline.errors import GatewayError, MalformedRequest, RequestTooLarge, UpstreamError
-from trunkline.server import client_secrets, governing
+from trunkline.policy.usage import UsageStripper
+from trunkline.server import client_secrets, governing, observing
 from trunkline.server.admission import Admission
 from trunkline.server.asgi import Message, Receive, Scope, Send, respond
 from trunkline.server.gateway import Gateway
+from trunkline.server.logbook import Entry
 from trunkline.server.voice import WebRtcCalls
 from trunkline.upstream.http import Response
 from trunkline.wire.head import Head, returned_headers
@@ -46,6 +48,8 @@ class ClientGone(Exception):
 class DataPlane:
     """Serves ``/v1/...`` over HTTP."""
 
+    _request_type = "http"
+
     def __init__(self, gateway: Gateway, calls: WebRtcCalls) -> None:
         self._gateway = gateway
         self._calls = calls
@@ -53,19 +57,24 @@ class DataPlane:
     async def __call__(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: relay it, or refuse it in the shape its client can read."""
         started = time.perf_counter()
-        exchange = Exchange(receive, send)
+        preflight = self._gateway.origins.preflight_headers(head)
+        if preflight is not None:
+            await self._answer_preflight(head, send, preflight)
+            return
+        entry = self._gateway.logbook.open(head, self._request_type)
+        exchange = Exchange(receive, send, entry)
         try:
-            preflight = self._gateway.origins.preflight_headers(head)
-            if preflight is not None:
-                self._check_origin(head)
-                await respond(send, 204, preflight)
-                return
             await self._relay(head, exchange)
         except GatewayError as error:
             await self._refuse(head, exchange, error)
         except ClientGone:
             log.debug("client went away", path=head.path, status=exchange.status)
+            await entry.finish("client_gone")
+        except Exception:
+            entry.finish_now("refused", GatewayError("The gateway made a mistake in this exchange."), status=500)
+            raise
         finally:
+            entry.finish_now("cancelled")  # unless it was told otherwise
             exchange.finish()
             log.debug(
                 "request",
@@ -75,9 +84,19 @@ class DataPlane:
                 milliseconds=round((time.perf_counter() - started) * 1000, 1),
             )
 
+    async def _answer_preflight(self, head: Head, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
+        try:
+            self._check_origin(head)
+        except GatewayError as error:
+            status, headers, body = http_refusal(error, self._dialect(head))
+            await respond(send, status, headers, body)
+        else:
+            await respond(send, 204, headers)
+
     async def _relay(self, head: Head, exchange: Exchange) -> None:
-        gateway = self._gateway
+        gateway, entry = self._gateway, exchange.entry
         admission = gateway.doorkeeper.admit(head)
+        entry.admitted(admission)
         surface = client_secrets.surface_of(head, admission)
         if surface is not None:
             await self._mint(head, exchange, admission, surface)
@@ -87,16 +106,23 @@ class DataPlane:
             return
         request = await gateway.outgoing_request(head, admission)
         async with exchange:
-            meter = None
-            if governing.is_governed(admission):
-                request.body = await exchange.whole_body(head)
+            meter = stripper = None
+            asks_for_usage = observing.may_ask_for_usage(head, admission, MAX_WHOLE_BODY)
+            if governing.is_governed(admission) or asks_for_usage:
+                request.body = entry.sees_request(await exchange.whole_body(head))
                 request.content_length = None
-                meter = governing.begin(gateway.registry.broker, head, admission, request)
             else:
-                request.body, request.content_length = await exchange.request_body(head)
+                body, request.content_length = await exchange.request_body(head)
+                request.body = entry.sees_request(body)
+            if governing.is_governed(admission):
+                meter = governing.begin(gateway.registry.broker, head, admission, request)
+            observing.make_readable(request)
+            if asks_for_usage:
+                stripper = observing.ask_for_usage(admission, request)
+            entry.sent()
             response = await gateway.http.send(request)
             try:
-                await exchange.relay(response, gateway.origins.cors_headers(head), meter)
+                await exchange.relay(response, gateway.origins.cors_headers(head), meter, stripper)
             finally:
                 await response.aclose()
                 governing.end(gateway.registry.broker, admission, meter)
@@ -107,28 +133,34 @@ class DataPlane:
         broker, settings = self._gateway.registry.broker, self._gateway.settings
         body = await exchange.whole_body(head) or b""
         answer = await client_secrets.mint(broker, settings, head, admission, surface, body)
-        exchange.status = 200
         headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-        await respond(exchange.send, 200, headers + self._gateway.origins.cors_headers(head), answer)
+        await exchange.answer(200, headers + self._gateway.origins.cors_headers(head), answer)
 
     async def _place_call(self, head: Head, exchange: Exchange, admission: Admission) -> None:
         async with exchange:
             body = await exchange.whole_body(head) or b""
-            exchange.status, headers, answer = await self._calls.place(head, admission, body)
-            await respond(exchange.send, exchange.status, headers + self._gateway.origins.cors_headers(head), answer)
+            exchange.entry.sees_request(body)
+            exchange.entry.sent()
+            status, headers, answer = await self._calls.place(head, admission, body)
+            await exchange.answer(status, headers + self._gateway.origins.cors_headers(head), answer)
 
     async def _refuse(self, head: Head, exchange: Exchange, error: GatewayError) -> None:
         if exchange.status is not None:
             # The answer has begun. Returning without its end makes the server cut the connection, so that the client
             # cannot take what it has for the whole.
             log.warning("answer cut short", path=head.path, status=exchange.status, reason=error.reason)
+            await exchange.entry.finish("upstream_broken", error)
             return
         level = log.warning if isinstance(error, UpstreamError) else log.info
         level("request refused", path=head.path, status=error.status, code=error.code, why=error.message)
         status, headers, body = http_refusal(error, self._dialect(head))
         exchange.status = status
-        headers += self._gateway.origins.cors_headers(head)
-        await respond(exchange.send, status, headers + exchange.extra, body)
+        entry = exchange.entry
+        headers += self._gateway.origins.cors_headers(head) + exchange.extra + entry.headers()
+        end_reason = "upstream_error" if isinstance(error, UpstreamError) else "refused"
+        entry.answered(status, "application/json", len(body))
+        await entry.finish(end_reason, error)
+        await respond(exchange.send, status, headers, body)
 
     def _check_origin(self, head: Head) -> None:
         """Raise `ForbiddenOrigin` unless a page of the head's origin may ask."""
@@ -140,15 +172,18 @@ class DataPlane:
 
 
 class Exchange:
-    """One request and its answer on the client's connection. ``extra`` are headers for the answer, whoever gives it.
+    """One request and its answer on the client's connection, which ``entry`` sees pass.
+
+    ``extra`` are headers for the answer, whoever gives it.
 
     As an async context it watches for the client to go away and then cancels what runs inside at once, which
     surfaces as `ClientGone`.
     """
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send, entry: Entry) -> None:
         self._receive = receive
         self.send = send
+        self.entry = entry
         self.status: int | None = None
         self.extra: list[tuple[bytes, bytes]] = []
         self._task: asyncio.Task[None] | None = None
@@ -202,26 +237,51 @@ class Exchange:
         return b"".join(pieces)
 
     async def relay(
-        self, response: Response, extra: list[tuple[bytes, bytes]], observer: AnswerObserver | None = None
+        self,
+        response: Response,
+        extra: list[tuple[bytes, bytes]],
+        observer: AnswerObserver | None = None,
+        stripper: UsageStripper | None = None,
     ) -> None:
-        """Send a provider's answer on as it arrives; ``observer`` sees the same bytes.
+        """Send a provider's answer on as it arrives; ``observer`` sees the same bytes, ``stripper`` lets some through.
 
-        Raises `UpstreamError` when it breaks off.
+        The exchange is written down before the bytes go out that complete the answer. Raises `UpstreamError` when it
+        breaks off.
         """
+        entry = self.entry
         bodiless = response.status in _BODILESS
-        headers = [
-            pair for pair in returned_headers(response.headers) if not (bodiless and pair[0] == b"content-length")
-        ]
+        ours = entry.headers()
+        unsaid = {name for name, _ in ours}
+        if bodiless or stripper is not None:
+            unsaid.add(b"content-length")
+        headers = [pair for pair in returned_headers(response.headers) if pair[0] not in unsaid]
         self.status = response.status
         if observer is not None:
             observer.begin(response.headers)
-        headers += extra + self.extra
+        entry.begin(response.status, response.headers, connect_ms=response.connect_ms)
+        headers += extra + self.extra + ours
+        if bodiless or entry.is_answered:
+            await entry.finish()
         await self.send({"type": "http.response.start", "status": response.status, "headers": headers})
         async for chunk in response:
             if observer is not None:
                 observer.feed(chunk)
-            await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+            entry.feed(chunk)
+            if entry.is_answered:
+                await entry.finish()
+            passed = stripper.feed(chunk) if stripper is not None else chunk
+            if passed:
+                await self.send({"type": "http.response.body", "body": passed, "more_body": True})
+        await entry.finish()
+        rest = stripper.finish() if stripper is not None else b""
+        await self.send({"type": "http.response.body", "body": rest, "more_body": False})
+
+    async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        """Send an answer of the gateway's own."""
+        self.status = status
+        self.entry.answered(status, _content_type(headers), len(body))
+        await self.entry.finish()
+        await respond(self.send, status, headers + self.entry.headers(), body)
 
     async def _stream(self, first: bytes) -> AsyncIterator[bytes]:
         if first:
@@ -251,6 +311,10 @@ class Exchange:
         if self._task is not None:
             self._gone = True
             self._task.cancel()
+
+
+def _content_type(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    return next((value.decode("latin-1") for name, value in headers if name == b"content-type"), "")
 
 
 def _framing(head: Head) -> tuple[int | None, bool]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, cast
 
-from trunkline.errors import LocalError, MalformedRequest, UnknownProvider, UpstreamError
+import structlog
+
+from trunkline.errors import LocalError, MalformedRequest, SettingsError, UnknownProvider, UpstreamError
 from trunkline.local.supervisor import LocalWorker
 from trunkline.policy.cost import price_is_known
+from trunkline.policy.logging import LoggingRules
 from trunkline.policy.models import models_in_upgrade
 from trunkline.policy.sessions import LONGEST_WINDOW
 from trunkline.providers import (
@@ -20,14 +23,17 @@ from trunkline.providers import (
     chained_http,
     chained_realtime,
     chained_slots,
+    custom_provider,
     resolve_http,
     resolve_realtime,
 )
 from trunkline.providers.schema import Protocol
 from trunkline.server.admission import Admission, Doorkeeper, ProviderKey, sits_in
 from trunkline.server.chaining import KnownSlots
+from trunkline.server.drain import Drain, encoded
 from trunkline.server.ledger import Ledger
 from trunkline.server.live_sessions import LiveSessions
+from trunkline.server.logbook import Logbook
 from trunkline.server.observability import Observability
 from trunkline.server.origins import Origins
 from trunkline.server.outgoing import OutgoingCall, compose
@@ -35,7 +41,11 @@ from trunkline.server.registry import LiveRegistry
 from trunkline.server.session_keeper import SessionKeeper
 from trunkline.server.sessions import Sessions
 from trunkline.settings import Settings
-from trunkline.store import RealtimeSessions, usage_since
+from trunkline.store import Database, Journal, LogRecord, Logs, RealtimeSessions, usage_since
+from trunkline.store.analytics import Analytics
+from trunkline.store.conversations import Conversations
+from trunkline.store.journal import Fsync, Policy
+from trunkline.store.rollups import Rollups
 from trunkline.upstream.address import parse
 from trunkline.upstream.http import HttpPool, Request
 from trunkline.upstream.timeouts import Timeouts
@@ -43,6 +53,8 @@ from trunkline.upstream.websocket import Dialer
 from trunkline.wire.head import Head, Transport
 from trunkline.wire.refusal import Dialect
 from trunkline.wire.subprotocols import is_token
+
+log = structlog.get_logger("trunkline.gateway")
 
 # In whose words a refusal is put among frames of a protocol.
 _DIALECTS: Final[dict[Protocol, Dialect]] = {
@@ -62,9 +74,10 @@ class Gateway:
         self.settings = settings
         self.catalogue = Catalogue.build(settings.providers)
         self.origins = Origins(settings)
-        self.sessions = Sessions(settings.account, settings.gateway, secure=settings.tls != "off")
+        self.sessions = Sessions(settings.account, settings.gateway, secure=settings.is_secure)
         self.worker = LocalWorker(settings.data_dir, settings.local_model)
         self.registry = LiveRegistry(settings)
+        self.accounts = self.registry.accounts
         self.doorkeeper = Doorkeeper(
             settings, self.catalogue, self.origins, self.sessions, self.registry, self.worker.key
         )
@@ -72,7 +85,16 @@ class Gateway:
         self.ledger = Ledger()
         self.live = LiveSessions()
         self.keeper = SessionKeeper(self.live)
+        self.conversations: Conversations
+        self.journal: Journal
+        self.logs: Logs
+        self.analytics: Analytics
+        self.rollups = Rollups()
+        self.drain: Drain
         self.observability = Observability(self._gauges, self._counters)
+        self.logbook = Logbook(settings, self.catalogue, self.registry, lambda record: self.journal.append(record))
+        self.logbook.on_record(self.observability.take)
+        self.logbook.on_record(self.observability.metrics.take, kept=False)
         timeouts = Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
         self.http = HttpPool(timeouts=timeouts, max_connections_per_origin=settings.max_connections)
         self.dialer = Dialer(timeouts=timeouts)
@@ -83,6 +105,10 @@ class Gateway:
         assert self.registry.database is not None
         self.ledger = Ledger(await usage_since(self.registry.database, time.time() - LONGEST_WINDOW))
         self.keeper.start(RealtimeSessions(self.registry.database))
+        self.conversations = Conversations(self.registry.database)
+        self._start_log(self.registry.database)
+        self._know_providers()
+        self.registry.on_change(self._know_providers)
         self.registry.on_change(self._judge_sessions)
         self.observability.start(self.settings, self.http)
         # The price list takes a quarter of a second to read: not in the middle of somebody's answer.
@@ -91,10 +117,46 @@ class Gateway:
     async def close(self) -> None:
         """Close all connections and the database, and end the worker."""
         await self.keeper.stop()
+        await self.drain.stop()
+        await self.rollups.stop()
+        self.journal.close()
         await self.registry.stop()
         await self.observability.close()
         await self.http.aclose()
         await self.worker.stop()
+
+    def _start_log(self, database: Database) -> None:
+        self.journal = Journal.open(
+            self.settings.data_dir / "journal",
+            limit_bytes=self.settings.journal_limit << 20,
+            policy=cast(Policy, self.settings.journal_policy),
+            fsync=cast(Fsync, self.settings.journal_fsync),
+        )
+        self.analytics = Analytics(database)
+        self.rollups.start(database)
+        self.logs = Logs(database, [self.rollups.add], rules_of=self._logging_rules, on_rejected=self._set_aside)
+        self.drain = Drain(self.journal, self.logs, self._all_logging_rules)
+        self.drain.start()
+
+    def _logging_rules(self, gateway: str) -> LoggingRules | None:
+        rules = self.registry.rules(gateway)
+        return rules.logging if rules is not None else None
+
+    def _all_logging_rules(self) -> list[tuple[str, LoggingRules]]:
+        return [(name, rules.logging) for name, rules in self.registry.now.gateways.items()]
+
+    def _set_aside(self, record: LogRecord) -> None:
+        self.journal.set_aside(encoded(record))
+
+    def _know_providers(self) -> None:
+        """Take up the custom providers of the set-up. One that cannot be used does not keep the others out."""
+        known = []
+        for name, table in self.registry.now.providers.items():
+            try:
+                known.append(custom_provider(name, table, self.settings.custom_provider_hosts))
+            except SettingsError as error:
+                log.warning("a custom provider cannot be used", provider=name, why=str(error))
+        self.catalogue.add(known)
 
     def _judge_sessions(self) -> None:
         """Judge every open session again: its key may be revoked, its limits may be others."""
@@ -103,11 +165,27 @@ class Gateway:
 
     def _gauges(self) -> dict[str, float]:
         """What `Metrics` shows of this moment."""
-        return {"open_sessions": len(self.live.all())}
+        journal = self.journal.stats()
+        return {
+            "open_sessions": len(self.live.all()),
+            "journal_bytes": journal.bytes,
+            "journal_waiting_bytes": journal.waiting_bytes,
+            "journal_segments": journal.segments,
+        }
 
     def _counters(self) -> dict[str, float]:
         """What `Metrics` shows of what was counted elsewhere since the start."""
-        return {}
+        journal = self.journal.stats()
+        return {
+            "journal_records_appended": journal.appended,
+            "journal_records_drained": journal.drained,
+            "journal_records_refused": journal.refused,
+            "journal_records_dropped": journal.dropped,
+            "journal_records_torn": journal.torn,
+            "journal_records_set_aside": journal.set_aside,
+            "journal_damaged_places": journal.corrupt,
+            "log_rows_not_kept": sum(self.logs.not_kept.values()),
+        }
 
     def dialect_of(self, head: Head) -> Dialect:
         """Return whose error object the client of a head expects: on a WebSocket, that of the frames spoken there."""

@@ -9,7 +9,7 @@ import msgspec
 
 from trunkline.errors import GatewayError
 from trunkline.realtime.record import SessionRecord
-from trunkline.realtime.report import TalkState
+from trunkline.realtime.report import Report, TalkState
 
 
 class LiveSession(Protocol):
@@ -53,6 +53,9 @@ class LiveSession(Protocol):
 
     def elapsed(self) -> float:
         """Seconds since the start: the clock of the record."""
+
+    def fit_to_keep(self, report: Report) -> Report:
+        """Return a report as it may be kept: with what was said only if the gateway keeps that."""
 
     def judge(self) -> None:
         """End the session if its key counts no more, or a limit is reached."""

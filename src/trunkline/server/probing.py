@@ -144,7 +144,7 @@ def create_probe_routes(gateway: Gateway) -> APIRouter:
         """Run the auth matrix; the answer is one JSON object a line. Closing the connection ends the run."""
         require_console(gateway, request)
         session = session_of(gateway, request) or gateway.sessions.fresh()
-        require_administrator(gateway, session)
+        require_administrator(gateway, request)
         run = _Run(gateway.settings, wanted, session, request.scope["server"])
         await run.check()
         return _Ndjson(run.lines())

@@ -18,7 +18,9 @@ from trunkline.credentials import Caller
 from trunkline.policy.client_secrets import PREFIX
 from trunkline.policy.keys import digest_of
 from trunkline.policy.registry import KEY_PREFIX, GatewayKey, GatewayRules, Registry
+from trunkline.policy.roles import SCOPES, USER_PREFIX, Role
 from trunkline.policy.sessions import NO_LIMITS, SessionLimits, merged
+from trunkline.server.accounts import Accounts
 from trunkline.server.broker import Broker
 from trunkline.settings import Settings
 from trunkline.store import Configuration, Database, Vault
@@ -38,22 +40,25 @@ class LiveRegistry:
         self._default = GatewayRules(settings.gateway, authenticated=False)
         self._admin = digest_of(settings.gateway_token) if settings.gateway_token else None
         self.database: Database | None = None
+        self.vault: Vault | None = None
         self._polling: asyncio.Task[None] | None = None
         self._number = -1
         self._listeners: list[Callable[[], None]] = []
         self.broker = Broker()
+        self.accounts = Accounts(settings)
         self.configuration: Configuration | None = None
         self._take(Registry({settings.gateway: self._default}))
 
     async def start(self) -> None:
         """Open the database and read it. Raises `SettingsError`."""
-        self.database = await Database.open(self._settings.data_dir)
-        vault = Vault.at(self._settings.data_dir, self._settings.master_key)
-        self.configuration = Configuration(self.database, vault, self._default)
+        self.database = await Database.open(self._settings.data_dir, self._settings.database_url)
+        self.vault = Vault.at(self._settings.data_dir, self._settings.master_key)
+        self.configuration = Configuration(self.database, self.vault, self._default)
         await self.configuration.check()
         self._number, registry = await self.configuration.load()
         self._take(registry)
         self.broker.start(self.configuration, await self.configuration.secrets())
+        await self.accounts.start(self.database)
         self._polling = asyncio.create_task(self._poll())
 
     async def stop(self) -> None:
@@ -114,7 +119,9 @@ class LiveRegistry:
         assert self.configuration is not None
         if await self.configuration.number() == self._number:
             return
-        self._number, registry = await self.configuration.load()
+        number, registry = await self.configuration.load()
+        await self.accounts.load()
+        self._number = number
         self._take(registry)
         log.info("set-up changed", number=self._number)
         for listener in self._listeners:
@@ -138,6 +145,8 @@ class LiveRegistry:
         return replace(rules, authenticated=True)
 
     def _why_key_dead(self, id: str) -> str:
+        if id.startswith(USER_PREFIX):
+            return self.accounts.why_dead(id)
         key = self._keys_by_id.get(id)
         return "is not known here" if key is None else _REFUSALS[key.why_dead(time.time())]
 
@@ -150,6 +159,7 @@ class LiveRegistry:
             await asyncio.sleep(_POLL_SECONDS)
             try:
                 await self.refresh()
+                await self.accounts.note_seen()
             except Exception as error:
                 # The last set-up stays in force: a database that is away for a moment must not open or close anything,
                 # and nothing may end the watch.
@@ -160,7 +170,7 @@ _STRANGERS: Final = {
     KEY_PREFIX: Caller("gateway_key", "unknown gateway key", refusal="is not known here"),
     PREFIX: Caller("client_secret", "unknown client secret", refusal="is not known here, or expired long ago"),
 }
-_ADMINISTRATOR: Final = Caller("gateway_token", "gateway token")
+_ADMINISTRATOR: Final = Caller("gateway_token", "gateway token", scopes=SCOPES[Role.ADMIN])
 
 
 _REFUSALS: Final = {"": "", "revoked": "was revoked", "expired": "has expired"}

@@ -7,13 +7,16 @@ import errno
 import logging
 import socket
 import sys
+from collections.abc import Callable, MutableMapping
 from typing import Any, Final
 
 import structlog
 import uvicorn
 from rich.console import Console as Terminal
 
+from trunkline.credentials.redaction import redact_message
 from trunkline.errors import SettingsError
+from trunkline.server.account_routes import sign_in_link
 from trunkline.server.application import Application
 from trunkline.server.heads import BoundedHttpProtocol
 from trunkline.server.tls import TlsFiles, prepare
@@ -39,6 +42,10 @@ def create_server(settings: Settings, listener: socket.socket) -> uvicorn.Server
     """Return the server that serves the gateway on a listening socket."""
     tls = prepare(settings)
     application = Application(settings)
+
+    def announce() -> str:
+        return _announcement(settings, listener, tls, application.gateway.accounts.take_first_token())
+
     config = uvicorn.Config(
         application,
         loop="uvloop",
@@ -59,22 +66,24 @@ def create_server(settings: Settings, listener: socket.socket) -> uvicorn.Server
         ssl_certfile=str(tls.certificate) if tls else None,
         ssl_keyfile=str(tls.key) if tls else None,
     )
-    return _Server(config, application, settings.drain_timeout, _announcement(settings, listener, tls))
+    return _Server(config, application, settings.drain_timeout, announce)
 
 
 class _Server(uvicorn.Server):
     """uvicorn, saying where it listens once it does, and leaving in good order."""
 
-    def __init__(self, config: uvicorn.Config, application: Application, drain: float, announcement: str) -> None:
+    def __init__(
+        self, config: uvicorn.Config, application: Application, drain: float, announce: Callable[[], str]
+    ) -> None:
         super().__init__(config)
         self._application = application
         self._drain = drain
-        self._announcement = announcement
+        self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
-            Terminal(stderr=True, highlight=False, soft_wrap=True).print(self._announcement)
+            Terminal(stderr=True, highlight=False, soft_wrap=True).print(self._announce())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:  # who comes now is for the next process
@@ -86,7 +95,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets=sockets)
 
 
-def _announcement(settings: Settings, listener: socket.socket, tls: TlsFiles | None) -> str:
+def _announcement(settings: Settings, listener: socket.socket, tls: TlsFiles | None, first_token: str) -> str:
     address = f"{_url_host(settings.host)}:{listener.getsockname()[1]}"
     scheme, websocket = ("https", "wss") if tls else ("http", "ws")
     path = f"/v1/{settings.account}/{settings.gateway}"
@@ -101,6 +110,12 @@ def _announcement(settings: Settings, listener: socket.socket, tls: TlsFiles | N
             f"    Node.js          export NODE_EXTRA_CA_CERTS={tls.authority}",
             f"    Python, curl     export SSL_CERT_FILE={tls.authority}",
             f"    browsers         import {tls.authority} as an authority",
+        ]
+    if first_token:
+        base = settings.public_url.rstrip("/") or f"{scheme}://{address}"
+        lines += [
+            "  To have people sign in, make the first account, within an hour:",
+            f"    {sign_in_link(base, first_token)}",
         ]
     return "\n".join([*lines, "  Press Ctrl+C to stop."])
 
@@ -137,10 +152,13 @@ def configure_logging(level: str, form: str = "auto") -> None:
     number = logging.getLevelNamesMapping()[level.upper()]
     terminal = sys.stderr.isatty()
     text = terminal if form == "auto" else form == "text"
-    renderer: Any = structlog.dev.ConsoleRenderer(colors=terminal) if text else structlog.processors.JSONRenderer()
+    # Not the traceback of its choice, which shows the values of variables: some are keys.
+    people = structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)
+    renderer: Any = people if text else structlog.processors.JSONRenderer()
     processors: list[Any] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_secrets,
         renderer,
     ]
     if not text:
@@ -153,6 +171,14 @@ def configure_logging(level: str, form: str = "auto") -> None:
     )
     logging.basicConfig(level=max(number, logging.WARNING), format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.error").addFilter(_not_our_abort)
+
+
+def _without_secrets(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Take out of a line what has the shape of a key: a client may have put one into a path, a provider into words."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = redact_message(value)
+    return event
 
 
 def _not_our_abort(record: logging.LogRecord) -> bool:

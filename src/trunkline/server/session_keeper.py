@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from trunkline.credentials.redaction import redact
 from trunkline.realtime.report import Report
 from trunkline.server.live_sessions import LiveSession, LiveSessions
 from trunkline.store import RealtimeSessions, StoredSession
@@ -136,13 +137,13 @@ def _stored(session: LiveSession, report: Report, *, ended_at: float | None) -> 
         gateway=session.gateway,
         key_id=session.key_id,
         provider=session.provider,
-        model=session.model or report.model,
+        model=redact(session.model or report.model),
         started_at=session.started_at,
         written_at=time.time(),
         ended_at=ended_at,
         caller=session.caller,
         user_agent=session.user_agent,
-        report=report,
+        report=session.fit_to_keep(report),
     )
 
 

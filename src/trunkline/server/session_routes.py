@@ -15,6 +15,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from trunkline.credentials import Caller
 from trunkline.errors import GatewayError, NotPermitted, SessionTerminated, UnknownSession
+from trunkline.server import audit
 from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
 from trunkline.server.live_sessions import LiveSessions, OpenSession, view
@@ -88,6 +89,7 @@ def create_session_routes(gateway: Gateway) -> APIRouter:
         if session is None or not _may_see(caller, session.gateway):
             raise UnknownSession(f"There is no open session {id[:64]!r} here; it may have ended already.")
         session.end(SessionTerminated("The gateway ended this session: its operator asked for that."))
+        await audit.record(gateway, caller, "session.end", audit.Target("session", id, session.gateway))
 
     @routes.get("/records", response_class=Response, responses=_answers(RecordPage))
     async def records(

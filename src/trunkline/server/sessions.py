@@ -12,11 +12,11 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
+from trunkline.server.cookies import Cookie
 from trunkline.wire.head import Head
 
 IDLE_SECONDS: Final = 12 * 3600
 MAX_SESSIONS: Final = 1000
-_COOKIE: Final = "trunkline_session"
 
 
 @dataclass
@@ -39,10 +39,8 @@ class Sessions:
     def __init__(self, account: str, gateway: str, *, secure: bool) -> None:
         self._account = account
         self._gateway = gateway
-        self._secure = secure
         self._entries: OrderedDict[bytes, tuple[float, ConsoleSession]] = OrderedDict()
-        # The prefix makes a browser refuse the cookie unless it was set over TLS, for this host alone.
-        self.cookie_name = f"__Host-{_COOKIE}" if secure else _COOKIE
+        self.cookie = Cookie("trunkline_session", secure=secure)
 
     def fresh(self) -> ConsoleSession:
         """Return the settings of a browser that has typed nothing yet."""
@@ -54,7 +52,7 @@ class Sessions:
 
     def find_by_cookie(self, header: str | None) -> ConsoleSession | None:
         """As `find`, from the value of a ``Cookie`` header."""
-        token = self._token(header)
+        token = self.cookie.read(header)
         if token is None:
             return None
         digest = _digest(token)
@@ -76,26 +74,14 @@ class Sessions:
         self._entries[_digest(token)] = (time.monotonic(), session)
         while len(self._entries) > MAX_SESSIONS:
             self._entries.popitem(last=False)
-        return self._set_cookie(token)
+        return self.cookie.set(token)
 
     def close(self, header: str | None) -> str:
         """Forget the session of a ``Cookie`` header; return the ``Set-Cookie`` value that removes the cookie."""
-        token = self._token(header)
+        token = self.cookie.read(header)
         if token is not None:
             self._entries.pop(_digest(token), None)
-        return self._set_cookie("") + "; Max-Age=0"
-
-    def _set_cookie(self, token: str) -> str:
-        attributes = "; Path=/; HttpOnly; SameSite=Strict"
-        return f"{self.cookie_name}={token}{attributes}{'; Secure' if self._secure else ''}"
-
-    def _token(self, header: str | None) -> str | None:
-        # Cookies of other programs on this host come along, and not all are well formed: only ours is looked at.
-        for pair in (header or "").split(";"):
-            name, _, value = pair.strip().partition("=")
-            if name == self.cookie_name and value:
-                return value
-        return None
+        return self.cookie.remove()
 
 
 def _digest(token: str) -> bytes:

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from trunkline.credentials.inheritance import inherit, shows_provider_key
 from trunkline.credentials.placements import PLACEMENTS, Carrier, Placement, Role
 from trunkline.errors import MalformedRequest, Unauthorized
-from trunkline.server import client_secrets, governing
+from trunkline.policy.usage import UsageStripper
+from trunkline.server import client_secrets, governing, observing
 from trunkline.server.admission import Admission
 from trunkline.server.broker import Broker
 from trunkline.server.gateway import Gateway
+from trunkline.server.logbook import Entry
 from trunkline.server.metering import Meter
 from trunkline.upstream.http import Response
 from trunkline.wire.head import Head
@@ -24,10 +26,11 @@ from trunkline.wire.universal import Step
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A provider's answer to a step. ``meter`` has to see its bytes, where there is one."""
+    """A provider's answer to a step. ``meter`` has to see its bytes, and ``stripper`` lets some of them pass."""
 
     response: Response
     meter: Meter | None
+    stripper: UsageStripper | None
     _admission: Admission
     _broker: Broker
 
@@ -49,20 +52,29 @@ class StepSender:
         self._inherited = inherit(head, self._is_ours, self._own)
         self._shares_provider_keys = shares_provider_keys
 
-    async def send(self, step: Step) -> Answer:
+    async def send(self, step: Step, entry: Entry, number: int = 0) -> Answer:
         """Send a step to its provider; return when the head of the answer is there. Raises `GatewayError`."""
         head = self._head_of(step)
+        entry.tries(head, number)
         admission = self._admit(step, head)
+        entry.admitted(admission)
         if client_secrets.surface_of(head, admission) is not None:
             raise MalformedRequest(
                 "The gateway makes client secrets itself: ask for one at"
                 f" /v1/{admission.account}/{admission.gateway}/{admission.provider.slug}/{admission.rest}."
             )
         request = await self._gateway.outgoing_request(head, admission)
-        request.body = step.body
+        request.body = entry.sees_request(step.body)
         broker = self._gateway.registry.broker
         meter = governing.begin(broker, head, admission, request) if governing.is_governed(admission) else None
-        return Answer(await self._gateway.http.send(request), meter, admission, broker)
+        observing.make_readable(request)
+        stripper = observing.ask_for_usage(admission, request) if admission.rules.logging.usage_in_streams else None
+        entry.sent()
+        return Answer(await self._gateway.http.send(request), meter, stripper, admission, broker)
+
+    def entry(self, *, id: str = "", event_id: str = "") -> Entry:
+        """Begin the log entry of a request that came by itself, over a WebSocket."""
+        return self._gateway.logbook.open(self._head, "websocket", id=id, event_id=event_id)
 
     def _head_of(self, step: Step) -> Head:
         head = step.head(self._head.path, self._inherited.common)

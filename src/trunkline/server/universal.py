@@ -26,6 +26,8 @@ _FIRST_ERROR_STATUS: Final = 400
 class UniversalPlane(DataPlane):
     """Serves ``/v1/{account}/{gateway}`` over HTTP. A refusal is always Cloudflare's envelope: its clients test it."""
 
+    _request_type = "universal"
+
     async def _relay(self, head: Head, exchange: Exchange) -> None:
         check_entrance(self._gateway, head)
         if head.method != "POST":
@@ -37,7 +39,7 @@ class UniversalPlane(DataPlane):
             # A Cloudflare gateway further on counts its own steps.
             response.headers = [pair for pair in response.headers if pair[0].lower() != STEP_HEADER]
             try:
-                await exchange.relay(response, self._gateway.origins.cors_headers(head), answer.meter)
+                await exchange.relay(response, self._gateway.origins.cors_headers(head), answer.meter, answer.stripper)
             finally:
                 await answer.aclose()
 
@@ -51,12 +53,12 @@ class UniversalPlane(DataPlane):
                 return answer
         number, step = last
         _say_step(exchange, number)
-        return await sender.send(step)
+        return await sender.send(step, exchange.entry, number)
 
     async def _success_of(self, sender: StepSender, exchange: Exchange, number: int, step: Step) -> Answer | None:
         _say_step(exchange, number)
         try:
-            answer = await sender.send(step)
+            answer = await sender.send(step, exchange.entry, number)
         except _FAILURES_OF_A_STEP as error:
             log.info("step failed", step=number, provider=step.provider, code=error.code, why=error.message)
             return None

@@ -15,6 +15,8 @@ from trunkline.errors import GatewayError, MalformedRequest, TooManyRequests, Up
 from trunkline.server.asgi import Message, Receive, Scope, Send
 from trunkline.server.gateway import Gateway
 from trunkline.server.identifiers import ulid
+from trunkline.server.logbook import Entry
+from trunkline.server.session_log import SWITCHED
 from trunkline.server.steps import Answer, StepSender, check_entrance
 from trunkline.upstream.http import Response
 from trunkline.wire.head import Head
@@ -59,6 +61,7 @@ class UniversalSocketPlane:
             check_entrance(self._gateway, head)
         except GatewayError as error:
             log.warning("socket refused", path=head.path, code=error.code, why=error.message)
+            self._gateway.logbook.open(head, "websocket").finish_now("refused", error, status=SWITCHED)
             event, code, reason = realtime_refusal(error, Dialect.CLOUDFLARE, f"event_{secrets.token_hex(10)}")
             await send({"type": "websocket.send", "text": event})
             await send({"type": "websocket.close", "code": code, "reason": reason})
@@ -72,6 +75,7 @@ class _Call:
 
     metadata: Metadata
     size: int
+    entry: Entry
     is_streaming: bool = False
     task: asyncio.Task[None] = field(init=False)
 
@@ -97,6 +101,7 @@ class UniversalSocket:
             while (message := await self._receive())["type"] == "websocket.receive":
                 await self._take(_frame_of(message), tasks)
             for call in self._calls.values():
+                call.entry.finish_now("client_gone")
                 call.task.cancel()
 
     async def _take(self, frame: str | bytes, tasks: asyncio.TaskGroup) -> None:
@@ -110,6 +115,7 @@ class UniversalSocket:
                 case Unreadable(_, error):
                     raise error
         except GatewayError as error:
+            self._sender.entry(event_id=said.event_id or "").finish_now("refused", error, status=error.status)
             await self._say(error_frame(error, event_id=said.event_id))
 
     def _begin(self, event_id: str, step: Step, tasks: asyncio.TaskGroup) -> None:
@@ -125,13 +131,15 @@ class UniversalSocket:
                 f"The requests in flight on this socket come to more than {MAX_BYTES_IN_FLIGHT // 2**20} MiB. Wait for"
                 " one to end, or open another socket."
             )
-        call = self._calls[event_id] = _Call(Metadata(event_id=event_id, log_id=ulid()), len(step.body))
+        entry = self._sender.entry(event_id=event_id)
+        call = self._calls[event_id] = _Call(Metadata(event_id=event_id, log_id=entry.id), len(step.body), entry)
         call.task = tasks.create_task(self._answer(call, step))
 
     async def _cancel(self, event_id: str) -> None:
         call = self._calls.get(event_id)
         if call is None:
             raise MalformedRequest("No request with this eventId is in flight on this socket; it may have ended.")
+        call.entry.finish_now("cancelled")
         call.task.cancel()
         await asyncio.wait([call.task])
         self._calls.pop(event_id, None)  # a task that had not begun could not do it itself
@@ -139,7 +147,7 @@ class UniversalSocket:
 
     async def _answer(self, call: _Call, step: Step) -> None:
         try:
-            answer = await self._sender.send(step)
+            answer = await self._sender.send(step, call.entry)
             try:
                 await self._relay(call, answer)
             finally:
@@ -148,15 +156,19 @@ class UniversalSocket:
             log.info("request refused", provider=step.provider, status=error.status, code=error.code, why=error.message)
             await self._refuse(call, error)
         finally:
+            call.entry.finish_now("cancelled")  # unless it was told otherwise
             self._calls.pop(call.metadata.event_id, None)
 
     async def _refuse(self, call: _Call, error: GatewayError) -> None:
         if call.is_streaming:
             # Its end is never said: a client that waits for it cannot take what it has for the whole.
+            await call.entry.finish("upstream_broken", error)
             await self._say(error_frame(error, call.metadata))
             return
         status, _, body = http_refusal(error, Dialect.CLOUDFLARE)
         call.metadata = msgspec.structs.replace(call.metadata, status=status, content_type="application/json")
+        call.entry.answered(status, "application/json", len(body))
+        await call.entry.finish("upstream_error" if isinstance(error, UpstreamError) else "refused", error)
         await self._say(answer_frame(call.metadata, body))
 
     async def _relay(self, call: _Call, answer: Answer) -> None:
@@ -167,6 +179,7 @@ class UniversalSocket:
         call.metadata = msgspec.structs.replace(call.metadata, status=response.status, content_type=kind)
         if answer.meter is not None:
             answer.meter.begin(response.headers)
+        call.entry.begin(response.status, response.headers, connect_ms=response.connect_ms)
         if kind.lower().startswith("text/event-stream"):
             await self._relay_stream(call, answer)
         else:
@@ -179,9 +192,14 @@ class UniversalSocket:
         async for piece in answer.response:
             if answer.meter is not None:
                 answer.meter.feed(piece)
-            for event in parser.feed(piece):
+            call.entry.feed(piece)
+            if call.entry.is_answered:
+                await call.entry.finish()
+            passed = answer.stripper.feed(piece) if answer.stripper is not None else piece
+            for event in parser.feed(passed):
                 if event.data != STREAM_END:
                     await self._say(chunk_frame(call.metadata.event_id, event.data))
+        await call.entry.finish()
         await self._say(done_frame(call.metadata))
 
     async def _relay_whole(self, call: _Call, answer: Answer) -> None:
@@ -199,6 +217,8 @@ class UniversalSocket:
                     )
                 if answer.meter is not None:
                     answer.meter.feed(piece)
+                call.entry.feed(piece)
+            await call.entry.finish()
             await self._say(answer_frame(call.metadata, bytes(body)))
 
     async def _say(self, frame: str) -> None:

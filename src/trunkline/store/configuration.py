@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,10 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from trunkline.errors import SettingsError
 from trunkline.policy.client_secrets import ClientSecret
 from trunkline.policy.logging import LoggingRules
-from trunkline.policy.registry import ClientSecretMode, GatewayKey, GatewayRules, Registry, Scope
+from trunkline.policy.registry import DEFAULT_ALIAS, ClientSecretMode, GatewayKey, GatewayRules, Registry, Scope
 from trunkline.policy.sessions import RealtimeRules, SessionLimits
 from trunkline.providers import Via
 from trunkline.store import schema
+from trunkline.store.audit import Change, changing
 from trunkline.store.database import Database
 from trunkline.store.vault import Unsealable, Vault
 
@@ -46,12 +47,14 @@ class Configuration:
 
     async def check(self) -> None:
         """Make sure that the vault's master key is the one this database was used with. Raises `SettingsError`."""
-        async with self._database.transaction() as connection:
-            sealed = (await connection.execute(select(schema.vault_state.c.key_check))).scalar_one()
-            if sealed is None:
-                mark = self._vault.seal(_CHECK_WORD, "check")
-                await connection.execute(update(schema.vault_state).values(key_check=mark))
-                return
+        table = schema.vault_state
+        async with self._database.reading() as connection:
+            sealed = (await connection.execute(select(table.c.key_check))).scalar_one()
+        if sealed is None:
+            mark = self._vault.seal(_CHECK_WORD, "check")
+            async with self._database.transaction() as connection:
+                await connection.execute(update(table).where(table.c.key_check.is_(None)).values(key_check=mark))
+                sealed = (await connection.execute(select(table.c.key_check))).scalar_one()
         try:
             self._vault.open(sealed, "check")
         except Unsealable as error:
@@ -62,13 +65,14 @@ class Configuration:
 
     async def number(self) -> int:
         """Return the number of the present set-up: it grows with every change, by whatever process."""
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             found: int = (await connection.execute(select(schema.vault_state.c.number))).scalar_one()
             return found
 
     async def load(self) -> tuple[int, Registry]:
         """Return the present set-up and its number. Raises `SettingsError` when a sealed value does not open."""
-        async with self._database.transaction() as connection:
+        configs, customs = schema.management.provider_configs, schema.management.custom_providers
+        async with self._database.reading() as connection:
             number = (await connection.execute(select(schema.vault_state.c.number))).scalar_one()
             gateways = {row.id: _rules(row) for row in await connection.execute(select(schema.gateways))}
             keys = {row.digest: _gateway_key(row) for row in await connection.execute(select(schema.gateway_keys))}
@@ -80,21 +84,44 @@ class Configuration:
             for row in await connection.execute(select(schema.vias)):
                 token = self._opened(row.sealed_token, "via", row.gateway, row.provider) if row.sealed_token else ""
                 vias[row.gateway, row.provider] = Via(row.base_url, token, row.realtime_key)
+            for row in await connection.execute(select(configs).where(configs.c.default_config)):
+                held = stored[row.gateway, row.provider]
+                held[DEFAULT_ALIAS] = held[row.alias]
+            providers = {
+                f"custom-{row.slug}": {
+                    "name": row.name,
+                    "base_url": row.base_url,
+                    "headers": json.loads(self._opened(row.sealed, "custom provider", row.id)) if row.sealed else {},
+                }
+                for row in await connection.execute(select(customs).where(customs.c.enable))
+            }
         gateways.setdefault(self._default.id, self._default)
-        return number, Registry(gateways, keys, stored, vias)
+        return number, Registry(gateways, keys, stored, vias, providers)
 
     # Gateways
 
     async def gateways(self) -> list[GatewayRules]:
         """Return every gateway, the default one first."""
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             known = {row.id: _rules(row) for row in await connection.execute(select(schema.gateways))}
         known.setdefault(self._default.id, self._default)
         return sorted(known.values(), key=lambda one: (one.id != self._default.id, one.id))
 
+    async def ensure_gateway(self, name: str) -> None:
+        """Give the default gateway its row if it has none yet. Raises `SettingsError` for a gateway that is not there.
+
+        Nothing is changed by it: what other tables say of a gateway needs that row.
+        """
+        async with self._database.reading() as connection:
+            if await _exists(connection, name):
+                return
+        async with self._database.transaction() as connection:
+            await self._require(connection, name)
+
     async def create_gateway(self, rules: GatewayRules) -> None:
         """Add a gateway. Raises `SettingsError` when there is one of that name."""
-        async with self._changing() as connection:
+        change = Change("gateway.create", "gateway", rules.id, rules.id, _document(rules))
+        async with changing(self._database, change) as connection:
             if rules.id == self._default.id or await _exists(connection, rules.id):
                 raise SettingsError(
                     f"There is a gateway {rules.id!r} already; change it with `trunkline gateways set`."
@@ -114,7 +141,8 @@ class Configuration:
         ``realtime`` is what `RealtimeRules.changed` takes and ``logging`` what `LoggingRules.changed` does: what they
         do not name stays. Raises `SettingsError`.
         """
-        async with self._changing() as connection:
+        told = {**changes, **({"realtime": realtime} if realtime else {}), **({"logging": logging} if logging else {})}
+        async with changing(self._database, Change("gateway.change", "gateway", name, name, told)) as connection:
             await self._require(connection, name)
             row = (await connection.execute(select(schema.gateways).where(schema.gateways.c.id == name))).one()
             rules = _rules(row)
@@ -132,7 +160,7 @@ class Configuration:
         """Remove a gateway with its keys, stored keys and chained gateways."""
         if name == self._default.id:
             raise SettingsError(f"{name!r} is the gateway of the settings, which is always there.")
-        async with self._changing() as connection:
+        async with changing(self._database, Change("gateway.delete", "gateway", name, name)) as connection:
             await self._require(connection, name)
             await connection.execute(delete(schema.gateways).where(schema.gateways.c.id == name))
 
@@ -140,7 +168,8 @@ class Configuration:
 
     async def add_key(self, key: GatewayKey) -> None:
         """Keep a new gateway key."""
-        async with self._changing() as connection:
+        change = Change("key.create", "gateway key", key.id, key.gateway, _key_document(key))
+        async with changing(self._database, change) as connection:
             await self._require(connection, key.gateway)
             await connection.execute(
                 insert(schema.gateway_keys).values(
@@ -163,19 +192,21 @@ class Configuration:
         wanted = select(schema.gateway_keys).order_by(schema.gateway_keys.c.created_at.desc())
         if gateway is not None:
             wanted = wanted.where(schema.gateway_keys.c.gateway == gateway)
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             return [_gateway_key(row) for row in await connection.execute(wanted)]
 
     async def revoke_key(self, id: str) -> GatewayKey:
         """Revoke a gateway key by its id; a second time changes nothing. Raises `SettingsError` for an unknown id."""
         table = schema.gateway_keys
-        async with self._changing() as connection:
+        change = Change("key.revoke", "gateway key", id)
+        async with changing(self._database, change) as connection:
             await connection.execute(
                 update(table).where(table.c.id == id, table.c.revoked_at.is_(None)).values(revoked_at=time.time())
             )
             row = (await connection.execute(select(table).where(table.c.id == id))).one_or_none()
-        if row is None:
-            raise _no_key(id)
+            if row is None:
+                raise _no_key(id)
+            change.gateway, change.details = row.gateway, {"name": row.name}
         return _gateway_key(row)
 
     async def limit_key(self, id: str, changes: Mapping[str, Any]) -> GatewayKey:
@@ -184,10 +215,12 @@ class Configuration:
         Raises `SettingsError`, also for an unknown id.
         """
         table = schema.gateway_keys
-        async with self._changing() as connection:
+        change = Change("key.limit", "gateway key", id, details=changes)
+        async with changing(self._database, change) as connection:
             row = (await connection.execute(select(table).where(table.c.id == id))).one_or_none()
             if row is None:
                 raise _no_key(id)
+            change.gateway = row.gateway
             key = _gateway_key(row)
             limits = key.limits.changed(changes)
             await connection.execute(update(table).where(table.c.id == id).values(limits=limits.document()))
@@ -200,7 +233,8 @@ class Configuration:
         now = time.time()
         sealed = self._vault.seal(value, "stored key", gateway, provider, alias)
         place = {"gateway": gateway, "provider": provider, "alias": alias}
-        async with self._changing() as connection:
+        change = Change("stored_key.set", "stored key", f"{provider}/{alias}", gateway)
+        async with changing(self._database, change) as connection:
             await self._require(connection, gateway)
             existing = await connection.scalar(select(func.count()).select_from(schema.stored_keys).filter_by(**place))
             changes = {"sealed": sealed, "hint": hint, "changed_at": now}
@@ -214,14 +248,15 @@ class Configuration:
         wanted = select(table).order_by(table.c.gateway, table.c.provider, table.c.alias)
         if gateway is not None:
             wanted = wanted.where(table.c.gateway == gateway)
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             rows = await connection.execute(wanted)
             return [StoredKey(row.gateway, row.provider, row.alias, row.hint, row.changed_at) for row in rows]
 
     async def forget_key(self, gateway: str, provider: str, alias: str) -> None:
         """Remove a provider key. Raises `SettingsError` when there is none."""
         place = {"gateway": gateway, "provider": provider, "alias": alias}
-        async with self._changing() as connection:
+        change = Change("stored_key.remove", "stored key", f"{provider}/{alias}", gateway)
+        async with changing(self._database, change) as connection:
             gone = await connection.execute(delete(schema.stored_keys).filter_by(**place))
             if not gone.rowcount:
                 raise SettingsError(f"Gateway {gateway!r} holds no key {alias!r} for {provider}.")
@@ -236,14 +271,16 @@ class Configuration:
             "sealed_token": self._vault.seal(via.token, "via", gateway, provider) if via.token else None,
             "realtime_key": via.realtime_key,
         }
-        async with self._changing() as connection:
+        change = Change("via.set", "provider", provider, gateway, {"host": urlsplit(via.base_url).hostname or ""})
+        async with changing(self._database, change) as connection:
             await self._require(connection, gateway)
             written = self._database.insert(schema.vias).values(**place, **values)
             await connection.execute(written.on_conflict_do_update(index_elements=list(place), set_=values))
 
     async def remove_via(self, gateway: str, provider: str) -> None:
         """Reach a provider directly again. Raises `SettingsError` when it was."""
-        async with self._changing() as connection:
+        change = Change("via.remove", "provider", provider, gateway)
+        async with changing(self._database, change) as connection:
             gone = await connection.execute(delete(schema.vias).filter_by(gateway=gateway, provider=provider))
             if not gone.rowcount:
                 raise SettingsError(f"Gateway {gateway!r} reaches {provider} directly already.")
@@ -280,7 +317,7 @@ class Configuration:
     async def secrets(self) -> dict[bytes, ClientSecret]:
         """Return the client secrets that have not expired, by digest."""
         table = schema.client_secrets
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             rows = (await connection.execute(select(table).where(table.c.expires_at >= time.time()))).all()
         found = {}
         for row in rows:
@@ -290,14 +327,6 @@ class Configuration:
             )
             found[row.digest].uses, found[row.digest].spent = row.uses, row.spent
         return found
-
-    @asynccontextmanager
-    async def _changing(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that changes the set-up: running gateways will see a new number."""
-        state = schema.vault_state
-        async with self._database.transaction() as connection:
-            await connection.execute(update(state).values(number=state.c.number + 1))
-            yield connection
 
     async def _require(self, connection: AsyncConnection, name: str) -> None:
         """Make sure that a gateway has its row; the default one gets it when first it is needed."""
@@ -348,6 +377,15 @@ def _gateway_row(rules: GatewayRules) -> Mapping[str, Any]:
         "realtime": rules.realtime.document(),
         "logging": rules.logging.document(),
     }
+
+
+def _document(rules: GatewayRules) -> dict[str, Any]:
+    return {name: value for name, value in _gateway_row(rules).items() if name not in ("id", "created_at")}
+
+
+def _key_document(key: GatewayKey) -> dict[str, Any]:
+    scopes = sorted(scope.value for scope in key.scopes)
+    return {"name": key.name, "scopes": scopes, "models": key.models, "expires_at": key.expires_at}
 
 
 def _gateway_key(row: Row[Any]) -> GatewayKey:

@@ -1,82 +1,183 @@
-"""One SQLite database in the data directory: opened, brought up to date, closed."""
+"""One database, a file of SQLite's or one of a PostgreSQL server: opened, brought up to date, closed."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Table, event, inspect, text
+from sqlalchemy import URL, Table, event, inspect, text
+from sqlalchemy import exc as sqlalchemy_errors
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from trunkline.errors import SettingsError
+from trunkline.store.location import Location, PostgresServer, SqliteFile, locate
 from trunkline.store.schema import HEAD
 
-FILE_NAME: Final = "trunkline.db"
+# What reading or writing raises while the database is away, busy or full. To try again later may help.
+AWAY: Final = (OSError, DBAPIError)
+
 _INSERTS: Final = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-# How long a writer waits for another process's: a command beside a running gateway.
+# How long a writer waits for another's: a command beside a running gateway.
 _BUSY_MILLISECONDS: Final = 5000
+
+# PostgreSQL. A process has one event loop, which never waits for more than a few statements at once.
+_CONNECTIONS: Final = 8
+_MORE_CONNECTIONS: Final = 8
+_CONNECT_SECONDS: Final = 10
+# For a server that is gone without a word; the server itself ends a statement earlier.
+_SILENCE_SECONDS: Final = 90
+_SERVER_SETTINGS: Final = {
+    "application_name": "trunkline",
+    "timezone": "UTC",
+    "lock_timeout": "10s",
+    "statement_timeout": "60s",
+    "idle_in_transaction_session_timeout": "120s",
+}
+# Two processes that start together must not both change the tables. Any number would do: it is "trunk" in ASCII.
+_MIGRATION_LOCK: Final = 0x7472756E6B
 
 
 class Database:
-    """An open database. Every transaction takes the write lock at its start, so that none fails halfway."""
+    """An open database.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    On SQLite a `transaction` holds the one write lock from its start, so that none fails halfway. On PostgreSQL many
+    run at once, each statement sees what was committed before it (READ COMMITTED), and a row that is read in order to
+    be changed has to be read ``with_for_update()``, which SQLite leaves out.
+    """
+
+    def __init__(self, engine: AsyncEngine, location: Location) -> None:
         self._engine = engine
+        self._location = location
 
     @classmethod
-    async def open(cls, data_dir: Path) -> Database:
-        """Open the database of a data directory; make it, or bring it up to date, where needed.
+    async def open(cls, data_dir: Path, url: str = "") -> Database:
+        """Open the database of the setting ``database_url``, else of a data directory; make or update its tables.
 
-        Raises `SettingsError` when the file cannot be used or is newer than this program.
+        Raises `SettingsError` when it cannot be used, or is newer than this program.
         """
-        path = data_dir / FILE_NAME
-        _make_private(path)
-        engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
-        event.listen(engine.sync_engine, "connect", _prepare)
-        event.listen(engine.sync_engine, "begin", _begin)
-        database = cls(engine)
+        location = locate(data_dir, url)
+        engine = _sqlite_engine(location) if isinstance(location, SqliteFile) else _postgres_engine(location)
+        database = cls(engine, location)
         try:
-            await database._bring_up_to_date(path)
-        except DBAPIError as error:
+            await database._bring_up_to_date()
+        except (OSError, DBAPIError) as error:
             await engine.dispose()
-            raise SettingsError(f"The database {path} cannot be used: {error.orig}.") from error
+            why = error.orig if isinstance(error, DBAPIError) else error
+            raise SettingsError(
+                f"The database {location} cannot be used: {str(why).strip().rstrip('.') or type(why).__name__}."
+            ) from error
         except BaseException:
             await engine.dispose()
             raise
         return database
 
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._engine.dialect.name
+
+    @property
+    def location(self) -> Location:
+        """Where it is; its ``str()`` holds no secret."""
+        return self._location
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction: committed at the end, rolled back by an exception."""
-        async with self._engine.begin() as connection:
+        """A transaction: committed at the end, rolled back by an exception. Raises `AWAY`."""
+        async with self._connected() as connection, connection.begin():
             yield connection
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that only reads: it sees one state of the database, and keeps no writer waiting."""
-        async with self._engine.connect() as connection:
-            await connection.execution_options(trunkline_reads=True)
+        async with self._connected() as connection:
+            await connection.execution_options(**_READS[self.dialect])
             async with connection.begin():
                 yield connection
 
     def insert(self, table: Table) -> Any:
         """Return an insert of the engine's own kind, which knows ``on_conflict_do_update`` and ``_do_nothing``."""
-        return _INSERTS[self._engine.dialect.name](table)
+        return _INSERTS[self.dialect](table)
 
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
 
-    async def _bring_up_to_date(self, path: Path) -> None:
-        async with self.transaction() as connection:
-            version = await connection.run_sync(_version)
-            if version == HEAD:
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        async with AsyncExitStack() as stack:
+            try:
+                connection = await stack.enter_async_context(self._engine.connect())
+            except sqlalchemy_errors.TimeoutError as error:
+                raise TimeoutError("every connection to the database is in use") from error
+            yield connection
+
+    async def _bring_up_to_date(self) -> None:
+        async with self.reading() as connection:
+            if await connection.run_sync(_version) == HEAD:
                 return
-            await connection.run_sync(_migrate, path)
+        async with self.transaction() as connection:
+            if self.dialect == "postgresql":
+                # Another process may take long; the tables of a big database too.
+                await connection.execute(text("SET LOCAL lock_timeout = 0"))
+                await connection.execute(text("SET LOCAL statement_timeout = 0"))
+                await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
+            if await connection.run_sync(_version) != HEAD:
+                await connection.run_sync(_migrate, self._location)
+
+
+_READS: Final[dict[str, dict[str, Any]]] = {
+    "sqlite": {"trunkline_reads": True},
+    "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+}
+
+
+def _sqlite_engine(location: SqliteFile) -> AsyncEngine:
+    _make_private(location.path)
+    address = URL.create("sqlite+aiosqlite", database=str(location.path))
+    # Without values in errors: they may be anything that a caller sent, and errors are logged.
+    engine = create_async_engine(address, hide_parameters=True)
+    event.listen(engine.sync_engine, "connect", _prepare)
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _postgres_engine(location: PostgresServer) -> AsyncEngine:
+    try:
+        import asyncpg  # late: an extra, which a gateway with SQLite does without
+    except ImportError as error:
+        raise SettingsError(
+            "database_url names a PostgreSQL server, for which a package is missing: pip install 'trunkline[postgres]'"
+        ) from error
+
+    async def connect(**arguments: Any) -> Any:
+        try:
+            return await asyncpg.connect(
+                location.dsn,
+                timeout=_CONNECT_SECONDS,
+                command_timeout=_SILENCE_SECONDS,
+                server_settings=_SERVER_SETTINGS,
+                **arguments,
+            )
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+            # As a server that does not answer: refused, starting up, too many connections.
+            raise ConnectionError(str(error)) from error
+        except TimeoutError as error:
+            raise TimeoutError(f"no answer within {_CONNECT_SECONDS} s") from error
+
+    return create_async_engine(
+        "postgresql+asyncpg://",  # asyncpg reads the rest itself, with all that libpq's URLs can say, such as sslmode
+        connect_args={"async_creator_fn": connect},
+        hide_parameters=True,
+        pool_size=_CONNECTIONS,
+        max_overflow=_MORE_CONNECTIONS,
+        pool_pre_ping=True,  # connections from before a restart of the server are replaced unnoticed
+        pool_timeout=_CONNECT_SECONDS,
+    )
 
 
 def _make_private(path: Path) -> None:
@@ -93,7 +194,7 @@ def _version(connection: Any) -> str | None:
     return found
 
 
-def _migrate(connection: Any, path: Path) -> None:
+def _migrate(connection: Any, location: Location) -> None:
     from alembic import command  # late: a third of a second, and seldom needed
     from alembic.config import Config
     from alembic.util import CommandError
@@ -105,7 +206,8 @@ def _migrate(connection: Any, path: Path) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise SettingsError(
-            f"The database {path} was made by a newer Trunkline; install that one, or give another data_dir."
+            f"The database {location} was made by a newer Trunkline; install that one, or give another data_dir"
+            " or database_url."
         ) from error
 
 

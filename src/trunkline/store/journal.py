@@ -100,6 +100,7 @@ class Batch:
 
     records: Sequence[bytes]
     segment: Segment
+    start: int
     end: int
     torn: int = 0
     corrupt: int = 0
@@ -227,6 +228,8 @@ class Journal:
         """Free the records of a batch. A segment that has no others is removed."""
         with self._lock:
             segment, count = batch.segment, len(batch.records)
+            if batch.end <= segment.position:  # freed already
+                return
             self._counts["torn"] += batch.torn
             self._counts["corrupt"] += batch.corrupt
             self._counts["drained"] += count
@@ -536,22 +539,22 @@ def _read(segment: Segment, end: int, max_records: int) -> Batch:
             segment.mark = _mark(os.pread(file, _FILE_HEADER, 0))
             if not segment.mark:
                 is_torn = end < _FILE_HEADER
-                return Batch((), segment, end, torn=int(is_torn), corrupt=int(not is_torn))
+                return Batch((), segment, segment.position, end, torn=int(is_torn), corrupt=int(not is_torn))
         position, window = segment.position, _BATCH_BYTES
         while True:
             data = os.pread(file, min(window, end - position), position)
             records, used = _whole_records(data, segment.mark, max_records)
             if records:
-                return Batch(records, segment, position + used)
+                return Batch(records, segment, position, position + used)
             if position + len(data) >= end or len(data) < window:
                 break
             window = min(MAX_RECORD_BYTES, end - position) if window == _BATCH_BYTES else end - position
         # Nothing whole is here, in all there is. What follows tells whether a write was cut short or a disk failed.
         following = _next_record(data, segment.mark)
         if following is not None:
-            return Batch((), segment, position + following, corrupt=1)
+            return Batch((), segment, position, position + following, corrupt=1)
         is_torn = _is_cut_short(data, segment.mark)
-        return Batch((), segment, end, torn=int(is_torn), corrupt=int(not is_torn))
+        return Batch((), segment, position, end, torn=int(is_torn), corrupt=int(not is_torn))
     finally:
         os.close(file)
 

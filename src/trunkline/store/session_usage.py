@@ -50,7 +50,7 @@ async def usage_since(database: Database, since: float) -> list[PastUsage]:
         .group_by(table.c.gateway, table.c.key_id, cast(until / _STEP, Integer))
     )
     both = union_all(began, used).subquery()
-    async with database.transaction() as connection:
+    async with database.reading() as connection:
         rows = await connection.execute(select(both).order_by(both.c.at))
         return [
             PastUsage(row.gateway, row.key_id, row.at, row.sessions, row.minutes, row.tokens, row.cost) for row in rows

@@ -110,12 +110,12 @@ class RealtimeSessions:
             asked = asked.where(_COLUMNS.ended_at.is_(None) if wanted.open else _COLUMNS.ended_at.is_not(None))
         if wanted.before is not None:
             asked = asked.where(_COLUMNS.id < wanted.before)
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             return [_summary(row) for row in await connection.execute(asked)]
 
     async def get(self, id: str) -> StoredSession | None:
         """Return all that is kept of a session."""
-        async with self._database.transaction() as connection:
+        async with self._database.reading() as connection:
             row = (await connection.execute(select(_TABLE).where(_COLUMNS.id == id))).one_or_none()
         return None if row is None else _session(row)
 
@@ -127,7 +127,7 @@ class RealtimeSessions:
         """
         left = _COLUMNS.ended_at.is_(None) & (_COLUMNS.written_at < now - ABANDONED_SECONDS)
         async with self._database.transaction() as connection:
-            rows = (await connection.execute(select(_TABLE).where(left))).all()
+            rows = (await connection.execute(select(_TABLE).where(left).with_for_update())).all()
             for row in rows:
                 session = _session(row)
                 close = Close(by="gateway", code=ABNORMAL, reason=PROCESS_ENDED)

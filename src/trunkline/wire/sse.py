@@ -17,12 +17,17 @@ class ServerSentEvent:
 class SseParser:
     """Turns bytes, cut anywhere, into events. Comments are skipped; an event without its blank line is not given."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int | None = None) -> None:
+        """An event of more than ``longest`` characters is left out; no more than about as many are ever held."""
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
-        self._pending = ""
+        self._longest = longest
+        self._pending: list[str] = []
         self._after_return = False
         self._event = ""
         self._data: list[str] = []
+        self._held = 0
+        self._size = 0
+        self._is_too_long = False
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Take some bytes; return the events they complete."""
@@ -33,12 +38,32 @@ class SseParser:
             # The second half of a CRLF that was cut in two: the first half has already ended the line.
             text = text.removeprefix("\n")
         self._after_return = text.endswith("\r")
-        *lines, self._pending = (self._pending + text.replace("\r\n", "\n").replace("\r", "\n")).split("\n")
-        return [event for line in lines if (event := self._line(line)) is not None]
+        *lines, rest = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        if lines:
+            lines[0] = "".join([*self._pending, lines[0]])
+            self._pending.clear()
+            self._held = 0
+        found = [event for line in lines if (event := self._line(line)) is not None]
+        if rest:
+            self._pending.append(rest)
+            self._held += len(rest)
+            self._check_size()
+        return found
+
+    def _check_size(self) -> None:
+        if self._longest is not None and self._size + self._held > self._longest:
+            self._is_too_long = True
+            self._data.clear()
+            if self._pending:
+                self._pending[:] = [":"]  # whatever the line goes on with, it is skipped
 
     def _line(self, line: str) -> ServerSentEvent | None:
         if not line:
             return self._dispatch()
+        self._size += len(line)
+        self._check_size()
+        if self._is_too_long:
+            return None
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if name == "data":
@@ -50,6 +75,7 @@ class SseParser:
     def _dispatch(self) -> ServerSentEvent | None:
         event, data = self._event, self._data
         self._event, self._data = "", []
+        self._size, self._is_too_long = 0, False
         if not data:
             return None
         return ServerSentEvent(event or "message", "\n".join(data))

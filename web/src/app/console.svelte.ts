@@ -3,6 +3,7 @@ import { dataPlanePath, voicePath, type ProviderAddress } from '../core/api/addr
 import {
   ApiFailure,
   ConsoleApi,
+  type AccountView,
   type ConfigView,
   type ProviderView,
   type SessionChange,
@@ -21,6 +22,8 @@ const CALM_MS = 15_000;
 const EAGER_MS = 2_000;
 
 class Console {
+  /** Who is signed in; before the first answer null. */
+  login = $state.raw<AccountView | null>(null);
   config = $state.raw<ConfigView | null>(null);
   session = $state.raw<SessionView | null>(null);
   connection = $state<Connection>('loading');
@@ -43,6 +46,12 @@ class Console {
   async refresh(): Promise<void> {
     const sessionBefore = this.session;
     try {
+      const login = await api.account();
+      if (!sameFacts(this.login, login)) this.login = login;
+      if (login.sign_in_required) {
+        this.#forget();
+        return;
+      }
       const [config, session] = await Promise.all([api.config(), api.session()]);
       // An answer that was on its way while this page changed its session is older than what the page knows.
       if (this.session === sessionBefore) this.#learn(config, session);
@@ -62,6 +71,12 @@ class Console {
   async forget(): Promise<void> {
     this.session = await api.endSession();
     await this.refresh();
+  }
+
+  /** Sign this browser out; the gateway forgets its keys, and this document all it knows. Throws `ApiFailure`. */
+  async leave(): Promise<void> {
+    await api.signOut();
+    location.assign('/login');
   }
 
   get account(): string {
@@ -106,6 +121,14 @@ class Console {
   /** The path, with its query, of a provider's voice through the gateway. */
   voicePath(provider: ProviderView, model: string): string {
     return voicePath(this.address(provider), model);
+  }
+
+  /** Somebody must sign in: what was told to whoever was signed in is not for them. */
+  #forget(): void {
+    this.config = null;
+    this.session = null;
+    this.returned = null;
+    this.connection = 'online';
   }
 
   async #start(): Promise<void> {

@@ -15,6 +15,7 @@ const routes: Readonly<Record<string, Route>> = {
   '/voice': { name: 'voice', load: () => import('../pages/voice/VoicePage.svelte') },
   '/probe': { name: 'probe', load: () => import('../pages/probe/ProbePage.svelte') },
   '/sessions': { name: 'sessions', load: () => import('../pages/sessions/SessionsPage.svelte') },
+  '/login': { name: 'login', load: () => import('../pages/login/LoginPage.svelte') },
   '/settings': { name: 'settings', load: () => import('../pages/settings/SettingsPage.svelte') },
 };
 

@@ -142,6 +142,6 @@ describe('a conversation', () => {
   it('refuses messages it does not have and questions in place of answers', () => {
     const { conversation, question } = firstTurn();
     expect(() => appendDelta(conversation, question, 'x')).toThrow(RangeError);
-    expect(() => beginAnswer(conversation, 'message-99', 'local')).toThrow(RangeError);
+    expect(() => beginAnswer(conversation, 'nobody', 'local')).toThrow(RangeError);
   });
 });

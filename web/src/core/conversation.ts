@@ -4,6 +4,7 @@
  */
 
 import type { ChatFailureKind, ChatMessage } from './chat';
+import { newId } from './ids';
 
 /** What one answer took. Durations in milliseconds from sending the request. */
 export interface AnswerMetrics {
@@ -35,8 +36,11 @@ export type AnswerStatus = 'streaming' | 'complete' | 'stopped' | 'interrupted' 
 
 export interface Answer {
   readonly id: string;
-  readonly parent: string;
+  /** A question, but in conversations from elsewhere: there it may be another answer, or null. */
+  readonly parent: string | null;
   readonly role: 'assistant';
+  /** Who said it, in conversations from elsewhere, where it was no model. */
+  readonly speaker?: 'system' | 'tool';
   readonly text: string;
   readonly model: string;
   readonly status: AnswerStatus;
@@ -56,7 +60,6 @@ export interface Conversation {
   readonly selected: ReadonlyMap<string | null, string>;
   /** What is typed but not sent. */
   readonly draft: string;
-  readonly lastNumber: number;
 }
 
 /** One visible message and its place among its siblings: `position` of `siblings`, counted from 1. */
@@ -76,7 +79,6 @@ export const EMPTY_CONVERSATION: Conversation = {
   children: new Map(),
   selected: new Map(),
   draft: '',
-  lastNumber: 0,
 };
 
 /** Put a question at the end of the visible thread and clear the draft. */
@@ -90,12 +92,12 @@ export function editUser(conversation: Conversation, id: string, text: string): 
   return addUserBelow(conversation, required(conversation, id).parent, text);
 }
 
-/** Open an answer to `questionId`; when it has answers already, the new one stands beside them and is shown. */
-export function beginAnswer(conversation: Conversation, questionId: string, model: string): Added {
-  const id = nextId(conversation);
+/** Open an answer below a question; when it has answers already, the new one stands beside them and is shown. */
+export function beginAnswer(conversation: Conversation, parent: string | null, model: string): Added {
+  const id = newId();
   const answer: Answer = {
     id,
-    parent: required(conversation, questionId).id,
+    parent: parent === null ? null : required(conversation, parent).id,
     role: 'assistant',
     text: '',
     model,
@@ -172,7 +174,7 @@ export function historyFor(conversation: Conversation, answerId: string, systemP
   for (let id: string | null = answerOf(conversation, answerId).parent; id !== null;) {
     const message: Message = required(conversation, id);
     // An answer without text has nothing to tell the model, and several providers refuse an empty message.
-    if (message.text !== '') history.unshift({ role: message.role, content: message.text });
+    if (message.text !== '') history.unshift({ role: roleFor(message), content: message.text });
     id = message.parent;
   }
   return systemPrompt.trim() === '' ? history : [{ role: 'system', content: systemPrompt }, ...history];
@@ -192,13 +194,14 @@ export function historyToContinue(
   ];
 }
 
-function addUserBelow(conversation: Conversation, parent: string | null, text: string): Added {
-  const id = nextId(conversation);
-  return { conversation: withMessage(conversation, { id, parent, role: 'user', text }), id };
+/** No provider takes the answer of a tool without the call that it belongs to. */
+function roleFor(message: Message): ChatMessage['role'] {
+  return message.role === 'assistant' && message.speaker === 'system' ? 'system' : message.role;
 }
 
-function nextId(conversation: Conversation): string {
-  return `message-${conversation.lastNumber + 1}`;
+function addUserBelow(conversation: Conversation, parent: string | null, text: string): Added {
+  const id = newId();
+  return { conversation: withMessage(conversation, { id, parent, role: 'user', text }), id };
 }
 
 function withMessage(conversation: Conversation, message: Message): Conversation {
@@ -208,7 +211,6 @@ function withMessage(conversation: Conversation, message: Message): Conversation
     messages: new Map(conversation.messages).set(message.id, message),
     children: new Map(conversation.children).set(message.parent, [...siblings, message.id]),
     selected: new Map(conversation.selected).set(message.parent, message.id),
-    lastNumber: conversation.lastNumber + 1,
   };
 }
 

@@ -72,6 +72,254 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/account": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Account
+         * @description Say who this browser is signed in as, and whether it must sign in.
+         */
+        get: operations["account_api_account_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/account/sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign In
+         * @description Sign in with a name and password.
+         */
+        post: operations["sign_in_api_account_sign_in_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/account/sign-out": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign Out
+         * @description Sign this browser out, and forget the keys typed into it.
+         */
+        post: operations["sign_out_api_account_sign_out_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/account/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Change Password
+         * @description Change the password of who is signed in; every other browser is signed out.
+         */
+        put: operations["change_password_api_account_password_put"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/account/link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Look At Link
+         * @description Say what a one-time link is for. Looking does not use it.
+         */
+        post: operations["look_at_link_api_account_link_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/account/redeem": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Redeem
+         * @description Use a one-time link: set the password, make the account if it is the first, and sign in.
+         */
+        post: operations["redeem_api_account_redeem_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/account/oidc/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Start
+         * @description Send the browser to the provider of single sign-on.
+         */
+        get: operations["start_api_account_oidc_start_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/account/oidc/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Finish
+         * @description Take a browser back from the provider, signed in or with the reason why not.
+         */
+        get: operations["finish_api_account_oidc_callback_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Users
+         * @description List the accounts.
+         */
+        get: operations["users_api_users_get"];
+        put?: never;
+        /**
+         * Invite
+         * @description Make an account whose owner chooses the password by a link that is good once, for a week.
+         */
+        post: operations["invite_api_users_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/users/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete User
+         * @description Remove an account: it is signed out everywhere, and its realtime sessions end.
+         */
+        delete: operations["delete_user_api_users__id__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change User
+         * @description Change the role of an account, disable or enable it. The last administrator stays one.
+         */
+        patch: operations["change_user_api_users__id__patch"];
+        trace?: never;
+    };
+    "/api/users/{id}/reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reset
+         * @description Make a link by which the owner chooses another password, good once and for a day.
+         */
+        post: operations["reset_api_users__id__reset_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audit
+         * @description List what was changed, newest first. ``actor`` and ``target`` are ids.
+         */
+        get: operations["audit_api_audit_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/gateways": {
         parameters: {
             query?: never;
@@ -315,10 +563,330 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Logs
+         * @description List exchanges, newest first.
+         */
+        get: operations["logs_api_logs_get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete
+         * @description Delete the rows of a gateway that are older than a moment, with what was said in them.
+         */
+        delete: operations["delete_api_logs_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/logs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Log Row
+         * @description Show one exchange.
+         */
+        get: operations["log_row_api_logs__id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete One
+         * @description Delete one row, with what was said in it.
+         */
+        delete: operations["delete_one_api_logs__id__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change
+         * @description Give an exchange feedback (-1 or 1), a score (0 to 100), or other metadata.
+         */
+        patch: operations["change_api_logs__id__patch"];
+        trace?: never;
+    };
+    "/api/logs/{id}/payload": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Payload
+         * @description Show what was said in one exchange, where the gateway keeps that. Secrets in it were replaced.
+         */
+        get: operations["payload_api_logs__id__payload_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Conversations
+         * @description List conversations, the pinned ones first, then those changed last.
+         */
+        get: operations["conversations_api_conversations_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search
+         * @description Find conversations whose title or messages hold all words of ``q``, or words that begin so.
+         */
+        get: operations["search_api_conversations_search_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export
+         * @description Export all conversations, or some by their ids, one a line with all their branches.
+         */
+        get: operations["export_api_conversations_export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Import
+         * @description Import ChatGPT's export (the .zip or its conversations.json), Open WebUI's, or one from here.
+         *
+         *     The file itself is the body. The answer is a line of JSON for each `ImportEvent`. To import a file again adds
+         *     only what is new in it.
+         */
+        post: operations["import__api_conversations_import_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/delete": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Delete
+         * @description Delete some conversations, or all. There is no way back but an export made before.
+         */
+        post: operations["delete_api_conversations_delete_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Conversation
+         * @description Show a conversation with all its branches.
+         */
+        get: operations["conversation_api_conversations__id__get"];
+        /**
+         * Keep
+         * @description Change a conversation, or begin it: the id is the client's own. To send the same again changes nothing.
+         */
+        put: operations["keep_api_conversations__id__put"];
+        post?: never;
+        /**
+         * Delete One
+         * @description Delete a conversation.
+         */
+        delete: operations["delete_one_api_conversations__id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/{id}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export One
+         * @description Export a conversation: as JSON with all its branches, or the branch that is shown as Markdown.
+         */
+        get: operations["export_one_api_conversations__id__export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/analytics/series": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Series
+         * @description Show measures over time, of the last day unless told otherwise.
+         *
+         *     Points are whole intervals. Of a dimension that is named in ``by``, the ``top`` groups are told apart.
+         */
+        get: operations["series_api_analytics_series_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/analytics/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Summary
+         * @description Show measures of a time as a whole, of the last day unless told otherwise, and of the one before it.
+         */
+        get: operations["summary_api_analytics_summary_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * AccountView
+         * @description Who this browser is signed in as, if it is; whether it must sign in; and where else people sign in, if anywhere.
+         *
+         *     ``may`` are the acts that whoever asks may do: ``read``, ``run``, ``edit``, ``administer``.
+         */
+        AccountView: {
+            user: components["schemas"]["UserView"] | null;
+            /** Sign In Required */
+            sign_in_required: boolean;
+            /** Single Sign On */
+            single_sign_on: string | null;
+            /** May */
+            may: string[];
+        };
+        /**
+         * AuditEntry
+         * @description One change: when (Unix seconds), by whom and from which address, and what.
+         */
+        AuditEntry: {
+            /** Id */
+            id: string;
+            /** At */
+            at: number;
+            /** Actor Kind */
+            actor_kind: string;
+            /** Actor Id */
+            actor_id: string;
+            /** Actor Name */
+            actor_name: string;
+            /** Address */
+            address: string;
+            /** Action */
+            action: string;
+            /** Target Kind */
+            target_kind: string;
+            /** Target Id */
+            target_id: string;
+            /** Gateway */
+            gateway: string;
+            /** Details */
+            details: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * AuditPage
+         * @description Changes, newest first. ``next``: show it as ``before`` to get more; null at the end.
+         */
+        AuditPage: {
+            /** Entries */
+            entries: components["schemas"]["AuditEntry"][];
+            /** Next */
+            next: string | null;
+        };
         /**
          * ClientSecretMode
          * @description Who answers a request for a client secret: the gateway with one of its own, or the provider.
@@ -381,6 +949,7 @@ export interface components {
             /** Allowed Origins */
             allowed_origins?: string[] | null;
             realtime?: components["schemas"]["RealtimeChange"] | null;
+            logging?: components["schemas"]["LoggingChange"] | null;
         };
         /**
          * GatewayView
@@ -397,11 +966,21 @@ export interface components {
             /** Allowed Origins */
             allowed_origins: string[];
             realtime: components["schemas"]["RealtimeView"];
+            logging: components["schemas"]["LoggingView"];
         };
         /** HTTPValidationError */
         HTTPValidationError: {
             /** Detail */
             detail?: components["schemas"]["ValidationError"][];
+        };
+        /**
+         * Invitation
+         * @description An account to make, whose owner chooses the password.
+         */
+        Invitation: {
+            /** Name */
+            name: string;
+            role: components["schemas"]["Role"];
         };
         /**
          * KeyChange
@@ -476,6 +1055,38 @@ export interface components {
             budget?: string | null;
         };
         /**
+         * Link
+         * @description A link that is good once, and shown this once; ``expires_in`` is seconds.
+         */
+        Link: {
+            user: components["schemas"]["UserView"];
+            /** Link */
+            link: string;
+            /** Expires In */
+            expires_in: number;
+        };
+        /**
+         * LinkRequest
+         * @description The token of a one-time link: what stands behind its ``#``.
+         */
+        LinkRequest: {
+            /** Token */
+            token: string;
+        };
+        /**
+         * LinkView
+         * @description What a one-time link is for, and whose account; null for the first, whose name is still to be chosen.
+         */
+        LinkView: {
+            /**
+             * Purpose
+             * @enum {string}
+             */
+            purpose: "first-admin" | "invite" | "reset";
+            /** Name */
+            name: string | null;
+        };
+        /**
          * LocalView
          * @description The state of the embedded provider. ``demo``: it answers with the built-in demo model.
          */
@@ -491,6 +1102,53 @@ export interface components {
             demo: boolean;
             /** Detail */
             detail: string;
+        };
+        /**
+         * LoggingChange
+         * @description Switches for the log to set; what is absent stays. A bound of null is cleared.
+         */
+        LoggingChange: {
+            /** Collect */
+            collect?: boolean | null;
+            /** Payloads */
+            payloads?: boolean | null;
+            /** Redact Pii */
+            redact_pii?: boolean | null;
+            /** Max Rows */
+            max_rows?: number | null;
+            /** Max Age Days */
+            max_age_days?: number | null;
+            /** Strategy */
+            strategy?: ("DELETE_OLDEST" | "STOP_INSERTING") | null;
+            /** Usage In Streams */
+            usage_in_streams?: boolean | null;
+            /** Custom Costs */
+            custom_costs?: components["schemas"]["ModelPriceView"][] | null;
+        };
+        /**
+         * LoggingView
+         * @description A gateway's switches for its log; null is no bound.
+         */
+        LoggingView: {
+            /** Collect */
+            collect: boolean;
+            /** Payloads */
+            payloads: boolean;
+            /** Redact Pii */
+            redact_pii: boolean;
+            /** Max Rows */
+            max_rows: number | null;
+            /** Max Age Days */
+            max_age_days: number | null;
+            /**
+             * Strategy
+             * @enum {string}
+             */
+            strategy: "DELETE_OLDEST" | "STOP_INSERTING";
+            /** Usage In Streams */
+            usage_in_streams: boolean;
+            /** Custom Costs */
+            custom_costs: components["schemas"]["ModelPriceView"][];
         };
         /**
          * MadeKey
@@ -525,6 +1183,23 @@ export interface components {
             value: string;
         };
         /**
+         * ModelPriceView
+         * @description A price of the gateway's own for models of a name or pattern, of one provider or of any.
+         */
+        ModelPriceView: {
+            /**
+             * Model
+             * @default *
+             */
+            model: string;
+            /**
+             * Provider
+             * @default
+             */
+            provider: string;
+            prices: components["schemas"]["PricesView"];
+        };
+        /**
          * NewGateway
          * @description A gateway to make.
          */
@@ -537,6 +1212,7 @@ export interface components {
             /** Allowed Origins */
             allowed_origins?: string[] | null;
             realtime?: components["schemas"]["RealtimeChange"] | null;
+            logging?: components["schemas"]["LoggingChange"] | null;
             /** Id */
             id: string;
         };
@@ -574,6 +1250,32 @@ export interface components {
         NewStoredKey: {
             /** Key */
             key: string;
+        };
+        /**
+         * PasswordChange
+         * @description The password that counts, and the one that is to count.
+         */
+        PasswordChange: {
+            /** Current */
+            current: string;
+            /** Password */
+            password: string;
+        };
+        /**
+         * PricesView
+         * @description Prices in US dollars: of one token, or of a whole exchange.
+         */
+        PricesView: {
+            /** Per Token In */
+            per_token_in?: number | null;
+            /** Per Token Out */
+            per_token_out?: number | null;
+            /** Per Cache Read Token */
+            per_cache_read_token?: number | null;
+            /** Per Cache Write Token */
+            per_cache_write_token?: number | null;
+            /** Total Cost */
+            total_cost?: number | null;
         };
         /**
          * ProbeCell
@@ -829,6 +1531,27 @@ export interface components {
             record: boolean;
         };
         /**
+         * Redemption
+         * @description A one-time link, the password to set, and for the first account its name.
+         */
+        Redemption: {
+            /** Token */
+            token: string;
+            /** Password */
+            password: string;
+            /**
+             * Name
+             * @default
+             */
+            name: string;
+        };
+        /**
+         * Role
+         * @description The least comes first; each may do all that those before it may.
+         * @enum {string}
+         */
+        Role: "viewer" | "editor" | "admin";
+        /**
          * Scope
          * @description What a gateway key may do. None includes another.
          * @enum {string}
@@ -882,6 +1605,16 @@ export interface components {
             gateway_token: components["schemas"]["KeyState"];
         };
         /**
+         * SignInRequest
+         * @description A name and password.
+         */
+        SignInRequest: {
+            /** Name */
+            name: string;
+            /** Password */
+            password: string;
+        };
+        /**
          * StoredKeyView
          * @description A provider key in the vault, by its last characters.
          */
@@ -894,6 +1627,39 @@ export interface components {
             hint: string;
             /** Changed At */
             changed_at: number;
+        };
+        /**
+         * UserChange
+         * @description What to change of an account; what is absent stays.
+         */
+        UserChange: {
+            role?: components["schemas"]["Role"] | null;
+            /** Disabled */
+            disabled?: boolean | null;
+        };
+        /**
+         * UserView
+         * @description An account. ``issuer`` is where the person signs in, if not with a password here. Times are Unix seconds.
+         *
+         *     ``state``: ``invited`` has not chosen a password yet.
+         */
+        UserView: {
+            /** Id */
+            id: string;
+            /** Name */
+            name: string;
+            role: components["schemas"]["Role"];
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "active" | "invited" | "disabled";
+            /** Issuer */
+            issuer: string;
+            /** Created At */
+            created_at: number;
+            /** Last Login At */
+            last_login_at: number | null;
         };
         /** ValidationError */
         ValidationError: {
@@ -1243,6 +2009,367 @@ export interface components {
             code: number;
             reason: string;
         };
+        /**
+         * LogPage
+         * @description Rows, newest first. ``next``: show it as ``before`` to get more; null at the end.
+         */
+        LogPage: {
+            logs: components["schemas"]["LogRow"][];
+            next: string | null;
+        };
+        /**
+         * LogRow
+         * @description A record as it is listed. ``feedback`` is -1 or 1 and ``score`` 0 to 100, None where nobody gave any.
+         */
+        LogRow: {
+            id: string;
+            gateway: string;
+            created_at: number;
+            /** @default 0 */
+            duration_ms: number;
+            /** @default  */
+            provider: string;
+            /** @default  */
+            model: string;
+            /** @default  */
+            model_type: string;
+            /** @default POST */
+            method: string;
+            /** @default  */
+            path: string;
+            /** @default http */
+            request_type: string;
+            /** @default  */
+            request_content_type: string;
+            /** @default  */
+            response_content_type: string;
+            /** @default 0 */
+            status: number;
+            /** @default false */
+            success: boolean;
+            /** @default false */
+            cached: boolean;
+            /** @default 0 */
+            step: number;
+            /** @default 1 */
+            attempts: number;
+            /** @default null */
+            tokens_in: number | null;
+            /** @default null */
+            tokens_out: number | null;
+            /** @default null */
+            tokens_cached: number | null;
+            /** @default null */
+            tokens_audio: number | null;
+            /** @default {} */
+            usage: Record<string, never>;
+            /** @default null */
+            cost: number | null;
+            /** @default false */
+            custom_cost: boolean;
+            /** @default null */
+            connect_ms: number | null;
+            /** @default null */
+            first_byte_ms: number | null;
+            /** @default null */
+            inter_token_p50_ms: number | null;
+            /** @default null */
+            inter_token_p99_ms: number | null;
+            /** @default complete */
+            end_reason: string;
+            /** @default 0 */
+            error_code: number;
+            /** @default  */
+            error: string;
+            /** @default  */
+            key_id: string;
+            /** @default  */
+            caller: string;
+            /** @default  */
+            user: string;
+            /** @default  */
+            key_source: string;
+            /** @default  */
+            session_id: string;
+            /** @default  */
+            event_id: string;
+            /** @default  */
+            trace_id: string;
+            /** @default  */
+            parent_span_id: string;
+            /** @default  */
+            user_agent: string;
+            /** @default {} */
+            metadata: {
+                [key: string]: string | number | boolean;
+            };
+            /** @default 0 */
+            request_size: number;
+            /** @default 0 */
+            response_size: number;
+            /** @default false */
+            has_payload: boolean;
+            /** @default null */
+            feedback: number | null;
+            /** @default null */
+            score: number | null;
+        };
+        /**
+         * Bodies
+         * @description What was said in an exchange, as text; null where nothing was kept. What is no UTF-8 is in base64.
+         */
+        Bodies: {
+            request: string | null;
+            response: string | null;
+            /** @default utf-8 */
+            encoding: string;
+        };
+        /**
+         * Deleted
+         * @description How many conversations were deleted.
+         */
+        Deleted: {
+            deleted: number;
+        };
+        /**
+         * ConversationPage
+         * @description Conversations, the pinned ones first, then as they were changed, newest first.
+         *
+         *     ``next``: show it as ``before`` to get more; null at the end.
+         */
+        ConversationPage: {
+            conversations: components["schemas"]["ConversationSummary"][];
+            next: string | null;
+        };
+        /**
+         * ConversationSummary
+         * @description A conversation in a list. Times are Unix seconds; ``messages`` is how many there are on all branches.
+         */
+        ConversationSummary: {
+            id: string;
+            /** @enum {unknown} */
+            kind: "text" | "voice";
+            title: string;
+            model: string;
+            provider: string;
+            pinned: boolean;
+            archived: boolean;
+            created_at: number;
+            changed_at: number;
+            messages: number;
+        };
+        /**
+         * Conversation
+         * @description A whole conversation: ``messages`` in the order they came, a parent before its children.
+         *
+         *     ``head`` is the last message of the branch that is shown, empty where there is none; ``settings`` is the console's
+         *     own, such as a system prompt; ``origin`` says where an imported conversation came from, else it is null.
+         */
+        Conversation: {
+            id: string;
+            /** @enum {unknown} */
+            kind: "text" | "voice";
+            title: string;
+            model: string;
+            provider: string;
+            settings: {
+                [key: string]: unknown;
+            };
+            head: string;
+            pinned: boolean;
+            archived: boolean;
+            origin: string | null;
+            created_at: number;
+            changed_at: number;
+            messages: components["schemas"]["Message"][];
+        };
+        /**
+         * Message
+         * @description One message. ``id`` is made by whoever writes it, out of letters, digits, ``-`` and ``_``, 64 at most.
+         *
+         *     ``parent`` is null for a first message, and stays what it was, as ``role`` does, when a message is written again.
+         *     ``text`` is what is searched and shown; ``parts`` holds what is no text, such as images, as the origin described
+         *     it. ``created_at`` is in Unix seconds, ``cost`` in US dollars. ``log_id`` is the log's row of the exchange,
+         *     ``session_id`` the realtime session of a spoken message. ``details`` is the console's own, such as why an answer
+         *     failed.
+         */
+        Message: {
+            id: string;
+            parent: string | null;
+            /** @enum {unknown} */
+            role: "assistant" | "system" | "tool" | "user";
+            text: string;
+            created_at: number;
+            /** @default [] */
+            parts: {
+                [key: string]: unknown;
+            }[];
+            /** @default  */
+            model: string;
+            /** @default  */
+            provider: string;
+            /**
+             * @default complete
+             * @enum {unknown}
+             */
+            status: "complete" | "failed" | "interrupted" | "stopped";
+            /** @default null */
+            tokens_in: number | null;
+            /** @default null */
+            tokens_out: number | null;
+            /** @default null */
+            cost: number | null;
+            /** @default  */
+            log_id: string;
+            /** @default  */
+            session_id: string;
+            /** @default {} */
+            details: {
+                [key: string]: unknown;
+            };
+        };
+        /**
+         * ConversationChange
+         * @description What to change of a conversation, or with what to begin it; what is absent stays as it is.
+         *
+         *     Without a ``title`` a new conversation is named after its first message. ``messages`` are added; one whose id is
+         *     known is written again in its place.
+         */
+        ConversationChange: {
+            /**
+             * @default text
+             * @enum {unknown}
+             */
+            kind: "text" | "voice";
+            /** @default null */
+            title: string | null;
+            /** @default null */
+            model: string | null;
+            /** @default null */
+            provider: string | null;
+            /** @default null */
+            settings: {
+                [key: string]: unknown;
+            } | null;
+            /** @default null */
+            head: string | null;
+            /** @default null */
+            pinned: boolean | null;
+            /** @default null */
+            archived: boolean | null;
+            /** @default [] */
+            messages: components["schemas"]["Message"][];
+        };
+        /**
+         * SearchHits
+         * @description Conversations that hold what was looked for, the best first.
+         */
+        SearchHits: {
+            hits: components["schemas"]["SearchHit"][];
+        };
+        /**
+         * SearchHit
+         * @description A conversation that holds what was looked for, and where: in a message, or in the title where that is empty.
+         */
+        SearchHit: {
+            conversation: components["schemas"]["ConversationSummary"];
+            message: string;
+            excerpt: components["schemas"]["ExcerptPiece"][];
+        };
+        /**
+         * ExcerptPiece
+         * @description A piece of a text; ``match`` says whether it is what was looked for.
+         */
+        ExcerptPiece: {
+            text: string;
+            match: boolean;
+        };
+        /**
+         * Unwanted
+         * @description Which conversations to delete: some by their ids, or every one with ``all``.
+         */
+        Unwanted: {
+            /** @default [] */
+            ids: string[];
+            /** @default false */
+            all: boolean;
+        };
+        /**
+         * ImportEvent
+         * @description A line of what an import tells.
+         *
+         *     ``progress`` and ``done`` carry counts of entries so far: ``read`` of ``total``, of which were ``added``,
+         *     ``extended`` by messages that were new, ``unchanged`` or ``skipped``. ``skipped`` says in ``message`` why an entry
+         *     cannot be imported, and ``failed`` why the import ended early; what was added by then stays.
+         */
+        ImportEvent: {
+            /** @enum {unknown} */
+            event: "done" | "failed" | "progress" | "skipped";
+            /** @default 0 */
+            total: number;
+            /** @default 0 */
+            read: number;
+            /** @default 0 */
+            added: number;
+            /** @default 0 */
+            extended: number;
+            /** @default 0 */
+            unchanged: number;
+            /** @default 0 */
+            skipped: number;
+            /** @default  */
+            message: string;
+        };
+        /**
+         * Chart
+         * @description An answer: lines whose points begin at ``starts``, in Unix seconds, the last of which ends at ``until``.
+         *
+         *     ``rounded``: a point begins at the nearest hour or day (UTC) to where it should, as finer sums are not kept.
+         *     Of groups, the one with most comes first; of all those that are left out, ``other`` is the last.
+         */
+        Chart: {
+            starts: number[];
+            until: number;
+            rounded: boolean;
+            groups: components["schemas"]["Group"][];
+        };
+        /**
+         * Group
+         * @description One line of a chart. ``value`` is what is told apart, null where nothing is, or for ``other``: all the rest.
+         *
+         *     ``points`` has, for each measure, a number for each point, ``total`` one for all of them together; null where there
+         *     is nothing to take a rate or a percentile of. Timings are milliseconds, costs US dollars, rates from 0 to 1.
+         */
+        Group: {
+            value: string | null;
+            other: boolean;
+            points: {
+                [key: string]: (number | null)[];
+            };
+            total: {
+                [key: string]: number | null;
+            };
+        };
+        /**
+         * Summary
+         * @description A time, and the equally long one before it.
+         */
+        Summary: {
+            now: components["schemas"]["Period"];
+            before: components["schemas"]["Period"];
+            rounded: boolean;
+        };
+        /**
+         * Period
+         * @description Measures of a time as a whole, in Unix seconds.
+         */
+        Period: {
+            since: number;
+            until: number;
+            total: {
+                [key: string]: number | null;
+            };
+        };
     };
     responses: never;
     parameters: never;
@@ -1365,6 +2492,402 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DirectCall"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    account_api_account_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountView"];
+                };
+            };
+        };
+    };
+    sign_in_api_account_sign_in_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignInRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    sign_out_api_account_sign_out_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountView"];
+                };
+            };
+        };
+    };
+    change_password_api_account_password_put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    look_at_link_api_account_link_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LinkView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    redeem_api_account_redeem_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Redemption"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    start_api_account_oidc_start_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    finish_api_account_oidc_callback_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    users_api_users_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"][];
+                };
+            };
+        };
+    };
+    invite_api_users_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Invitation"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Link"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    delete_user_api_users__id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    change_user_api_users__id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    reset_api_users__id__reset_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Link"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    audit_api_audit_get: {
+        parameters: {
+            query?: {
+                actor?: string | null;
+                /** @description Such as `key.revoke`, or `key.*`. */
+                action?: string | null;
+                target_kind?: string | null;
+                target?: string | null;
+                gateway?: string | null;
+                since?: number | null;
+                until?: number | null;
+                before?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditPage"];
                 };
             };
             /** @description Validation Error */
@@ -1867,6 +3390,582 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["StoredSession"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    logs_api_logs_get: {
+        parameters: {
+            query?: {
+                gateway?: string | null;
+                provider?: string | null;
+                model?: string | null;
+                /** @description Id of a gateway key. */
+                key?: string | null;
+                user?: string | null;
+                session?: string | null;
+                success?: boolean | null;
+                status?: number | null;
+                end_reason?: string | null;
+                request_type?: string | null;
+                /** @description NAME=VALUE, and may be repeated. */
+                metadata?: string[] | null;
+                search?: string;
+                /** @description Unix time. */
+                since?: number | null;
+                /** @description Unix time. */
+                until?: number | null;
+                before?: string | null;
+                /** @description An id: only newer rows. */
+                after?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogPage"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    delete_api_logs_delete: {
+        parameters: {
+            query: {
+                gateway: string;
+                /** @description Unix time: older rows are deleted. */
+                until: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deleted"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    log_row_api_logs__id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogRow"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    delete_one_api_logs__id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    change_api_logs__id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LogRow"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    payload_api_logs__id__payload_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Bodies"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    conversations_api_conversations_get: {
+        parameters: {
+            query?: {
+                kind?: ("text" | "voice") | null;
+                archived?: boolean | null;
+                before?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConversationPage"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    search_api_conversations_search_get: {
+        parameters: {
+            query: {
+                q: string;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchHits"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    export_api_conversations_export_get: {
+        parameters: {
+            query?: {
+                id?: string[] | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    import__api_conversations_import_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                };
+            };
+        };
+    };
+    delete_api_conversations_delete_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Unwanted"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Deleted"];
+                };
+            };
+        };
+    };
+    conversation_api_conversations__id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Conversation"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    keep_api_conversations__id__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConversationChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConversationSummary"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    delete_one_api_conversations__id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    export_one_api_conversations__id__export_get: {
+        parameters: {
+            query?: {
+                format?: "json" | "markdown";
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                    "text/markdown": string;
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    series_api_analytics_series_get: {
+        parameters: {
+            query?: {
+                /** @description Unix time. */
+                since?: number | null;
+                /** @description Unix time. */
+                until?: number | null;
+                interval?: ("minute" | "5m" | "hour" | "day" | "week" | "month") | null;
+                /** @description Where days, weeks and months begin, such as Europe/Berlin. */
+                tz?: string;
+                /** @description Of requests, errors, cached, tokens_in, tokens_out, tokens_cached, tokens_audio, cost, unpriced, sessions, session_seconds, tokens, error_rate, cache_rate, duration_p50, duration_p90, duration_p95, duration_p99, first_byte_p50, first_byte_p90, first_byte_p95, first_byte_p99; the first one ranks groups. */
+                measure?: string[];
+                /** @description gateway, provider, model, key, user, status or metadata:KEY. */
+                by?: string;
+                top?: number;
+                gateway?: string[];
+                provider?: string[];
+                model?: string[];
+                key?: string[];
+                user?: string[];
+                status?: string[];
+                /** @description KEY:VALUE. */
+                metadata?: string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Chart"];
+                    "text/csv": string;
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    summary_api_analytics_summary_get: {
+        parameters: {
+            query?: {
+                /** @description Unix time. */
+                since?: number | null;
+                /** @description Unix time. */
+                until?: number | null;
+                /** @description Of requests, errors, cached, tokens_in, tokens_out, tokens_cached, tokens_audio, cost, unpriced, sessions, session_seconds, tokens, error_rate, cache_rate, duration_p50, duration_p90, duration_p95, duration_p99, first_byte_p50, first_byte_p90, first_byte_p95, first_byte_p99; the first one ranks groups. */
+                measure?: string[];
+                gateway?: string[];
+                provider?: string[];
+                model?: string[];
+                key?: string[];
+                user?: string[];
+                status?: string[];
+                /** @description KEY:VALUE. */
+                metadata?: string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Summary"];
                 };
             };
             /** @description Validation Error */

@@ -10,6 +10,7 @@ export const de: Catalogue = {
     probe: 'Auth-Matrix',
     sessions: 'Sitzungen',
     settings: 'Einstellungen',
+    login: 'Anmelden',
     missing: 'Keine solche Seite',
     missingText: 'Unter dieser Adresse hat die Konsole keine Seite.',
     toChat: 'Zum Chat',
@@ -29,6 +30,7 @@ export const de: Catalogue = {
     keyMissing: 'Kein Schlüssel',
     keyNotNeeded: 'Kein Schlüssel nötig',
     themeIs: 'Farbschema: {theme}',
+    signedInAs: 'Angemeldet als {name}',
     shortcuts: 'Tastenkürzel',
     version: 'Version {version}',
   },
@@ -148,7 +150,15 @@ export const de: Catalogue = {
       'Geben Sie Ihren Schlüssel einmal in den Einstellungen ein. Er bleibt auf dem Gateway und kommt nie auf diese Seite zurück.',
     addKey: 'Schlüssel eingeben',
     useLocal: 'Lokales Modell benutzen',
+    conversations: 'Unterhaltungen',
     copyCode: 'Code kopieren',
+  },
+  storing: {
+    waiting:
+      'Das Gateway antwortet nicht, diese Unterhaltung ist also noch nicht gespeichert. Sie bleibt hier und wird erneut gesendet.',
+    refused: 'Das Gateway speichert diese Unterhaltung nicht. Es sagte:',
+    signedOut:
+      'Sie sind abgemeldet, diese Unterhaltung ist also noch nicht gespeichert. Melden Sie sich an und versuchen Sie es erneut. Das Gateway sagte:',
   },
   metrics: {
     firstText: 'erster Text {value}',
@@ -230,7 +240,7 @@ export const de: Catalogue = {
     shortcutsHint: 'Die Liste zeigt die Taste ?.',
     erase: 'Löschen',
     eraseText:
-      'Entfernt die Schlüssel und Einstellungen dieses Browsers aus dem Gateway und alles, was die Konsole hier gespeichert hat. Auch die Unterhaltungen dieser Seite gehen verloren.',
+      'Entfernt die Schlüssel und Einstellungen dieses Browsers aus dem Gateway und alles, was die Konsole hier gespeichert hat. Unterhaltungen bleiben auf dem Gateway: Sie lassen sich neben dem Chat löschen.',
     eraseButton: 'Alles in diesem Browser löschen',
     eraseConfirm: 'Alles löschen?',
     eraseYes: 'Löschen',

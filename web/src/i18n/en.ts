@@ -9,6 +9,7 @@ export const en = {
     probe: 'Auth matrix',
     sessions: 'Sessions',
     settings: 'Settings',
+    login: 'Sign in',
     missing: 'No such page',
     missingText: 'The console has no page at this address.',
     toChat: 'Go to chat',
@@ -27,6 +28,7 @@ export const en = {
     keyMissing: 'No key',
     keyNotNeeded: 'No key needed',
     themeIs: 'Theme: {theme}',
+    signedInAs: 'Signed in as {name}',
     shortcuts: 'Keyboard shortcuts',
     version: 'Version {version}',
   },
@@ -143,7 +145,15 @@ export const en = {
       'Type your key once in the settings. It stays on the gateway and never comes back to this page.',
     addKey: 'Add a key',
     useLocal: 'Use the local model',
+    conversations: 'Conversations',
     copyCode: 'Copy code',
+  },
+  storing: {
+    waiting:
+      'The gateway does not answer, so this conversation is not stored yet. It is kept here and sent again.',
+    refused: 'The gateway does not store this conversation. It said:',
+    signedOut:
+      'You are signed out, so this conversation is not stored yet. Sign in and retry. The gateway said:',
   },
   metrics: {
     firstText: 'first text {value}',
@@ -225,7 +235,7 @@ export const en = {
     shortcutsHint: 'Press ? for the list.',
     erase: 'Erase',
     eraseText:
-      'Removes the keys and settings of this browser from the gateway, and everything the console has stored here. Conversations in this page go as well.',
+      'Removes the keys and settings of this browser from the gateway, and everything the console has stored here. Conversations stay on the gateway: delete them beside the chat.',
     eraseButton: 'Erase everything in this browser',
     eraseConfirm: 'Erase everything?',
     eraseYes: 'Erase',

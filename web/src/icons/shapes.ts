@@ -37,6 +37,8 @@ export const shapes = {
   key: ['M8 11.5a4 4 0 1 1 0 .1ZM15.5 11.5H21M18.5 11.5V15'],
   cross: ['m7 7 10 10M17 7 7 17'],
   skip: ['M6 12h12'],
+  list: ['M9 6h11M9 12h11M9 18h11M4.5 6h.1M4.5 12h.1M4.5 18h.1'],
+  pin: ['M8.5 4h7l-1 6 3 3.5h-11l3-3.5ZM12 13.5V20'],
 } as const;
 
 export type IconName = keyof typeof shapes;

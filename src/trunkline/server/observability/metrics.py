@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from trunkline.providers.catalogue import packaged_data
 from trunkline.store import LogRecord
 
 # From a cached answer to an agent that thinks for minutes.
@@ -30,6 +31,7 @@ class Metrics:
     def __init__(self, gauges: Callable[[], Reading], counters: Callable[[], Reading]) -> None:
         self._registry = CollectorRegistry()
         self._models: set[str] = set()
+        self._providers = set(packaged_data())
         who = ("gateway", "provider", "model")
         self._requests = Counter(
             "trunkline_requests",
@@ -77,7 +79,7 @@ class Metrics:
 
     def take(self, record: LogRecord) -> None:
         """Count an exchange."""
-        who = (record.gateway, record.provider, self._model(record.model))
+        who = (record.gateway, self._provider(record), self._model(record.model))
         self._requests.labels(
             *who, record.request_type, str(record.status), record.end_reason, "true" if record.cached else "false"
         ).inc()
@@ -109,6 +111,14 @@ class Metrics:
         encode, content_type = choose_encoder(accept)
         seen = self._registry if gateway is None else _OfGateway(self._registry, gateway)
         return encode(seen), content_type
+
+    def _provider(self, record: LogRecord) -> str:
+        """Return the provider's name; one that strangers made up in a path, and that was never asked, is no name."""
+        if record.provider not in self._providers:
+            if not (record.attempts or record.success):
+                return OTHER if record.provider else ""
+            self._providers.add(record.provider)
+        return record.provider
 
     def _model(self, name: str) -> str:
         if not name:

@@ -101,7 +101,8 @@ class Call(OpenedSession):
                 task.result()
         except Exception:
             log.exception("a session failed", id=self.id, path=self._path)
-            await self._obey(Failed(GatewayError("The gateway made a mistake in this session. Open another.")))
+            self.failure = GatewayError("The gateway made a mistake in this session. Open another.")
+            await self._obey(Failed(self.failure))
         finally:
             tasks = [*sides, *self._orders]
             for task in tasks:
@@ -233,6 +234,7 @@ class Call(OpenedSession):
     def _failed(self, error: GatewayError) -> Failed:
         what = "session refused" if self._line is None else "session ended by the gateway"
         log.warning(what, id=self.id, path=self._path, code=error.code, why=shown(error.message))
+        self.failure = self.failure or error
         return Failed(error)
 
     def _check(self, event: Event) -> None:

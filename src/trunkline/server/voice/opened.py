@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from typing import Final
 
+from trunkline.credentials.redaction import redact
 from trunkline.errors import GatewayError, NotPermitted, Unauthorized
 from trunkline.policy.cost import price_is_known
 from trunkline.policy.sessions import NO_LIMITS, SessionLimits
@@ -17,6 +18,7 @@ from trunkline.realtime.report import Report
 from trunkline.server.gateway import Gateway
 from trunkline.server.identifiers import ulid
 from trunkline.server.ledger import caller_key
+from trunkline.server.session_log import SessionLog
 from trunkline.server.voice.accounting import Account
 from trunkline.server.voice.dialling import Route
 
@@ -35,7 +37,7 @@ class OpenedSession(ABC):
         self.gateway = admission.gateway
         self.key_id = caller.key_id if caller is not None else ""
         self.caller = caller.name if caller is not None else "no key"
-        self.user_agent = route.head.header(b"user-agent") or ""
+        self.user_agent = redact(route.head.header(b"user-agent") or "")
         self.started_at = time.time()
         socket = admission.provider.socket
         self.protocol: Protocol = socket.protocol if socket is not None else "openai"
@@ -43,6 +45,9 @@ class OpenedSession(ABC):
         lease = gateway.ledger.open(caller_key(self.gateway, self.key_id), admission.limits, self.started_at)
         self.account = Account(gateway.registry.broker, lease, route)
         self.record = SessionRecord(self.protocol, price=self.account.price, model=route.model)
+        self.failure: GatewayError | None = None
+        """For what the gateway ended it, or could not begin it."""
+        self._log = SessionLog(gateway.logbook, route.head, admission)
         self._started = time.perf_counter()
         self._gateway = gateway
         self._caller = caller
@@ -93,7 +98,19 @@ class OpenedSession(ABC):
         self._gateway.live.remove(self)
         report = self.record.report(self.elapsed())
         self._gateway.keeper.ended(self, report)
+        self._log.write(
+            report,
+            self.account.route.admission,
+            id=self.id,
+            started_at=self.started_at,
+            model=self.model,
+            failure=self.failure,
+        )
         return report
+
+    def fit_to_keep(self, report: Report) -> Report:
+        """Return a report as it may be kept: with what was said only if the gateway keeps that."""
+        return self._log.fit_to_keep(report)
 
     def _expiry(self) -> float | None:
         return self._gateway.registry.expiry(self._caller) if self._caller is not None else None

@@ -15,6 +15,7 @@ from trunkline.server import client_secrets
 from trunkline.server.admission import Admission
 from trunkline.server.asgi import Receive, Scope, Send, respond_to_upgrade
 from trunkline.server.gateway import Gateway
+from trunkline.server.session_log import SWITCHED
 from trunkline.server.voice.call import Call
 from trunkline.wire.head import Head
 from trunkline.wire.refusal import dialect_for, http_refusal, realtime_refusal
@@ -43,6 +44,7 @@ class VoicePlane:
             # The one refusal that is an HTTP answer: clients of this surface fall back to HTTP when they read 426.
             error = UpgradeRequired("Responses are served over HTTP here; send the request as POST.")
             dialect = dialect_for(head.headers, self._gateway.dialect_of(head))
+            self._gateway.logbook.open(head, "realtime").finish_now("refused", error, status=error.status)
             await respond_to_upgrade(send, *http_refusal(error, dialect))
             return
         await send({"type": "websocket.accept", "subprotocol": select(head.subprotocols)})
@@ -69,6 +71,7 @@ class VoicePlane:
 
     async def _refuse(self, head: Head, send: Send, error: GatewayError) -> None:
         log.warning("session refused", path=head.path, code=error.code, why=shown(error.message))
+        self._gateway.logbook.open(head, "realtime").finish_now("refused", error, status=SWITCHED)
         text, code, reason = realtime_refusal(error, self._gateway.dialect_of(head), f"event_{secrets.token_hex(10)}")
         await send({"type": "websocket.send", "text": text})
         await send({"type": "websocket.close", "code": code, "reason": reason})

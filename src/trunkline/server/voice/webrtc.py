@@ -80,7 +80,8 @@ class WebRtcCalls:
                 answer = await _whole(response)
             finally:
                 await response.aclose()
-        except BaseException:
+        except BaseException as error:
+            ear.failure = error if isinstance(error, GatewayError) else None
             ear.finish()
             raise
         call_id = _call_id(response) if response.status == _CREATED else ""
@@ -174,7 +175,7 @@ class Sideband(OpenedSession):
 
     def end(self, error: GatewayError) -> None:
         """Hang up for a reason of the gateway's own."""
-        self._ending = self._ending or error
+        self._ending = self.failure = self._ending or error
         self._ended.set()
 
     def _give_up(self, error: Exception) -> None:

@@ -5,6 +5,7 @@ import { asList, asObject, asString, parseJson } from '../narrow';
 import { readNdjson } from '../ndjson';
 import { errorOf } from '../refusal';
 import { readSse } from '../sse';
+import type { StoredConversation, StoredMessage } from '../stored-conversation';
 
 type Schemas = components['schemas'];
 export type ConfigView = Schemas['ConfigView'];
@@ -26,6 +27,17 @@ export type Report = Schemas['Report'];
 export type Turn = Schemas['Turn'];
 export type Tokens = Schemas['Tokens'];
 export type Latency = Schemas['Latency'];
+export type ConversationPage = Schemas['ConversationPage'];
+export type ConversationSummary = Schemas['ConversationSummary'];
+export type SearchHit = Schemas['SearchHit'];
+export type ImportEvent = Pick<Schemas['ImportEvent'], 'event'> & Partial<Schemas['ImportEvent']>;
+/** What is absent stays as it is. */
+export type ConversationChange = Partial<Omit<Schemas['ConversationChange'], 'messages'>> & {
+  readonly messages?: readonly StoredMessage[];
+};
+export type AccountView = Schemas['AccountView'];
+export type UserView = Schemas['UserView'];
+export type LinkView = Schemas['LinkView'];
 export type ProbeLine = Schemas['ProbeLines']['line'];
 
 /** The gateway refused, or could not be reached (`status` 0, code `unreachable`). */
@@ -56,6 +68,34 @@ export class ApiFailure extends Error {
 /** Every method throws `ApiFailure`; a request whose signal was aborted throws that signal's reason. */
 export class ConsoleApi {
   constructor(private readonly base = '') {}
+
+  /** Who is signed in here, and whether somebody must. */
+  account(): Promise<AccountView> {
+    return this.#call<AccountView>('GET', '/api/account');
+  }
+
+  signIn(name: string, password: string): Promise<AccountView> {
+    return this.#call<AccountView>('POST', '/api/account/sign-in', { name, password });
+  }
+
+  signOut(): Promise<AccountView> {
+    return this.#call<AccountView>('POST', '/api/account/sign-out');
+  }
+
+  /** Every other browser of who is signed in is signed out. */
+  changePassword(current: string, password: string): Promise<AccountView> {
+    return this.#call<AccountView>('PUT', '/api/account/password', { current, password });
+  }
+
+  /** What a one-time link is for; looking does not use it. */
+  lookAtLink(token: string): Promise<LinkView> {
+    return this.#call<LinkView>('POST', '/api/account/link', { token });
+  }
+
+  /** Use a one-time link: set a password, and for the first account its name. */
+  redeem(wanted: { token: string; password: string; name: string }): Promise<AccountView> {
+    return this.#call<AccountView>('POST', '/api/account/redeem', wanted);
+  }
 
   config(signal?: AbortSignal): Promise<ConfigView> {
     return this.#call<ConfigView>('GET', '/api/config', undefined, signal);
@@ -116,9 +156,43 @@ export class ConsoleApi {
     return this.#call<StoredSession>('GET', `/api/realtime/records/${encodeURIComponent(id)}`);
   }
 
+  /** The conversations that were changed last, pinned ones first, or those after them. */
+  conversations(limit: number, before?: string): Promise<ConversationPage> {
+    const query = new URLSearchParams({ limit: String(limit), ...(before && { before }) });
+    return this.#call<ConversationPage>('GET', `/api/conversations?${query}`);
+  }
+
+  /** The conversations with all words of a query in their title or messages. */
+  async searchConversations(words: string, signal: AbortSignal): Promise<readonly SearchHit[]> {
+    const path = `/api/conversations/search?${new URLSearchParams({ q: words })}`;
+    return (await this.#call<Schemas['SearchHits']>('GET', path, undefined, signal)).hits;
+  }
+
+  /** A conversation with all its branches. */
+  conversation(id: string): Promise<StoredConversation> {
+    return this.#call<StoredConversation>('GET', `/api/conversations/${encodeURIComponent(id)}`);
+  }
+
+  /** Change a conversation, or begin it. Sent again, it changes nothing more. */
+  keepConversation(id: string, change: ConversationChange): Promise<ConversationSummary> {
+    return this.#call<ConversationSummary>('PUT', `/api/conversations/${encodeURIComponent(id)}`, change);
+  }
+
+  /** Delete some conversations, or all. */
+  async deleteConversations(ids: readonly string[] | 'all'): Promise<void> {
+    await this.#ask('POST', '/api/conversations/delete', ids === 'all' ? { all: true } : { ids });
+  }
+
+  /** Import the conversations of a file that another program, or this one, exported. */
+  async *importConversations(file: Blob): AsyncGenerator<ImportEvent> {
+    const { body } = await this.#ask('POST', '/api/conversations/import', file);
+    if (!body) return;
+    for await (const line of readNdjson(body)) if (isImportEvent(line)) yield line;
+  }
+
   async #call<Answer>(method: string, path: string, body?: object, signal?: AbortSignal): Promise<Answer> {
     const response = await this.#ask(method, path, body, signal);
-    // A shape is trusted here, in `isProbeLine` and in `openSessions` only: it is generated from the server that ships with this page.
+    // A shape is trusted here, in `isProbeLine`, `isImportEvent` and `openSessions` only: it is generated from the server that ships with this page.
     return (await response.json()) as Answer;
   }
 
@@ -144,13 +218,14 @@ export class ConsoleApi {
     const headers = new Headers({ accept });
     // A page of another site cannot send this header, so the server knows that its own page is asking.
     if (method !== 'GET') headers.set('X-Trunkline-Console', '1');
-    if (body) headers.set('content-type', 'application/json');
+    const isFile = body instanceof Blob;
+    if (body) headers.set('content-type', isFile ? 'application/octet-stream' : 'application/json');
     try {
       return await fetch(this.base + path, {
         method,
         headers,
         cache: 'no-store',
-        ...(body ? { body: JSON.stringify(body) } : {}),
+        ...(body ? { body: isFile ? body : JSON.stringify(body) } : {}),
         ...(signal ? { signal } : {}),
       });
     } catch (error) {
@@ -163,6 +238,10 @@ export class ConsoleApi {
 function isProbeLine(value: unknown): value is ProbeLine {
   const type = asString(asObject(value)?.['type']);
   return type === 'plan' || type === 'cell' || type === 'report' || type === 'failed';
+}
+
+function isImportEvent(value: unknown): value is ImportEvent {
+  return asString(asObject(value)?.['event']) !== undefined;
 }
 
 async function failureOf(response: Response): Promise<ApiFailure> {

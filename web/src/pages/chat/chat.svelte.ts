@@ -1,8 +1,13 @@
-/** The text conversation of this page. It outlives the view: an answer goes on while another page is looked at. */
+/**
+ * The text conversation of this page. It outlives the view: an answer goes on while another page is looked at. The
+ * gateway keeps it, with every branch, from its first message on.
+ */
+import { untrack } from 'svelte';
 import { SvelteMap } from 'svelte/reactivity';
 
 import { announcer } from '../../app/announcer.svelte';
-import { app } from '../../app/console.svelte';
+import { api, app } from '../../app/console.svelte';
+import { saving } from '../../app/conversation-saving.svelte';
 import { selection } from '../../app/selection.svelte';
 import type { ProviderView } from '../../core/api/console';
 import { ChatFailure, streamChat, type ChatMessage, type ChatRequest } from '../../core/chat';
@@ -20,13 +25,24 @@ import {
   selectSibling,
   setDraft,
   visible,
-  type Added,
   type Answer,
   type AnswerFailure,
   type Conversation,
 } from '../../core/conversation';
+import type { Snapshot } from '../../core/conversation-saver';
+import { FirstSeen } from '../../core/first-seen';
+import { newId } from '../../core/ids';
+import { asNumber, asString, type JsonObject } from '../../core/narrow';
+import { fromStored, toStored, type StoredConversation } from '../../core/stored-conversation';
 import { fill, words } from '../../i18n/index.svelte';
 import { AnswerClock } from './answer-clock';
+
+/** A conversation and the id under which the gateway keeps it. */
+interface Cleared {
+  readonly id: string;
+  readonly kind: 'text' | 'voice';
+  readonly conversation: Conversation;
+}
 
 /** A request as it was sent for an answer, and to whom. */
 export interface SentRequest {
@@ -36,6 +52,8 @@ export interface SentRequest {
 
 class Chat {
   conversation = $state.raw<Conversation>(EMPTY_CONVERSATION);
+  /** Under which the gateway keeps it. */
+  id = $state(newId());
   systemPrompt = $state('');
   temperature = $state<number | null>(null);
   maxTokens = $state<number | null>(null);
@@ -44,16 +62,42 @@ class Chat {
   /** Whether an answer is under way; there is one at a time. */
   busy = $state(false);
   /** The conversation that was cleared last, to be brought back. */
-  cleared = $state.raw<Conversation | null>(null);
+  cleared = $state.raw<Cleared | null>(null);
   /** When a rate limit ends, by answer, in `Date.now()` milliseconds. */
   readonly retryAt = new SvelteMap<string, number>();
 
   thread = $derived(visible(this.conversation));
 
+  #kind: 'text' | 'voice' = 'text';
+  #provider = '';
+  readonly #firstSeen = new FirstSeen();
   readonly #sent = new Map<string, SentRequest>();
   #abort = new AbortController();
   #unshown = '';
   #frame = 0;
+
+  constructor() {
+    // Stored as it changes, whoever changes it. A page has one chat, so this is never stopped.
+    $effect.root(() => {
+      $effect(() => {
+        if (this.conversation.messages.size === 0) return;
+        const { id, conversation, settings, busy } = this;
+        const kind = this.#kind;
+        untrack(() => {
+          saving.saver.note(id, () => this.#snapshot(kind, conversation, settings), !busy);
+        });
+      });
+    });
+  }
+
+  /** What belongs to the conversation beside its messages. No key is among it. */
+  get settings(): Readonly<Record<string, unknown>> {
+    return {
+      ...(this.systemPrompt === '' ? {} : { system_prompt: this.systemPrompt }),
+      ...(this.temperature === null ? {} : { temperature: this.temperature }),
+      ...(this.maxTokens === null ? {} : { max_tokens: this.maxTokens }),
+    };
+  }
 
   /** Whether a question could be sent now. */
   get ready(): boolean {
@@ -68,18 +112,20 @@ class Chat {
   ask(text: string): Promise<void> {
     if (!this.ready || text.trim() === '') return Promise.resolve();
     this.cleared = null;
-    return this.#answer(addUser(this.conversation, text.trim()));
+    const { conversation, id } = addUser(this.conversation, text.trim());
+    return this.#answer(conversation, id);
   }
 
   askAnew(questionId: string, text: string): Promise<void> {
     if (!this.ready || text.trim() === '') return Promise.resolve();
     this.editing = null;
-    return this.#answer(editUser(this.conversation, questionId, text.trim()));
+    const { conversation, id } = editUser(this.conversation, questionId, text.trim());
+    return this.#answer(conversation, id);
   }
 
   regenerate(answer: Answer): Promise<void> {
     if (!this.ready) return Promise.resolve();
-    return this.#answer({ conversation: this.conversation, id: answer.parent });
+    return this.#answer(this.conversation, answer.parent);
   }
 
   /** Ask again for an answer that failed, in its place where it has no text worth keeping. */
@@ -113,15 +159,35 @@ class Chat {
   clear(): void {
     if (this.thread.length === 0) return;
     this.stop();
-    this.cleared = this.conversation;
-    this.editing = null;
-    this.conversation = setDraft(EMPTY_CONVERSATION, this.conversation.draft);
+    this.cleared = { id: this.id, kind: this.#kind, conversation: this.conversation };
+    this.#take(newId(), 'text', EMPTY_CONVERSATION);
   }
 
   bringBack(): void {
     if (!this.cleared) return;
-    this.conversation = setDraft(this.cleared, this.conversation.draft);
+    this.#take(this.cleared.id, this.cleared.kind, this.cleared.conversation);
     this.cleared = null;
+  }
+
+  /** Show a conversation that is kept. Throws `ApiFailure`. */
+  async open(id: string): Promise<void> {
+    if (id === this.id) return;
+    const stored = await api.conversation(id);
+    this.stop();
+    this.cleared = null;
+    const conversation = fromStored(stored);
+    for (const { id: message, created_at } of stored.messages) this.#firstSeen.set(message, created_at);
+    this.#provider = stored.provider;
+    this.#useSettings(stored);
+    this.#take(id, stored.kind, conversation);
+    saving.saver.loaded(id, this.#snapshot(stored.kind, conversation, this.settings));
+  }
+
+  /** The conversation was deleted: nothing of it stays in the page. */
+  drop(): void {
+    this.stop();
+    this.cleared = null;
+    this.#take(newId(), 'text', EMPTY_CONVERSATION);
   }
 
   /** What was sent for an answer of this page. */
@@ -129,8 +195,41 @@ class Chat {
     return this.#sent.get(answerId);
   }
 
-  #answer(question: Added): Promise<void> {
-    const { conversation, id } = beginAnswer(question.conversation, question.id, selection.chatModel);
+  #take(id: string, kind: 'text' | 'voice', conversation: Conversation): void {
+    this.editing = null;
+    this.id = id;
+    this.#kind = kind;
+    this.conversation = setDraft(conversation, this.conversation.draft);
+  }
+
+  #useSettings({ settings }: StoredConversation): void {
+    const kept: JsonObject = settings;
+    this.systemPrompt = asString(kept['system_prompt']) ?? '';
+    this.temperature = asNumber(kept['temperature']) ?? null;
+    this.maxTokens = asNumber(kept['max_tokens']) ?? null;
+  }
+
+  #snapshot(
+    kind: 'text' | 'voice',
+    conversation: Conversation,
+    settings: Readonly<Record<string, unknown>>,
+  ): Snapshot {
+    const thread = visible(conversation);
+    const answer = thread.findLast(({ message }) => message.role === 'assistant')?.message;
+    return {
+      kind,
+      settings,
+      model: answer?.role === 'assistant' ? answer.model : '',
+      provider: this.#provider,
+      head: thread.at(-1)?.message.id ?? '',
+      messages: [...conversation.messages.values()].map((message) =>
+        toStored(message, this.#firstSeen.at(message.id)),
+      ),
+    };
+  }
+
+  #answer(asked: Conversation, parent: string | null): Promise<void> {
+    const { conversation, id } = beginAnswer(asked, parent, selection.chatModel);
     this.conversation = conversation;
     return this.#run(id, historyFor(conversation, id, this.systemPrompt));
   }
@@ -147,6 +246,7 @@ class Chat {
     this.#abort = new AbortController();
     const request = this.#requestTo(endpoint, messages, this.#abort.signal);
     this.#sent.set(id, { provider, request });
+    this.#provider = provider.slug;
     this.retryAt.delete(id);
     this.busy = true;
     announcer.say(words.t.chat.writing);
@@ -225,7 +325,12 @@ class Chat {
   /** A conversation that was cleared meanwhile takes its answer with it. */
   #change(id: string, change: (conversation: Conversation) => Conversation): void {
     if (this.conversation.messages.has(id)) this.conversation = change(this.conversation);
-    else if (this.cleared?.messages.has(id)) this.cleared = change(this.cleared);
+    else if (this.cleared?.conversation.messages.has(id)) {
+      const cleared = { ...this.cleared, conversation: change(this.cleared.conversation) };
+      this.cleared = cleared;
+      const { settings } = this;
+      saving.saver.note(cleared.id, () => this.#snapshot(cleared.kind, cleared.conversation, settings), true);
+    }
   }
 
   #announce(id: string): void {

@@ -1,10 +1,19 @@
 /** The call of one page: the controller, and its state as the views read it. */
 import { AudioEngine } from '../../core/audio/engine';
+import type { Snapshot } from '../../core/conversation-saver';
+import { FirstSeen } from '../../core/first-seen';
+import { newId } from '../../core/ids';
+import type { Transcript } from '../../core/realtime/reducer';
+import { ofTranscript } from '../../core/stored-transcript';
 import { VoiceController, type VoiceSnapshot } from '../../core/realtime/controller';
 import type { RealtimeTransport } from '../../core/realtime/transport';
 import type { ProviderView } from '../../core/api/console';
 import { LevelHistory } from './level-history';
 import { wishes } from './wishes.svelte';
+
+/** Wanted only once something is said, so that the page is there sooner; it was fetched when the call began. */
+const stores = (): Promise<typeof import('../../app/conversation-saving.svelte')> =>
+  import('../../app/conversation-saving.svelte');
 
 /** Makes the connection to a provider's model. */
 export type Dial = (provider: ProviderView, model: string) => RealtimeTransport;
@@ -15,6 +24,11 @@ export class VoiceCall {
   snapshot: VoiceSnapshot;
   /** Who is, or was, talked to. */
   provider: ProviderView | null;
+
+  /** Under which the gateway keeps what is said in the call. */
+  #conversation = newId();
+  #model = '';
+  readonly #firstSeen = new FirstSeen();
 
   readonly underWay: boolean;
   readonly live: boolean;
@@ -46,6 +60,9 @@ export class VoiceCall {
     const { provider } = wishes;
     if (!provider || this.underWay) return;
     this.provider = provider;
+    this.#conversation = newId();
+    this.#model = wishes.model;
+    void stores();
     this.levels.clear();
     this.controller.setHalfDuplex(wishes.halfDuplex);
     void this.controller.connect(wishes.options(provider, microphone));
@@ -67,6 +84,20 @@ export class VoiceCall {
     if (lastInterruption && lastInterruption !== this.snapshot.lastInterruption) {
       this.levels.interrupted(lastInterruption.atMs, performance.now());
     }
+    if (snapshot.transcript !== this.snapshot.transcript)
+      this.#store(snapshot.transcript, snapshot.status === 'live');
     this.snapshot = snapshot;
+  }
+
+  #store(transcript: Transcript, goesOn: boolean): void {
+    for (const { id } of transcript.items) this.#firstSeen.at(id);
+    const model = this.#model;
+    const provider = this.provider?.slug ?? '';
+    const messages = ofTranscript(transcript, model, (id) => this.#firstSeen.at(id));
+    const head = messages.at(-1)?.id;
+    if (head === undefined) return;
+    const kept: Snapshot = { kind: 'voice', model, provider, settings: {}, head, messages };
+    const id = this.#conversation;
+    void stores().then(({ saving }) => saving.saver.note(id, () => kept, !goesOn));
   }
 }

@@ -1,0 +1,52 @@
+"""How long things took, counted by size, so that percentiles can be told of any sum of such counts.
+
+A histogram has `SLOTS` counts. Slot 0 has what took a millisecond or less, each further one reaches `RATIO` times as
+far as the one before it, and the last one has no end. Histograms are added slot by slot.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+RATIO: Final = 1.1
+SLOTS: Final = 160
+# What a percentile may be off by, as a part of it: from a slot's middle, by proportion, to either end. It holds from
+# `SHORTEST` to `LONGEST`, in milliseconds; a percentile outside of these is told as the nearer one.
+RELATIVE_ERROR: Final = math.sqrt(RATIO) - 1
+SHORTEST: Final = 1.0
+LONGEST: Final = RATIO ** (SLOTS - 2)
+
+_LOG_RATIO: Final = math.log(RATIO)
+
+
+def slot_of(milliseconds: float) -> int:
+    """Return which slot counts something that took so long."""
+    if not milliseconds > SHORTEST:  # also what is no number
+        return 0
+    if milliseconds >= LONGEST:
+        return SLOTS - 1
+    return min(math.ceil(math.log(milliseconds) / _LOG_RATIO), SLOTS - 2)
+
+
+def percentile(counts: Sequence[int], percent: float) -> float | None:
+    """Return how many milliseconds ``percent`` of what was counted took at most; None when nothing was counted.
+
+    It is the nearest-rank percentile, off by `RELATIVE_ERROR` at most.
+    """
+    total = sum(counts)
+    if not total:
+        return None
+    left = max(math.ceil(total * percent / 100), 1)
+    for slot, count in enumerate(counts):
+        left -= count
+        if left <= 0:
+            return _middle(slot)
+    return LONGEST
+
+
+def _middle(slot: int) -> float:
+    if slot == 0:
+        return SHORTEST
+    return LONGEST if slot == SLOTS - 1 else RATIO ** (slot - 0.5)

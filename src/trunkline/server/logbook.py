@@ -1,0 +1,440 @@
+"""The log of what passes: each exchange, however it came and ended, becomes one record in the journal.
+
+A record is appended before the bytes go out that complete the answer: what a client has seen answered is on the disk.
+Nothing in here fails an exchange.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+import structlog
+
+from trunkline.credentials import candidates
+from trunkline.credentials.redaction import REDACTED, Redactor, keys_in, redact
+from trunkline.errors import GatewayError, MalformedRequest
+from trunkline.policy.cost import cost_of_answer
+from trunkline.policy.logging import LoggingRules
+from trunkline.policy.prices import CustomCost, custom_cost_for, parse_custom_cost
+from trunkline.policy.usage import Answered, RequestFacts, UsageReader, request_facts
+from trunkline.providers import Catalogue
+from trunkline.server.admission import Admission
+from trunkline.server.identifiers import ulid
+from trunkline.server.registry import LiveRegistry
+from trunkline.server.seen import MAX_PAYLOAD, MAX_SEARCHED, MAX_TYPE, SeenAnswer, SeenBody, is_text
+from trunkline.settings import Settings
+from trunkline.store import LogRecord
+from trunkline.wire.head import Head
+from trunkline.wire.log_headers import (
+    EVENT_ID_HEADER,
+    LOG_ID_HEADER,
+    Tag,
+    event_id_of,
+    logging_wish,
+    metadata_of,
+)
+from trunkline.wire.path import is_universal, parse_path
+from trunkline.wire.trace import trace_of
+
+log = structlog.get_logger("trunkline.logbook")
+
+Listener = Callable[[LogRecord], None]
+
+# From this size on, secrets are looked for beside the event loop.
+_MUCH_TEXT: Final = 128 * 1024
+_FIRST_ERROR_STATUS: Final = 400
+
+# What is written of one field.
+MAX_PATH: Final = 500
+MAX_ERROR: Final = 500
+MAX_WORDS: Final = 200
+_BODILESS: Final = frozenset({204, 304})
+
+# Answers that are secrets, and requests whose bodies come to some.
+_NEVER_KEPT: Final = ("client_secrets", "ephemeral_keys", "realtime/sessions", "auth_tokens", "token")
+
+
+class Logbook:
+    """Keeps the records of one process. ``append`` takes one as the journal does, and returns whether it is kept."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        catalogue: Catalogue,
+        registry: LiveRegistry,
+        append: Callable[[bytes], bool],
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._append = append
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._listeners: list[Listener] = []
+        self._others: list[Listener] = []
+        self.catalogue = catalogue
+        self.query_names = frozenset[str]().union(*(provider.query_names for provider in catalogue.all()))
+
+    def on_record(self, listener: Listener, *, kept: bool = True) -> None:
+        """Have ``listener`` told of each record: of those that are kept, or else of those that nobody wants kept.
+
+        It is called on the event loop and must not wait. What it raises is logged, and stops nothing.
+        """
+        (self._listeners if kept else self._others).append(listener)
+
+    def open(self, head: Head, request_type: str = "http", *, id: str = "", event_id: str = "") -> Entry:
+        """Begin the entry of an exchange whose head has just been read. Its end has to be told: `Entry.finish`.
+
+        ``id`` is the record's, where the exchange has one already; ``event_id`` the caller's name for it, where that is
+        not in the head.
+        """
+        return Entry(self, head, request_type, id or ulid(), event_id or event_id_of(head))
+
+    def rules_of_gateway(self, name: str) -> LoggingRules:
+        """Return what a gateway keeps, as its rules are now; one that was deleted meanwhile keeps rows alone."""
+        rules = self._registry.rules(name)
+        return rules.logging if rules is not None else LoggingRules()
+
+    def rules_of(self, head: Head) -> tuple[str, LoggingRules] | None:
+        """Return the gateway that a head which was not admitted means, and its rules; None where there is none."""
+        if is_universal(head.path):
+            account, name = head.path.split("/")[2:4]
+        else:
+            try:
+                target = parse_path(head.path)
+            except MalformedRequest:
+                return None
+            account, name = target.account or "", target.gateway or ""
+        if account not in ("", self._settings.account):
+            return None
+        rules = self._registry.rules(name or self._settings.gateway)
+        return None if rules is None else (rules.id, rules.logging)
+
+    def keep(self, record: LogRecord, *, is_kept: bool) -> None:
+        """Append a record, if it is to be kept, and tell the listeners."""
+        if is_kept:
+            self._append(self._encode(record))
+        for listener in self._listeners if is_kept else self._others:
+            try:
+                listener(record)
+            except Exception:
+                log.exception("somebody who listens to the log failed", id=record.id)
+
+    def tells_of_all(self) -> bool:
+        """Whether somebody wants to know of exchanges that are not kept."""
+        return bool(self._others)
+
+
+class Entry:
+    """One exchange as it goes on. It sees what passes, and `finish` writes it down, once."""
+
+    def __init__(self, book: Logbook, head: Head, request_type: str, id: str, event_id: str) -> None:
+        self.id = id
+        self._book = book
+        self._head = head
+        self._heads = [head]
+        self._request_type = request_type
+        self._event_id = event_id
+        self._created_at = time.time()
+        self._started = time.perf_counter()
+        self._admission: Admission | None = None
+        self._gateway = ""
+        self._rules: LoggingRules | None = None
+        self._is_kept = False
+        self._is_silent = False
+        self._keeps_payloads = False
+        self._is_finished = False
+        self._attempts = 0
+        self._step = 0
+        self._request = SeenBody(MAX_SEARCHED)
+        self._facts: RequestFacts | None = None
+        self._payloads: tuple[bytes | None, bytes | None] | None = None
+        self._answer = SeenAnswer()
+
+    # What the exchange is
+
+    def admitted(self, admission: Admission) -> None:
+        """Learn who asks for what."""
+        self._admission = admission
+        self._request = SeenBody(MAX_SEARCHED)
+        self._facts = None
+        self._payloads = None
+        self._answer = SeenAnswer()
+        self._judge(admission.gateway, admission.rules.logging)
+
+    def tries(self, head: Head, step: int) -> None:
+        """Learn that another universal step is about to be judged, whose head this is."""
+        self._heads.append(head)
+        self._head = head
+        self._admission = None
+        self._step = step
+        self._answer = SeenAnswer()
+
+    def sent(self) -> None:
+        """Count a request to a provider."""
+        self._attempts += 1
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there will be a record, as far as is known."""
+        if self._admission is None:
+            self._judge_unadmitted()
+        return self._is_kept
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Return what tells the caller how to find the record."""
+        told = [(LOG_ID_HEADER, self.id.encode())] if self.is_kept else []
+        return [*told, (EVENT_ID_HEADER, self._event_id.encode())] if self._event_id else told
+
+    def sees_request(self, body: bytes | AsyncIterator[bytes] | None) -> bytes | AsyncIterator[bytes] | None:
+        """Return a request's body so that what is read of it is seen here too."""
+        if body is None or self._is_silent:
+            return body
+        if isinstance(body, bytes):
+            self._request.take(body)
+            return body
+        return self._passing(body)
+
+    async def _passing(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for piece in body:
+            self._request.take(piece)
+            yield piece
+
+    # The answer
+
+    def begin(self, status: int, headers: Sequence[tuple[bytes, bytes]], *, connect_ms: float | None = None) -> None:
+        """Take the head of a provider's answer."""
+        admission = self._admission
+        if self._is_silent or admission is None:
+            return
+        facts = self._read_request()
+        reader = UsageReader(admission.provider, admission.rest, facts.model, characters=facts.characters)
+        self._answer = SeenAnswer(reader, keeps_text=self._keeps_payloads)
+        self._answer.connect_ms = connect_ms
+        self._answer.begin(status, headers, is_bodiless=self._head.method == "HEAD" or status in _BODILESS)
+
+    def feed(self, chunk: bytes) -> None:
+        """Take some bytes of the answer."""
+        if not self._is_silent:
+            self._answer.feed(chunk)
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether the bytes seen last are the last that belong to the answer, as far as anybody can tell."""
+        return self._answer.is_complete
+
+    # The end
+
+    async def finish(self, end_reason: str = "complete", error: GatewayError | None = None, status: int = 0) -> None:
+        """Write the record, unless that was done. ``status`` is the one of an answer of the gateway's own.
+
+        With bodies that are long it takes its time, in which others go on.
+        """
+        if self._is_finished:
+            return
+        if self._payloads is None and self._text_size() > _MUCH_TEXT:
+            try:
+                self._payloads = await asyncio.to_thread(self._redacted)
+            except Exception:
+                log.exception("payloads are not kept", id=self.id)
+                self._payloads = (None, None)
+        self.finish_now(end_reason, error, status)
+
+    def finish_now(self, end_reason: str, error: GatewayError | None = None, status: int = 0) -> None:
+        """As `finish`, where nothing may be waited for."""
+        if self._is_finished:
+            return
+        self._is_finished = True
+        try:
+            if status:
+                self._answer.status = status
+            if self._admission is None:
+                self._judge_unadmitted()
+            if self._gateway and not self._is_silent:
+                self._book.keep(self._record(end_reason, error), is_kept=self._is_kept)
+        except Exception:
+            # The exchange went well; that nobody can read of it is to be repaired, and not to be felt.
+            log.exception("an exchange has no log row", id=self.id)
+
+    def answered(self, status: int, content_type: str, size: int) -> None:
+        """Take an answer of the gateway's own; neither it nor its request is kept."""
+        self._answer = SeenAnswer()
+        self._answer.status, self._answer.content_type, self._answer.size = status, content_type[:MAX_TYPE], size
+        self._keeps_payloads = False
+
+    def _judge(self, gateway: str, rules: LoggingRules) -> None:
+        self._gateway, self._rules = gateway, rules
+        self._is_kept, self._keeps_payloads = rules.keeps(*logging_wish(self._head))
+        self._is_silent = not self._is_kept and not self._book.tells_of_all()
+        if self._keeps_payloads:
+            self._request = SeenBody(MAX_PAYLOAD)
+
+    def _judge_unadmitted(self) -> None:
+        if not self._gateway:
+            found = self._book.rules_of(self._head)
+            if found is not None:
+                self._judge(*found)
+
+    def _read_request(self) -> RequestFacts:
+        if self._facts is None:
+            admission = self._admission
+            if admission is None:
+                return RequestFacts()
+            content_type = self._head.header(b"content-type") or "application/json"
+            self._facts = request_facts(admission.provider, admission.rest, content_type, self._request.searched())
+            if not self._keeps_payloads:
+                self._request.forget()
+        return self._facts
+
+    # What is written
+
+    def _secrets(self) -> list[str]:
+        """Return every secret that this exchange knows: what its heads show, and what it showed the provider."""
+        names = self._book.query_names
+        found = [candidate.value for head in self._heads for candidate in candidates(head, names)]
+        admission = self._admission
+        if admission is not None:
+            if admission.key is not None:
+                found.append(admission.key.value)
+            if admission.via is not None and admission.via.token:
+                found.append(admission.via.token)
+        return list(dict.fromkeys(found))
+
+    def _all_secrets(self) -> list[str]:
+        """Return these, and keys that stand in the heads where no key belongs: a provider may quote them encoded."""
+        values = (value.decode("latin-1") for head in self._heads for _, value in head.headers)
+        return [*self._secrets(), *(key for value in values for key in keys_in(value))]
+
+    def _text_size(self) -> int:
+        if not self._keeps_payloads:
+            return 0
+        return self._request.kept_size + (self._answer.text.kept_size if self._answer.text is not None else 0)
+
+    def _redacted(self) -> tuple[bytes | None, bytes | None]:
+        """Return both bodies as they may be kept."""
+        if not self._keeps_payloads or self._admission is None or _is_about_secrets(self._admission.rest):
+            return None, None
+        assert self._rules is not None
+        redactor = Redactor(self._all_secrets(), personal=self._rules.redact_pii)
+        content_type = self._head.header(b"content-type") or "application/json"
+        request = self._request.whole() if is_text(content_type) else None
+        response = self._answer.text.whole() if self._answer.text is not None else None
+        return (
+            redactor.redact(request) if request else None,
+            redactor.redact(response) if response else None,
+        )
+
+    def _record(self, end_reason: str, error: GatewayError | None) -> LogRecord:
+        now = time.perf_counter()
+        head, admission = self._head, self._admission
+        facts = self._read_request()
+        answer = self._answer
+        answered = answer.reader.finish() if answer.reader is not None else Answered("", facts.model, None)
+        usage = answered.usage
+        caller = admission.caller if admission is not None else None
+        secrets = self._secrets()
+        custom = self._custom_cost(answered) if usage is not None or answered.stated_cost is not None else None
+        if self._payloads is None:
+            self._payloads = self._redacted() if self._keeps_payloads else (None, None)
+        said = error.message if error is not None else answered.error
+        provider, rest = self._target()
+        trace = trace_of(head)
+        return LogRecord(
+            id=self.id,
+            gateway=self._gateway,
+            created_at=self._created_at,
+            duration_ms=(now - self._started) * 1000,
+            provider=provider,
+            model=cleaned(answered.asked_model or answered.model, secrets, MAX_WORDS),
+            model_type=facts.kind,
+            method=head.method[:16],
+            path=cleaned(rest.partition("?")[0], secrets, MAX_PATH),
+            request_type=self._request_type,
+            request_content_type=cleaned(head.header(b"content-type") or "", secrets, MAX_TYPE),
+            response_content_type=answer.content_type,
+            status=answer.status,
+            success=end_reason == "complete" and 0 < answer.status < _FIRST_ERROR_STATUS and not answered.error,
+            step=self._step,
+            attempts=self._attempts,
+            tokens_in=usage.input if usage is not None else None,
+            tokens_out=usage.output if usage is not None else None,
+            tokens_cached=usage.cached if usage is not None else None,
+            tokens_audio=usage.audio if usage is not None else None,
+            usage=usage.counts() if usage is not None else {},
+            cost=cost_of_answer(provider, answered, custom) if 0 < answer.status < _FIRST_ERROR_STATUS else None,
+            custom_cost=custom is not None,
+            connect_ms=answer.connect_ms,
+            first_byte_ms=(answer.first_byte - self._started) * 1000 if answer.first_byte is not None else None,
+            inter_token_p50_ms=answer.pacing.percentile_ms(50),
+            inter_token_p99_ms=answer.pacing.percentile_ms(99),
+            end_reason=end_reason,
+            error_code=error.code if error is not None else 0,
+            error=redact(said, self._all_secrets())[:MAX_ERROR] if said else "",
+            key_id=caller.key_id if caller is not None else "",
+            caller=caller.name if caller is not None else "",
+            user=cleaned(facts.user, secrets, MAX_WORDS),
+            key_source=admission.key.source if admission is not None and admission.key is not None else "",
+            event_id=cleaned(self._event_id, secrets, MAX_WORDS),
+            trace_id=trace.trace_id,
+            parent_span_id=trace.parent_span_id,
+            user_agent=cleaned(head.header(b"user-agent") or "", secrets, MAX_WORDS),
+            metadata=cleaned_tags(metadata_of(head), secrets),
+            request_size=self._request.size,
+            response_size=answer.size,
+            request=self._payloads[0],
+            response=self._payloads[1],
+        )
+
+    def _custom_cost(self, answered: Answered) -> CustomCost | None:
+        admission = self._admission
+        if admission is None:
+            return None
+        return custom_price(self._head, admission.rules.logging, admission.provider.slug, answered.asked_model)
+
+    def _target(self) -> tuple[str, str]:
+        """Return the provider and the rest of the path."""
+        if self._admission is not None:
+            return self._admission.provider.slug, self._admission.rest
+        if is_universal(self._head.path):
+            return "", ""
+        target = parse_path(self._head.path)
+        provider = self._book.catalogue.find(target.provider or "")
+        return provider.slug if provider is not None else (target.provider or "")[:64], target.rest
+
+
+def custom_price(head: Head, rules: LoggingRules, provider: str, model: str) -> CustomCost | None:
+    """Return the price of the caller's own, else that of the gateway, else None."""
+    return parse_custom_cost(head.header(b"cf-aig-custom-cost") or "") or custom_cost_for(
+        rules.custom_costs, provider, model
+    )
+
+
+def _is_about_secrets(rest: str) -> bool:
+    return rest.partition("?")[0].rstrip("/").endswith(_NEVER_KEPT)
+
+
+def cleaned(text: str, secrets: Sequence[str], length: int) -> str:
+    """Return a short text of the caller's without a secret that was put there by mistake."""
+    if not text:
+        return ""
+    for secret in secrets:
+        if len(secret) > 3 and secret in text:
+            text = text.replace(secret, REDACTED)
+    return _without_shapes(text[: 2 * length])[:length]
+
+
+@lru_cache(maxsize=2048)
+def _without_shapes(text: str) -> str:
+    """Most of what comes here came before: the same programs ask the same paths for the same models."""
+    return redact(text)
+
+
+def cleaned_tags(tags: dict[str, Tag], secrets: Sequence[str]) -> dict[str, Tag]:
+    """Return metadata without such a secret."""
+    return {
+        cleaned(name, secrets, MAX_WORDS): cleaned(value, secrets, 1000) if isinstance(value, str) else value
+        for name, value in tags.items()
+    }

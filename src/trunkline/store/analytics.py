@@ -1,0 +1,346 @@
+"""Charts: sums of the log over time, asked for by name.
+
+Nothing here reads the log itself: answers come from the sums of `trunkline.store.rollups`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from operator import add
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import ColumnElement, String, and_, cast, text
+
+from trunkline.errors import MalformedRequest
+from trunkline.policy.histogram import percentile
+from trunkline.store.cells import Merged, View, greatest, read_sums, read_timings, without
+from trunkline.store.database import Database
+from trunkline.store.intervals import SECONDS, Interval, aligned, boundaries, spans
+from trunkline.store.rollups import CUBES, DURATION, FIRST_BYTE, OTHERS, SUMS, Cube
+from trunkline.store.schema.analytics import rollup_series
+
+MAX_POINTS: Final = 1500
+MAX_CELLS: Final = 20_000
+MAX_GROUPS: Final = 100
+METADATA: Final = "metadata:"
+
+# What can be told apart, and the column of the table of series that has it.
+DIMENSIONS: Final = {
+    "gateway": "gateway",
+    "provider": "provider",
+    "model": "model",
+    "key": "key_id",
+    "user": "user",
+    "status": "status",
+}
+_PERCENTS: Final = (50, 90, 95, 99)
+_TIMINGS: Final = {
+    f"{name}_p{percent}": (timing, percent)
+    for name, timing in (("duration", DURATION), ("first_byte", FIRST_BYTE))
+    for percent in _PERCENTS
+}
+# Measures that are one sum by another.
+_RATES: Final = {"error_rate": ("errors", "requests"), "cache_rate": ("cached", "requests")}
+_TOGETHER: Final = {"tokens": ("tokens_in", "tokens_out")}
+MEASURES: Final = (*SUMS, *_TOGETHER, *_RATES, *_TIMINGS)
+
+_NOTHING: Final = (0,) * len(SUMS)
+
+_Point = tuple[int, Any]  # number, group
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a chart. ``value`` is what is told apart, null where nothing is, or for ``other``: all the rest.
+
+    ``points`` has, for each measure, a number for each point, ``total`` one for all of them together; null where there
+    is nothing to take a rate or a percentile of. Timings are milliseconds, costs US dollars, rates from 0 to 1.
+    """
+
+    value: str | None
+    other: bool
+    points: dict[str, list[float | None]]
+    total: dict[str, float | None]
+
+
+class Chart(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer: lines whose points begin at ``starts``, in Unix seconds, the last of which ends at ``until``.
+
+    ``rounded``: a point begins at the nearest hour or day (UTC) to where it should, as finer sums are not kept.
+    Of groups, the one with most comes first; of all those that are left out, ``other`` is the last.
+    """
+
+    starts: list[int]
+    until: int
+    rounded: bool
+    groups: list[Group]
+
+
+class Period(msgspec.Struct, frozen=True, kw_only=True):
+    """Measures of a time as a whole, in Unix seconds."""
+
+    since: int
+    until: int
+    total: dict[str, float | None]
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """A time, and the equally long one before it."""
+
+    now: Period
+    before: Period
+    rounded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a chart shows: ``measures`` of what came from ``since`` on and before ``until``, in Unix seconds.
+
+    ``by`` is a name of `DIMENSIONS`, ``metadata:KEY``, or empty for one line; at most ``top`` lines, and one of all the
+    rest. ``filters`` gives, by the same names, values of which one must be there.
+    """
+
+    since: float
+    until: float
+    measures: Sequence[str] = ("requests",)
+    by: str = ""
+    filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    top: int = 10
+
+
+class Analytics:
+    """Answers questions from one database. ``clock`` gives the time in Unix seconds."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def series(self, question: Question, interval: Interval, zone: tzinfo = UTC) -> Chart:
+        """Return a chart whose points are whole intervals, from the one that holds ``since`` on.
+
+        Raises `MalformedRequest` for what cannot be answered.
+        """
+        _check(question)
+        points = (question.until - question.since) / SECONDS[interval]
+        if points > MAX_POINTS or (question.by and points * question.top > MAX_CELLS):
+            raise MalformedRequest(
+                f"That is too much for a chart: at most {MAX_POINTS} points and {MAX_CELLS} of all groups together; ask"
+                " for a longer interval, less time or a smaller `top`."
+            )
+        wanted = list(boundaries(question.since, question.until, interval, zone))
+        cube = _cube_for(question)
+        finest = self._finest(cube, question)
+        edges = aligned(wanted, finest)
+        if SECONDS[interval] < finest(question.since):
+            raise MalformedRequest(_too_fine(interval, finest(question.since), finest(self._clock())))
+        sums, timings = await self._read(cube, question, edges)
+        groups = await asyncio.to_thread(_groups, question, len(edges) - 1, sums, timings)
+        return Chart(starts=edges[:-1], until=edges[-1], rounded=edges != wanted, groups=groups)
+
+    async def summary(self, question: Question) -> Summary:
+        """Return the measures of a time and of the one before it; ``by`` and ``top`` mean nothing here.
+
+        Raises `MalformedRequest` for what cannot be answered.
+        """
+        question = _whole(question)
+        _check(question)
+        cube = _cube_for(question)
+        since, until = int(question.since), -int(-question.until // 1)
+        wanted = [since - (until - since), since, until]
+        finest = self._finest(cube, question)
+        edges = aligned(wanted, finest)
+        if edges[-1] < until:  # all of the last cell, which may still be growing
+            edges[-1] += finest(until)
+        sums, timings = await self._read(cube, question, edges)
+        periods = [
+            Period(
+                since=edges[point],
+                until=edges[point + 1],
+                total=_measures(question.measures, (point, None), sums, timings),
+            )
+            for point in (0, 1)
+        ]
+        return Summary(before=periods[0], now=periods[1], rounded=edges[:-1] != wanted[:-1])
+
+    def _finest(self, cube: Cube, question: Question) -> Callable[[float], int]:
+        now, timed = self._clock(), _is_timed(question)
+        return lambda at: cube.finest(at, now, timed=timed)
+
+    async def _read(self, cube: Cube, question: Question, edges: Sequence[int]) -> tuple[Merged, Merged]:
+        """Return sums by point and group, and histograms by point and (group, timing)."""
+        steps = (cube.timed if _is_timed(question) else cube.steps)[::-1]
+        pieces = spans(edges, steps)
+        names = _summed(question)
+        timings = sorted({_TIMINGS[name][0] for name in question.measures if name in _TIMINGS})
+        async with self._database.reading() as connection:
+            if connection.dialect.name == "postgresql":
+                await connection.execute(text("SET LOCAL jit = off"))  # it costs more than it saves in such a query
+
+            async def read(view: View) -> tuple[Merged, Merged]:
+                return await read_sums(connection, view, pieces, names), await read_timings(
+                    connection, view, pieces, timings
+                )
+
+            view = _view(cube, question)
+            if view.group is None:
+                return await read(view)
+            whole = spans([edges[0], edges[-1]], steps)
+            groups = await greatest(connection, view, whole, names[0], question.top)
+            told_apart = await read(view.only(groups))
+            # All of it is soon read where groups are not told apart; what the others have is the rest.
+            everything = await read(_view(_cube_for(question, is_whole=True), question, is_whole=True))
+        others = [without(whole, parts) for whole, parts in zip(everything, told_apart, strict=True)]
+        return _with_others(told_apart, others)
+
+
+def _check(question: Question) -> None:
+    if not question.since < question.until:
+        raise MalformedRequest("The time asked for ends before it begins: give `since` before `until`.")
+    unknown = [name for name in question.measures if name not in MEASURES]
+    if unknown or not question.measures:
+        raise MalformedRequest(f"There is no measure {', '.join(unknown) or 'named'}; there are {', '.join(MEASURES)}.")
+    for name in filter(None, (question.by, *question.filters)):
+        if name not in DIMENSIONS and not (name.startswith(METADATA) and name != METADATA):
+            known = ", ".join(DIMENSIONS)
+            raise MalformedRequest(f"There is no dimension {name[:64]!r}; there are {known} and {METADATA}KEY.")
+    if not 1 <= question.top <= MAX_GROUPS:
+        raise MalformedRequest(f"`top` is from 1 to {MAX_GROUPS}.")
+    for status in question.filters.get("status", ()):
+        if not (status.isascii() and status.isdigit() and len(status) == 3):
+            raise MalformedRequest("A status is three digits, such as 200.")
+
+
+def _cube_for(question: Question, *, is_whole: bool = False) -> Cube:
+    """Return the narrowest cube that can answer; ``is_whole``: without telling groups apart."""
+    named = [name for name in (question.by, *question.filters) if name]
+    keys = {name for name in named if name.startswith(METADATA)}
+    columns = {DIMENSIONS[name] for name in named if name not in keys and not (is_whole and name == question.by)}
+    columns |= {DIMENSIONS[name] for name in question.filters if name not in keys} | ({"name"} if keys else set())
+    fitting = [cube for cube in CUBES if columns <= set(cube.dimensions) and (cube.timed or not _is_timed(question))]
+    if len(keys) > 1 or not fitting:
+        raise MalformedRequest(
+            f"Sums are not kept by {', '.join(dict.fromkeys(named))} together. A user, or one key of the metadata, goes"
+            " with gateway, and but for timings with provider and model; a key or a status with those as well, but not"
+            " with a user."
+        )
+    return fitting[0]
+
+
+def _view(cube: Cube, question: Question, *, is_whole: bool = False) -> View:
+    where = [_filter(name, wanted) for name, wanted in question.filters.items()]
+    group: ColumnElement[str] | None = None
+    if question.by.startswith(METADATA):
+        where.append(rollup_series.c.name == question.by.removeprefix(METADATA))
+        group = rollup_series.c.value
+    elif question.by == "status":
+        group = cast(rollup_series.c.status, String)
+    elif question.by:
+        group = rollup_series.c[DIMENSIONS[question.by]]
+    return View(cube, tuple(where), None if is_whole else group)
+
+
+def _is_timed(question: Question) -> bool:
+    return any(name in _TIMINGS for name in question.measures)
+
+
+def _too_fine(interval: Interval, finest: int, newest: int) -> str:
+    length = "hour" if finest == SECONDS["hour"] else "day"
+    of = "Such sums" if finest == newest else "Sums of so long ago"
+    return f"{of} are kept by the {length}, not by {interval}; ask for the interval {length} or a longer one."
+
+
+def _filter(name: str, wanted: Sequence[str]) -> ColumnElement[bool]:
+    if name.startswith(METADATA):
+        return and_(rollup_series.c.name == name.removeprefix(METADATA), rollup_series.c.value.in_(wanted))
+    if name == "status":
+        return rollup_series.c.status.in_([int(status) for status in wanted])
+    return rollup_series.c[DIMENSIONS[name]].in_(wanted)
+
+
+def _summed(question: Question) -> list[str]:
+    """Return the columns to sum, that by which groups are ranked first."""
+    needed: dict[str, None] = {}
+    for name in question.measures:
+        for part in _RATES.get(name, _TOGETHER.get(name, (name,))):
+            needed[part if part in SUMS else "requests"] = None
+    first = question.measures[0]
+    ranked = first if first in SUMS else "requests"
+    return [ranked, *(name for name in needed if name != ranked)]
+
+
+def _groups(question: Question, count: int, sums: Merged, timings: Merged) -> list[Group]:
+    total_sums, total_timings = _totals(sums), _totals(timings)
+
+    def row(point: int, group: Any) -> dict[str, float | None]:
+        return _measures(question.measures, (point, group), sums, timings)
+
+    found = []
+    for group in _in_order(question, total_sums):
+        rows = [row(point, group) for point in range(count)]
+        found.append(
+            Group(
+                value=None if group in (None, OTHERS) else group,
+                other=group == OTHERS,
+                points={name: [row[name] for row in rows] for name in question.measures},
+                total=_measures(question.measures, (0, group), total_sums, total_timings),
+            )
+        )
+    return found
+
+
+def _measures(names: Sequence[str], at: _Point, sums: Merged, timings: Merged) -> dict[str, float | None]:
+    found = dict(zip(SUMS, sums.get(at, _NOTHING), strict=True))
+    return {name: _measure(name, at, found, timings) for name in names}
+
+
+def _measure(name: str, at: _Point, found: Mapping[str, Any], timings: Merged) -> float | None:
+    if name in _TIMINGS:
+        timing, percent = _TIMINGS[name]
+        counts = timings.get((at[0], (at[1], timing)))
+        return None if counts is None else percentile(counts, percent)
+    if name in _RATES:
+        part, whole = (found[part] for part in _RATES[name])
+        return part / whole if whole else None
+    total: float = sum(found[part] for part in _TOGETHER.get(name, (name,)))
+    return total
+
+
+def _with_others(told_apart: tuple[Merged, Merged], others: Sequence[Merged]) -> tuple[Merged, Merged]:
+    """Add what all other groups have, at those points at which they have anything."""
+    sums, timings = told_apart
+    rest, rest_timings = others
+    for (point, _), row in rest.items():
+        if any(row):
+            sums[point, OTHERS] = row
+    for (point, (_, timing)), counts in rest_timings.items():
+        if any(counts):
+            timings[point, (OTHERS, timing)] = counts
+    return sums, timings
+
+
+def _in_order(question: Question, totals: Merged) -> list[Any]:
+    if not question.by:
+        return [None]
+    ranked = SUMS.index(_summed(question)[0])
+    groups = [group for _, group in totals]
+    return sorted(groups, key=lambda group: (group == OTHERS, -totals[0, group][ranked], str(group)))
+
+
+def _totals(points: Merged) -> Merged:
+    merged: Merged = {}
+    for (_, group), row in points.items():
+        _merge(merged, (0, group), row)
+    return merged
+
+
+def _merge(merged: Merged, at: _Point, row: Sequence[Any]) -> None:
+    found = merged.get(at)
+    merged[at] = list(row) if found is None else list(map(add, found, row))
+
+
+def _whole(question: Question) -> Question:
+    return Question(since=question.since, until=question.until, measures=question.measures, filters=question.filters)

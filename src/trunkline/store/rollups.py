@@ -1,0 +1,420 @@
+"""Sums of the log, made in the transaction that writes its rows: each exchange is in them exactly once.
+
+There are several `CUBES`, for a cell of everything by everything would be as good as a row for each exchange. A cell
+is kept for a minute, an hour and a day, the finer ones for a while. Deleting rows of the log changes no sum.
+
+Callers choose the names of models and users and what stands in metadata, so the values of each are bounded by gateway
+and day: once there are more than twice as many as `LIMITS` says, the least used ones become `OTHERS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from operator import add
+from typing import Any, Final, TypeVar
+
+import structlog
+from sqlalchemy import ColumnElement, Table, and_, delete, distinct, func, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from trunkline.policy.histogram import slot_of
+from trunkline.store.database import AWAY, Database
+from trunkline.store.log_record import LogRecord
+from trunkline.store.schema.analytics import BLOCK, rollup_latencies, rollup_series, rollup_sums
+
+log = structlog.get_logger("trunkline.rollups")
+
+MINUTE: Final = 60
+HOUR: Final = 3600
+DAY: Final = 86400
+
+DURATION: Final = 1
+FIRST_BYTE: Final = 2
+
+# No name that a record brings is this: what cannot be printed is taken out of those.
+OTHERS: Final = "\x1f"
+
+SUMS: Final = (
+    "requests",
+    "errors",
+    "cached",
+    "tokens_in",
+    "tokens_out",
+    "tokens_cached",
+    "tokens_audio",
+    "cost",
+    "unpriced",
+    "sessions",
+    "session_seconds",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cube:
+    """What is summed apart: by ``dimensions``, columns of the table of series, in ``steps`` of so many seconds.
+
+    ``timed`` are those steps that have histograms too. ``kept`` says for how many seconds cells of a step are kept; a
+    step that is not in it stays for ever. Steps come with the shortest first.
+    """
+
+    number: int
+    dimensions: tuple[str, ...]
+    steps: tuple[int, ...]
+    timed: tuple[int, ...]
+    kept: Mapping[int, int]
+
+    def finest(self, at: float, now: float, *, timed: bool = False) -> int:
+        """Return the shortest step that is still kept of a time; if ``timed``, with histograms."""
+        steps = self.timed if timed else self.steps
+        return next(step for step in steps if step not in self.kept or at >= now - self.kept[step])
+
+
+_ALL: Final = (MINUTE, HOUR, DAY)
+_LONG: Final = {MINUTE: 3 * DAY, HOUR: 400 * DAY}
+_SHORT: Final = {HOUR: 100 * DAY}
+
+# The narrowest first: the first one that knows all that a question is about answers it.
+CUBES: Final = (
+    Cube(1, ("gateway", "provider", "model", "status"), _ALL, _ALL, _LONG),
+    Cube(2, ("gateway", "key_id", "provider", "model", "status"), _ALL, _ALL, _LONG),
+    Cube(3, ("gateway", "user"), (HOUR, DAY), (DAY,), _SHORT),
+    Cube(4, ("gateway", "name", "value"), (HOUR, DAY), (DAY,), _SHORT),
+    Cube(5, ("gateway", "user", "provider", "model"), (DAY,), (), {}),
+    Cube(6, ("gateway", "name", "value", "provider", "model"), (DAY,), (), {}),
+)
+# Values of a column that are told apart, of each gateway and day; of metadata's values, of each name.
+LIMITS: Final = {"provider": 100, "model": 500, "user": 5000, "name": 50, "value": 1000}
+
+# So many rows are written before the event loop gets its turn.
+_ROWS: Final = 250
+# What one statement may list, well below what either engine takes.
+_LISTED: Final = 10_000
+# Cells are made and kept for so much longer than they are asked for: the hour before may be needed up to such a minute,
+# the day before up to such an hour.
+_GRACE: Final = DAY
+# On PostgreSQL one writer adds at a time: two that add to the same cells in turns would wait for each other. Any number
+# would do: it is "rollup" in ASCII.
+_LOCK: Final = 0x726F6C6C7570
+
+_DIMENSIONS: Final = ("gateway", "provider", "model", "status", "key_id", "user", "name", "value")
+_COUNTS: Final = tuple(f"slot_{slot}" for slot in range(BLOCK))
+_INSERTS: Final[Mapping[str, Callable[[Table], Any]]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+_Cell = tuple[int, int, int, int]  # cube, step, start, series
+_Block = tuple[int, int, int, int, int, int]  # cube, step, timing, start, series, block
+_Item = TypeVar("_Item")
+
+
+class Rollups:
+    """Adds records to the sums. ``clock`` gives the time in Unix seconds, ``limits`` replaces `LIMITS`."""
+
+    def __init__(self, clock: Callable[[], float] = time.time, limits: Mapping[str, int] = LIMITS) -> None:
+        self._clock = clock
+        self._limits = limits
+        self._expiring: asyncio.Task[None] | None = None
+
+    def start(self, database: Database) -> None:
+        """Begin to remove, every hour, what `expire` does."""
+        self._expiring = asyncio.create_task(self._keep_short(database))
+
+    async def stop(self) -> None:
+        """End that."""
+        if self._expiring is not None:
+            self._expiring.cancel()
+            await asyncio.wait([self._expiring])
+
+    async def add(self, connection: AsyncConnection, records: Sequence[LogRecord]) -> None:
+        """Add records in the transaction of ``connection``. Whoever calls sees to it that none comes twice."""
+        if not records:
+            return
+        batch = _Batch(self._clock() - _GRACE)
+        for share in _shares(records, _ROWS):
+            for record in share:
+                batch.count(record)
+            await asyncio.sleep(0)
+        batch.widen()
+        if connection.dialect.name == "postgresql":
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        new = await _write(connection, batch)
+        for cube in CUBES:
+            numbers = {series for series, row in new.items() if row["cube"] == cube.number}
+            for day in sorted({day for series, day in batch.days if series in numbers}):
+                await self._bound(connection, cube, day)
+
+    async def expire(self, database: Database) -> int:
+        """Remove cells that are finer than they need be by now; return how many that were."""
+        removed = 0
+        for cube in CUBES:
+            for step, kept in cube.kept.items():
+                before = int(self._clock() - kept - _GRACE)
+                while share := await _remove_oldest(database, cube, step, before):
+                    removed += share
+        return removed
+
+    async def _keep_short(self, database: Database) -> None:
+        pause = MINUTE  # a gateway that has just started has other things to do
+        while True:
+            await asyncio.sleep(pause)
+            pause = HOUR
+            try:
+                removed = await self.expire(database)
+            except AWAY as error:
+                log.warning("old sums cannot be removed", why=str(error).partition("\n")[0])
+            else:
+                log.debug("old sums removed", cells=removed)
+
+    async def _bound(self, connection: AsyncConnection, cube: Cube, day: int) -> None:
+        """Put the least used values of a day together where there are too many."""
+        for column, limit in self._limits.items():
+            if column not in cube.dimensions:
+                continue
+            within = [rollup_series.c.gateway] + ([rollup_series.c.name] if column == "value" else [])
+            values = rollup_series.c[column]
+            crowded = (
+                select(*within)
+                .select_from(rollup_sums.join(rollup_series, rollup_series.c.id == rollup_sums.c.series))
+                .where(_is_in(rollup_sums, cube, DAY, day))
+                .group_by(*within)
+                .having(func.count(distinct(values)) > 2 * limit)
+            )
+            for group in (await connection.execute(crowded)).all():
+                here = and_(*(of == value for of, value in zip(within, group, strict=True)))
+                await _put_together(connection, cube, day, column, here, limit)
+
+
+class _Batch:
+    """Cells of some records: counted in the finest step that is kept at a time, then widened to the others."""
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+        self.series: dict[int, dict[str, Any]] = {}
+        self.sums: dict[_Cell, list[float]] = {}
+        self.latencies: dict[_Block, list[int]] = {}
+        self._ids: dict[tuple[Any, ...], int] = {}
+        self._places: dict[int, dict[int, tuple[int, int, int, int]]] = {}
+
+    @property
+    def days(self) -> set[tuple[int, int]]:
+        """Series, and the days that they have cells of."""
+        return {(series, start) for _, step, start, series in self.sums if step == DAY}
+
+    def count(self, record: LogRecord) -> None:
+        """Count one record."""
+        is_session = record.request_type == "realtime"
+        added = (
+            1,
+            not record.success,
+            record.cached,
+            record.tokens_in or 0,
+            record.tokens_out or 0,
+            record.tokens_cached or 0,
+            record.tokens_audio or 0,
+            record.cost or 0.0,
+            record.success and record.cost is None,
+            is_session,
+            record.duration_ms / 1000 if is_session else 0.0,
+        )
+        timings = []
+        if not is_session:  # how long people talked is no latency
+            timings.append((DURATION, slot_of(record.duration_ms)))
+        if record.first_byte_ms is not None:
+            timings.append((FIRST_BYTE, slot_of(record.first_byte_ms)))
+        gateway, provider, model = record.gateway, _cleaned(record.provider, 64), _cleaned(record.model, 200)
+        user, status = _cleaned(record.user, 200), record.status
+        keys: list[tuple[Any, ...]] = [
+            (1, gateway, provider, model, status, "", "", "", ""),
+            (2, gateway, provider, model, status, record.key_id, "", "", ""),
+            (3, gateway, "", "", 0, "", user, "", ""),
+            (5, gateway, provider, model, 0, "", user, "", ""),
+        ]
+        for name, value in record.metadata.items():
+            pair = (_cleaned(name, 100), _cleaned(_as_text(value), 200))
+            keys.append((4, gateway, "", "", 0, "", "", *pair))
+            keys.append((6, gateway, provider, model, 0, "", "", *pair))
+        minute = int(record.created_at // MINUTE)
+        places = self._places.get(minute)
+        if places is None:
+            places = self._places[minute] = {cube.number: self._place(cube, minute * MINUTE) for cube in CUBES}
+        for key in keys:
+            cube = key[0]
+            series = self._id(key)
+            step, start, timed_step, timed_start = places[cube]
+            _add_up(self.sums, (cube, step, start, series), added)
+            if timed_step:
+                for timing, slot in timings:
+                    block = (cube, timed_step, timing, timed_start, series, slot // BLOCK)
+                    counts = self.latencies.get(block)
+                    if counts is None:
+                        counts = self.latencies[block] = [0] * BLOCK
+                    counts[slot % BLOCK] += 1
+
+    def _place(self, cube: Cube, at: int) -> tuple[int, int, int, int]:
+        """Return step and start of the shortest cell for a time; and those of the one with histograms, else zeros."""
+        step = cube.finest(at, self._now)
+        if not cube.timed:
+            return step, at - at % step, 0, 0
+        timed = cube.finest(at, self._now, timed=True)
+        return step, at - at % step, timed, at - at % timed
+
+    def widen(self) -> None:
+        """Make the cells of longer steps from those of the next shorter ones."""
+        for coarser, finer in ((HOUR, MINUTE), (DAY, HOUR)):
+            for (cube, step, start, series), added in list(self.sums.items()):
+                if step == finer:
+                    _add_up(self.sums, (cube, coarser, start - start % coarser, series), added)
+            for (cube, step, timing, start, series, block), counts in list(self.latencies.items()):
+                if step == finer:
+                    _add_up(self.latencies, (cube, coarser, timing, start - start % coarser, series, block), counts)
+
+    def _id(self, key: tuple[Any, ...]) -> int:
+        found = self._ids.get(key)
+        if found is None:
+            found = self._ids[key] = self.know(dict(zip(("cube", *_DIMENSIONS), key, strict=True)))
+        return found
+
+    def know(self, series: Mapping[str, Any]) -> int:
+        """Take note of a series, given without its id, and return that."""
+        written = "\x1e".join(str(series[name]) for name in ("cube", *_DIMENSIONS))
+        digest = hashlib.blake2b(written.encode(), digest_size=8).digest()
+        number = int.from_bytes(digest, "big", signed=True)
+        self.series[number] = {"id": number, **series}
+        return number
+
+
+async def _write(connection: AsyncConnection, batch: _Batch) -> dict[int, dict[str, Any]]:
+    """Add a batch's cells to those that are kept. Return the series that were not known before."""
+    insert = _INSERTS[connection.dialect.name]
+    known: set[int] = set()
+    for ids in _shares(batch.series, _LISTED):
+        known.update(await connection.scalars(select(rollup_series.c.id).where(rollup_series.c.id.in_(ids))))
+    new = {series: row for series, row in batch.series.items() if series not in known}
+    for rows in _shares(new.values(), _ROWS):
+        await connection.execute(insert(rollup_series).on_conflict_do_nothing(), rows)
+    sums = (dict(zip((*_SUM_KEY, *SUMS), (*cell, *batch.sums[cell]), strict=True)) for cell in sorted(batch.sums))
+    adding = _adding(insert, rollup_sums, SUMS)
+    for rows in _shares(sums, _ROWS):
+        await connection.execute(adding, rows)
+    counts = (
+        dict(zip((*_LATENCY_KEY, *_COUNTS), (*block, *batch.latencies[block]), strict=True))
+        for block in sorted(batch.latencies)
+    )
+    adding = _adding(insert, rollup_latencies, _COUNTS)
+    for rows in _shares(counts, _ROWS):
+        await connection.execute(adding, rows)
+    return new
+
+
+async def _remove_oldest(database: Database, cube: Cube, step: int, before: int) -> int:
+    """Remove the oldest cells of a step, some hours of them, so that no other writer has to wait for long."""
+    sums, latencies = rollup_sums.c, rollup_latencies.c
+    of_sums = and_(sums.cube == cube.number, sums.step == step, sums.start < before)
+    async with database.transaction() as connection:
+        oldest = await connection.scalar(select(func.min(sums.start)).where(of_sums))
+        if oldest is None:
+            return 0
+        until = oldest + 6 * HOUR
+        of_latencies = and_(
+            latencies.cube == cube.number,
+            latencies.step == step,
+            latencies.timing.in_([DURATION, FIRST_BYTE]),
+            latencies.start < min(before, until),
+        )
+        await connection.execute(delete(rollup_latencies).where(of_latencies))
+        return (await connection.execute(delete(rollup_sums).where(of_sums, sums.start < until))).rowcount
+
+
+async def _put_together(
+    connection: AsyncConnection, cube: Cube, day: int, column: str, here: ColumnElement[bool], limit: int
+) -> None:
+    """Make one of a column's values of a day, but for the most used ones."""
+    values = rollup_series.c[column]
+    by_use = (
+        select(values)
+        .select_from(rollup_sums.join(rollup_series, rollup_series.c.id == rollup_sums.c.series))
+        .where(_is_in(rollup_sums, cube, DAY, day), here, values.not_in([OTHERS, ""]))
+        .group_by(values)
+        .order_by(func.sum(rollup_sums.c.requests).desc(), values)
+        .limit(limit)
+    )
+    kept = [*(await connection.scalars(by_use)), OTHERS, ""]
+    rare = and_(rollup_series.c.cube == cube.number, here, values.not_in(kept))
+    found = {row["id"]: dict(row) for row in (await connection.execute(select(rollup_series).where(rare))).mappings()}
+    batch = _Batch(0.0)
+    instead: dict[int, int] = {}
+    for series, dimensions in found.items():
+        changed = {"name": OTHERS, "value": OTHERS} if column == "name" else {column: OTHERS}
+        instead[series] = batch.know({name: {**dimensions, **changed}[name] for name in ("cube", *_DIMENSIONS)})
+    touched: set[int] = set()
+    rare_ids = select(rollup_series.c.id).where(rare)
+    for table in (rollup_sums, rollup_latencies):
+        moved = and_(
+            table.c.cube == cube.number,
+            table.c.step.in_(cube.steps),
+            table.c.start >= day,
+            table.c.start < day + DAY,
+            table.c.series.in_(rare_ids),
+        )
+        for row in (await connection.execute(select(table).where(moved))).mappings():
+            touched.add(row["series"])
+            other = instead[row["series"]]
+            if table is rollup_sums:
+                cell = (row["cube"], row["step"], row["start"], other)
+                _add_up(batch.sums, cell, [row[name] for name in SUMS])
+            else:
+                block = (row["cube"], row["step"], row["timing"], row["start"], other, row["block"])
+                _add_up(batch.latencies, block, [row[name] for name in _COUNTS])
+        await connection.execute(delete(table).where(moved))
+    await _write(connection, batch)
+    await _forget(connection, cube, touched)
+
+
+async def _forget(connection: AsyncConnection, cube: Cube, series: Iterable[int]) -> None:
+    """Remove those series that have no cell left."""
+    table = rollup_sums
+    for ids in _shares(series, _LISTED):
+        used = select(table.c.series).where(table.c.cube == cube.number, table.c.step == DAY, table.c.series.in_(ids))
+        left = set(await connection.scalars(used.distinct()))
+        unused = [one for one in ids if one not in left]
+        await connection.execute(delete(rollup_series).where(rollup_series.c.id.in_(unused)))
+
+
+_SUM_KEY: Final = ("cube", "step", "start", "series")
+_LATENCY_KEY: Final = ("cube", "step", "timing", "start", "series", "block")
+
+
+def _adding(insert: Callable[[Table], Any], table: Table, columns: Sequence[str]) -> Any:
+    statement = insert(table)
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns),
+        set_={name: table.c[name] + statement.excluded[name] for name in columns},
+    )
+
+
+def _is_in(table: Table, cube: Cube, step: int, start: int) -> ColumnElement[bool]:
+    return and_(table.c.cube == cube.number, table.c.step == step, table.c.start == start)
+
+
+def _add_up(cells: dict[Any, list[Any]], key: Any, added: Sequence[float]) -> None:
+    found = cells.get(key)
+    cells[key] = list(added) if found is None else list(map(add, found, added))
+
+
+def _shares(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    rest = iter(items)
+    while share := list(islice(rest, size)):
+        yield share
+
+
+def _as_text(value: str | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _cleaned(text: str, length: int) -> str:
+    text = text[:length]
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)

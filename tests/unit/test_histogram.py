@@ -1,0 +1,57 @@
+"""Percentiles from counts by size."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.policy.histogram import LONGEST, RELATIVE_ERROR, SHORTEST, SLOTS, percentile, slot_of
+
+TIMES = st.floats(min_value=SHORTEST, max_value=LONGEST, exclude_max=True)
+
+
+def counted(times: list[float]) -> list[int]:
+    counts = [0] * SLOTS
+    for time in times:
+        counts[slot_of(time)] += 1
+    return counts
+
+
+@given(st.lists(TIMES, min_size=1, max_size=200), st.sampled_from([1, 50, 90, 95, 99, 100]))
+def test_a_percentile_is_within_the_stated_error_of_the_exact_one(times: list[float], percent: int) -> None:
+    exact = sorted(times)[max(math.ceil(len(times) * percent / 100), 1) - 1]
+    told = percentile(counted(times), percent)
+    assert told is not None
+    assert abs(told - exact) <= exact * RELATIVE_ERROR * 1.000001
+
+
+@given(st.lists(TIMES, max_size=100), st.lists(TIMES, max_size=100))
+def test_histograms_of_parts_add_up_to_that_of_all(first: list[float], second: list[float]) -> None:
+    added = [a + b for a, b in zip(counted(first), counted(second), strict=True)]
+    assert added == counted(first + second)
+
+
+@given(st.floats(), st.floats())
+def test_every_number_has_a_slot_and_longer_times_have_none_before(one: float, other: float) -> None:
+    assert 0 <= slot_of(one) < SLOTS
+    if one <= other:
+        assert slot_of(one) <= slot_of(other)
+
+
+def test_nothing_counted_has_no_percentile() -> None:
+    assert percentile([0] * SLOTS, 50) is None
+
+
+@pytest.mark.parametrize(
+    ("time", "told"), [(0.0, SHORTEST), (-3.0, SHORTEST), (0.4, SHORTEST), (1e12, LONGEST), (math.inf, LONGEST)]
+)
+def test_what_is_out_of_range_is_told_as_its_end(time: float, told: float) -> None:
+    assert percentile(counted([time]), 50) == told
+
+
+def test_the_error_is_below_five_percent_up_to_most_of_an_hour() -> None:
+    assert RELATIVE_ERROR < 0.05
+    assert LONGEST > 55 * 60 * 1000
