@@ -30,6 +30,9 @@
         ├── UnknownSession        no realtime session of that id
         ├── UnknownLog            no row of the log of that id
         ├── UnknownConversation   no conversation of that id that is the caller's
+        ├── NotFound              nothing of that id, in the management API
+        ├── Taken                 something has that name already
+        ├── NotSoldHere           what only a seller of credits has
         ├── SessionTerminated     an operator ended the realtime session
         └── UpstreamError         no usable answer from the provider
             ├── UpstreamUnresolved    (DNS)
@@ -320,6 +323,33 @@ class UnknownConversation(GatewayError):
     reason = "unknown_conversation"
     type = "invalid_request_error"
     close_code = 4004
+
+
+class NotFound(GatewayError):
+    """Nothing of that id here."""
+
+    status = 404
+    code = 7003
+    reason = "not_found"
+    type = "invalid_request_error"
+
+
+class Taken(GatewayError):
+    """Something has that name already."""
+
+    status = 409
+    code = 7001
+    reason = "taken"
+    type = "invalid_request_error"
+
+
+class NotSoldHere(GatewayError):
+    """What only a seller of credits has."""
+
+    status = 400
+    code = 7010
+    reason = "not_sold_here"
+    type = "invalid_request_error"
 
 
 class SessionTerminated(GatewayError):

@@ -27,7 +27,7 @@ from trunkline.store import Database, RealtimeSessions, SessionFilter, StoredSes
 @asynccontextmanager
 async def governed(data: Path, rules: RealtimeRules, **options: Any) -> AsyncIterator[tuple[GaUpstream, Address]]:
     async with administration(data) as configuration:
-        await configuration.change_gateway("default", realtime=rules.document())
+        await configuration.change_gateway("default", realtime=rules.document(), logging={"payloads": True})
     async with ga_upstream(key=KEY, **options) as upstream:
         providers = {"openai": {"base_url": upstream.http, "api_key": KEY}}
         async with gateway(providers=providers, data_dir=data) as address:

@@ -11,7 +11,8 @@ from trunkline.errors import SettingsError
 from trunkline.policy.prices import ModelPrice
 
 Strategy = Literal["DELETE_OLDEST", "STOP_INSERTING"]
-_Count = Annotated[int, msgspec.Meta(ge=1)]
+# A database's numbers end somewhere, and so do those of JSON.
+_Count = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 
 
 class LoggingRules(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

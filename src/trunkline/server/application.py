@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 from urllib.parse import urlsplit
 
 from trunkline.errors import ForbiddenOrigin, SettingsError
 from trunkline.providers import resolve_realtime
 from trunkline.server.asgi import Receive, Scope, Send, head_of, respond, respond_to_upgrade
+from trunkline.server.bodies import BoundedBodies
 from trunkline.server.console import Console
 from trunkline.server.control import create_api
 from trunkline.server.dataplane import DataPlane
@@ -23,6 +25,9 @@ from trunkline.settings import Settings
 from trunkline.wire.path import is_universal
 from trunkline.wire.refusal import Dialect, http_refusal
 
+# Of the set-up: far more than any of it needs.
+_MAX_API_BODY: Final = 2 * 1024 * 1024
+
 
 class Application:
     """Routes by path; everything that knows more is behind it."""
@@ -36,8 +41,10 @@ class Application:
         self._universal_socket_plane = UniversalSocketPlane(self.gateway)
         self._operations = Operations(self.gateway)
         self._console = Console(self._direct_origins)
-        self._api = create_api(self.gateway, self._console.build)
-        self._management_api = create_management_api(self.gateway)
+        api = create_api(self.gateway, self._console.build)
+        self._api = BoundedBodies(api, _MAX_API_BODY, Dialect.OPENAI, unbounded=("/api/conversations",))
+        management = create_management_api(self.gateway)
+        self._management_api = BoundedBodies(management, _MAX_API_BODY, Dialect.CLOUDFLARE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""

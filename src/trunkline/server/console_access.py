@@ -125,9 +125,6 @@ def require_scope(
 
     What the request changes from now on is written down as theirs.
     """
-    if name is not None and gateway.registry.rules(name) is None:
-        gateway.origins.check(head_of_request(request))
-        raise UnknownGateway(f"There is no gateway {name!r} here.")
     found = _found(gateway, request)
     caller = found.caller
     if caller is None:
@@ -136,7 +133,7 @@ def require_scope(
         rules = gateway.registry.rules(gateway.settings.gateway)
         if rules is None or rules.authenticated:
             raise found.unauthenticated()
-        caller = _AT_THE_MACHINE
+        caller = _at_the_machine(gateway, request)
     if caller.refusal:
         raise Unauthorized(f"The gateway refused this request: its key {caller.refusal}.")
     if act not in caller.scopes:
@@ -145,6 +142,8 @@ def require_scope(
         raise NotPermitted(f"The gateway refused this request: its key lacks the scope {act!r}.")
     if name is not None and caller.gateway not in (None, name):
         raise NotPermitted("The gateway refused this request: its key belongs to another gateway.")
+    if name is not None and gateway.registry.rules(name) is None:
+        raise UnknownGateway(f"There is no gateway {name!r} here.")
     act_for(caller, request)
     return caller
 
@@ -161,7 +160,12 @@ def owner_of(gateway: Gateway, request: Request) -> str:
         return ""
     if caller.kind == "gateway_token":
         return ""
-    return caller.id if caller.kind == "user" else f"key:{caller.key_id or caller.id}"
+    if caller.kind == "user":
+        return caller.id
+    if caller.kind != "gateway_key":
+        # A client secret is in the hands of whoever uses an app, and is no person.
+        raise NotPermitted("The gateway refused this request: a client secret opens models, and no conversations.")
+    return f"key:{caller.id}"
 
 
 def _found(gateway: Gateway, request: Request) -> Credentials:
@@ -179,6 +183,20 @@ def _found(gateway: Gateway, request: Request) -> Credentials:
     if isinstance(found, GatewayError):
         raise found
     return found
+
+
+def _at_the_machine(gateway: Gateway, request: Request) -> Caller:
+    """Return the person at this machine. Raises `ForbiddenOrigin` for a page of another origin.
+
+    Such a page may call models where its origin is allowed to; the person in front of it did not ask for more.
+    """
+    head = head_of_request(request)
+    if head.header(b"origin") is not None and not gateway.origins.same_origin(head):
+        raise ForbiddenOrigin(
+            "Only a page of this gateway's own console may do that without a key; a gateway key with the scope that"
+            " this needs opens it to other pages."
+        )
+    return _AT_THE_MACHINE
 
 
 def _sign_in() -> SignInRequired:

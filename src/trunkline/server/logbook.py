@@ -45,6 +45,8 @@ log = structlog.get_logger("trunkline.logbook")
 
 Listener = Callable[[LogRecord], None]
 
+# Of exchanges whose callers were not admitted, so many get a row, for each gateway; all of them are in the metrics.
+STRANGERS_A_MINUTE: Final = 60
 # From this size on, secrets are looked for beside the event loop.
 _MUCH_TEXT: Final = 128 * 1024
 _FIRST_ERROR_STATUS: Final = 400
@@ -75,6 +77,7 @@ class Logbook:
         self._encode = msgspec.msgpack.Encoder().encode
         self._listeners: list[Listener] = []
         self._others: list[Listener] = []
+        self._strangers: dict[str, tuple[int, int]] = {}
         self.catalogue = catalogue
         self.query_names = frozenset[str]().union(*(provider.query_names for provider in catalogue.all()))
 
@@ -112,6 +115,17 @@ class Logbook:
             return None
         rules = self._registry.rules(name or self._settings.gateway)
         return None if rules is None else (rules.id, rules.logging)
+
+    def has_room_for_stranger(self, gateway: str) -> bool:
+        """Count an exchange of somebody who was not admitted; return whether it gets a row.
+
+        Anybody can make those, and must not push the others out of a bounded log.
+        """
+        minute, count = self._strangers.get(gateway, (0, 0))
+        now = int(time.monotonic() // 60)
+        count = count + 1 if minute == now else 1
+        self._strangers[gateway] = (now, count)
+        return count <= STRANGERS_A_MINUTE
 
     def keep(self, record: LogRecord, *, is_kept: bool) -> None:
         """Append a record, if it is to be kept, and tell the listeners."""
@@ -273,10 +287,15 @@ class Entry:
             self._request = SeenBody(MAX_PAYLOAD)
 
     def _judge_unadmitted(self) -> None:
-        if not self._gateway:
-            found = self._book.rules_of(self._head)
-            if found is not None:
-                self._judge(*found)
+        """Judge an exchange whose caller was not admitted, and may be anybody: only the gateway's switch counts."""
+        if self._gateway:
+            return
+        found = self._book.rules_of(self._head)
+        if found is None:
+            return
+        self._gateway, self._rules = found
+        self._is_kept = self._rules.collect and self._book.has_room_for_stranger(self._gateway)
+        self._is_silent = not self._is_kept and not self._book.tells_of_all()
 
     def _read_request(self) -> RequestFacts:
         if self._facts is None:
@@ -381,7 +400,8 @@ class Entry:
             trace_id=trace.trace_id,
             parent_span_id=trace.parent_span_id,
             user_agent=cleaned(head.header(b"user-agent") or "", secrets, MAX_WORDS),
-            metadata=cleaned_tags(metadata_of(head), secrets),
+            # Tags find rows and make sums: those of callers who were not admitted could pass for somebody else's.
+            metadata=cleaned_tags(metadata_of(head), secrets) if admission is not None else {},
             request_size=self._request.size,
             response_size=answer.size,
             request=self._payloads[0],
@@ -402,7 +422,7 @@ class Entry:
             return "", ""
         target = parse_path(self._head.path)
         provider = self._book.catalogue.find(target.provider or "")
-        return provider.slug if provider is not None else (target.provider or "")[:64], target.rest
+        return provider.slug if provider is not None else "", target.rest
 
 
 def custom_price(head: Head, rules: LoggingRules, provider: str, model: str) -> CustomCost | None:

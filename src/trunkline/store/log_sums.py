@@ -35,7 +35,9 @@ async def spreads(
     none.
     """
     if len(wanted) > 1 and sum(len(values) for one in wanted for _, _, values in one.conditions) > _MAX_VALUES:
-        raise MalformedRequest(f"filters: at most {_MAX_VALUES} values of all datasets together can be asked for at once.")
+        raise MalformedRequest(
+            f"filters: at most {_MAX_VALUES} values of all datasets together can be asked for at once."
+        )
     chosen: ColumnElement[bool] = or_(false(), *(and_(true(), *clauses_of(one, database.dialect)) for one in wanted))
     asked: list[Any] = [func.count()]
     for name in names:

@@ -15,6 +15,7 @@ from trunkline.errors import SettingsError
 from trunkline.policy.accounts import checked_name, folded
 from trunkline.policy.roles import USER_PREFIX, Role
 from trunkline.store.audit import Change, changing
+from trunkline.store.conversations import Conversations
 from trunkline.store.database import Database
 from trunkline.store.schema.users import login_tokens, sign_ins, users
 
@@ -127,14 +128,15 @@ class Users:
             return await _update(connection, id, disabled_at=None)
 
     async def delete(self, id: str) -> User:
-        """Remove an account with its sign-ins and links. Raises as `change_role`."""
+        """Remove an account with its sign-ins, links and conversations. Raises as `change_role`."""
         change = Change("user.delete", "user", id)
         async with changing(self._database, change) as connection:
             user = await _require(connection, id)
             change.details = {"name": user.name, "role": user.role.value}
             await _require_another_admin(connection, user)
             await connection.execute(delete(users).where(users.c.id == id))
-            return user
+        await Conversations(self._database).delete(id, None)
+        return user
 
     async def set_password(self, id: str, password: str) -> User:
         """Give an account another password, a hash, and sign it out everywhere."""

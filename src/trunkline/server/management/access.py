@@ -12,11 +12,10 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from trunkline.credentials import Caller
-from trunkline.errors import NotPermitted
+from trunkline.errors import NotFound, NotPermitted
 from trunkline.policy.registry import GatewayRules
 from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
-from trunkline.server.management.envelope import NotFound
 from trunkline.store import Configuration, Database, Vault
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from trunkline.errors import NotSoldHere
 from trunkline.server.management.access import ManagementRoute, TheCaller, TheGateway, database_of
-from trunkline.server.management.envelope import Envelope, NotSoldHere
+from trunkline.server.management.envelope import Envelope
 from trunkline.server.management.gateways import management_of
 from trunkline.store.analytics import Analytics, Question
 

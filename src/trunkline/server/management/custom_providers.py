@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from trunkline.errors import MalformedRequest, SettingsError
+from trunkline.errors import MalformedRequest, NotFound, SettingsError, Taken
 from trunkline.providers import custom_provider
 from trunkline.server.gateway import Gateway
 from trunkline.server.management.access import ManagementRoute, TheGateway, database_of, vault_of
@@ -19,9 +19,7 @@ from trunkline.server.management.envelope import (
     PROVIDER_TAKEN,
     Envelope,
     Listing,
-    NotFound,
     Paging,
-    Taken,
     matches,
     moment,
 )

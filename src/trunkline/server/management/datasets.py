@@ -9,9 +9,10 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from trunkline.errors import NotFound
 from trunkline.server.gateway import Gateway
 from trunkline.server.management.access import ManagementRoute, TheGateway, configuration_of, database_of
-from trunkline.server.management.envelope import Envelope, Listing, NotFound, Paging, matches, moment
+from trunkline.server.management.envelope import Envelope, Listing, Paging, matches, moment
 from trunkline.server.management.gateways import management_of
 from trunkline.server.management.log_queries import checked_conditions
 from trunkline.store.log_filter import LogFilter, clauses_of

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from trunkline.errors import SettingsError
+from trunkline.errors import NotFound, SettingsError, Taken
 from trunkline.policy.routes import parse_route
 from trunkline.server.gateway import Gateway
 from trunkline.server.management.access import ManagementRoute, TheGateway, configuration_of, database_of
-from trunkline.server.management.envelope import Envelope, NotFound, Paging, Problem, Taken, moment
+from trunkline.server.management.envelope import Envelope, Paging, Problem, moment
 from trunkline.store.routes import Route, RouteDeployment, Routes, RouteVersion
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]

@@ -37,33 +37,6 @@ PROVIDER_NOT_FOUND: Final = 1004
 _CUSTOM_PROVIDERS: Final = "/ai-gateway/custom-providers"
 
 
-class NotFound(GatewayError):
-    """Nothing of that id here."""
-
-    status = 404
-    code = NOT_FOUND
-    reason = "not_found"
-    type = "invalid_request_error"
-
-
-class Taken(GatewayError):
-    """Something has that name already."""
-
-    status = 409
-    code = INVALID
-    reason = "taken"
-    type = "invalid_request_error"
-
-
-class NotSoldHere(GatewayError):
-    """What only a seller of credits has."""
-
-    status = 400
-    code = 7010
-    reason = "not_sold_here"
-    type = "invalid_request_error"
-
-
 class Problem(BaseModel):
     """One thing that is wrong. ``path`` leads to the field at fault."""
 

@@ -12,11 +12,11 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from trunkline.errors import MalformedRequest
+from trunkline.errors import MalformedRequest, NotFound
 from trunkline.server.gateway import Gateway
 from trunkline.server.management.access import ManagementRoute, TheGateway, configuration_of, database_of
 from trunkline.server.management.datasets import DatasetObject, dataset_view, rows_of
-from trunkline.server.management.envelope import Envelope, Listing, NotFound, Paging, matches, moment
+from trunkline.server.management.envelope import Envelope, Listing, Paging, matches, moment
 from trunkline.server.management.gateways import management_of
 from trunkline.store.log_sums import Spread, spreads
 from trunkline.store.management import Dataset, Evaluation

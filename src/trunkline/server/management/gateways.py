@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from trunkline.errors import MalformedRequest, NotPermitted
+from trunkline.errors import MalformedRequest, NotPermitted, Taken
 from trunkline.policy.logging import LoggingRules
 from trunkline.policy.registry import GatewayRules
 from trunkline.policy.roles import ADMINISTER
@@ -23,7 +23,7 @@ from trunkline.server.management.access import (
     rules_of,
     vault_of,
 )
-from trunkline.server.management.envelope import Envelope, Listing, Paging, Taken, matches, moment
+from trunkline.server.management.envelope import Envelope, Listing, Paging, matches, moment
 from trunkline.store.management import GatewayFields, Management
 
 # What is shown instead of a credential; who sends it back keeps what is there.

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from trunkline.errors import NotFound
 from trunkline.server.audit import Target, record
 from trunkline.server.gateway import Gateway
 from trunkline.server.management.access import ManagementRoute, TheCaller, TheGateway, database_of
-from trunkline.server.management.envelope import Envelope, Listing, NotFound, Paging, moment
+from trunkline.server.management.envelope import Envelope, Listing, Paging, moment
 from trunkline.server.management.log_queries import log_filter, order_of
 from trunkline.store.log_sums import spreads
 from trunkline.store.logs import LogRow, Payload

@@ -11,11 +11,11 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from trunkline.credentials import tail
-from trunkline.errors import MalformedRequest
+from trunkline.errors import MalformedRequest, NotFound, Taken
 from trunkline.policy.registry import DEFAULT_ALIAS
 from trunkline.server.gateway import Gateway
 from trunkline.server.management.access import ManagementRoute, TheGateway, configuration_of
-from trunkline.server.management.envelope import Envelope, Listing, NotFound, Paging, Taken, moment
+from trunkline.server.management.envelope import Envelope, Listing, Paging, moment
 from trunkline.server.management.gateways import management_of
 from trunkline.store.management import ProviderConfig
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
+from trunkline.errors import NotFound
 from trunkline.server.management.access import ManagementRoute, TheGateway
-from trunkline.server.management.envelope import Envelope, NotFound
+from trunkline.server.management.envelope import Envelope
 
 routes = APIRouter(tags=["urls"], route_class=ManagementRoute)
 
