@@ -7,6 +7,9 @@ const QUESTION = 'What is the capital of Italy?';
 test.use(microphone('question'));
 
 test('a voice session is seen live, killed with a reason, and read afterwards', async ({ page, context }) => {
+  // What is said is kept only where a gateway is told to.
+  const told = await page.request.patch('/api/gateways/default', { data: { logging: { payloads: true } } });
+  expect(told.ok()).toBe(true);
   await page.goto('/voice');
   await connect(page);
   await type(page, QUESTION);

@@ -2,6 +2,9 @@
 
 `trunkline.store.rollups` says what is summed by what. A cell is one series in one step of time: ``start`` is the Unix
 second at which the step begins, ``step`` how many seconds it has.
+
+A chart reads cells of one cube and step in the order of time. SQLite stores them so; on PostgreSQL each cube and step
+has a partition of its own, or the few that are wanted would lie scattered among all others.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from trunkline.store.schema.base import metadata
 
 # Counts of a histogram are kept in rows of so many slots: most series are in few of them.
 BLOCK: Final = 16
+
+# How the names of partitions begin, which the migration makes.
+PARTITIONS: Final = ("rollup_sums_", "rollup_latencies_")
 
 # What a series is of. The id is a digest of the rest, so that writers need not agree on one. What a cube does not tell
 # apart is empty; ``status`` is then 0.
@@ -52,6 +58,7 @@ rollup_sums = Table(
     Column("sessions", BigInteger, nullable=False),
     Column("session_seconds", Float, nullable=False),
     sqlite_with_rowid=False,
+    postgresql_partition_by="LIST (cube)",
 )
 
 # Histograms (`trunkline.policy.histogram`). ``slot_5`` of block 2 is slot 37.
@@ -66,4 +73,5 @@ rollup_latencies = Table(
     Column("block", SmallInteger, primary_key=True, autoincrement=False),
     *(Column(f"slot_{slot}", Integer, nullable=False) for slot in range(BLOCK)),
     sqlite_with_rowid=False,
+    postgresql_partition_by="LIST (cube)",
 )

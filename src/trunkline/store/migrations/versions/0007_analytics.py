@@ -7,6 +7,9 @@ revision = "0007"
 down_revision = "0006"
 
 
+_STEPS = {1: (60, 3600, 86400), 2: (60, 3600, 86400), 3: (3600, 86400), 4: (3600, 86400), 5: (86400,), 6: (86400,)}
+
+
 def upgrade() -> None:
     """Add the tables."""
     op.create_table(
@@ -41,6 +44,7 @@ def upgrade() -> None:
         sa.Column("sessions", sa.BigInteger(), nullable=False),
         sa.Column("session_seconds", sa.Float(), nullable=False),
         sqlite_with_rowid=False,
+        postgresql_partition_by="LIST (cube)",
     )
     op.create_table(
         "rollup_latencies",
@@ -52,4 +56,17 @@ def upgrade() -> None:
         sa.Column("block", sa.SmallInteger(), primary_key=True, autoincrement=False),
         *(sa.Column(f"slot_{slot}", sa.Integer(), nullable=False) for slot in range(16)),
         sqlite_with_rowid=False,
+        postgresql_partition_by="LIST (cube)",
     )
+    if op.get_bind().dialect.name == "postgresql":
+        for table in ("rollup_sums", "rollup_latencies"):
+            _divide(table)
+
+
+def _divide(table: str) -> None:
+    for cube, steps in _STEPS.items():
+        op.execute(f"CREATE TABLE {table}_{cube} PARTITION OF {table} FOR VALUES IN ({cube}) PARTITION BY LIST (step)")
+        for step in steps:
+            op.execute(f"CREATE TABLE {table}_{cube}_{step} PARTITION OF {table}_{cube} FOR VALUES IN ({step})")
+        op.execute(f"CREATE TABLE {table}_{cube}_rest PARTITION OF {table}_{cube} DEFAULT")
+    op.execute(f"CREATE TABLE {table}_rest PARTITION OF {table} DEFAULT")
