@@ -307,6 +307,25 @@ def test_deleted_rows_of_the_log_stay_in_the_sums(database_url: str) -> None:
     run(main())
 
 
+def test_more_series_than_a_statement_can_name_are_read_all_the_same(database_url: str) -> None:
+    async def main() -> None:
+        unused = [
+            {"id": number, "cube": 3, "gateway": "default", "user": f"user-{number}", "status": 0}
+            | dict.fromkeys(("provider", "model", "key_id", "name", "value"), "")
+            for number in range(70_000)
+        ]
+        records = [record for record in some(200, seed=11, since=NOW - HOUR) if record.gateway == "default"]
+        async with stage(database_url) as at:
+            await at.add(records)
+            async with at.database.transaction() as connection:
+                await connection.execute(rollup_series.insert(), unused)
+            question = Question(since=NOW - HOUR, until=NOW, by="user", filters={"gateway": ["default"]})
+            chart = await at.analytics.series(question, "day")
+        assert {group.value: group.total["requests"] for group in chart.groups} == Counter(r.user for r in records)
+
+    run(main(), 120)
+
+
 async def total(at: Stage, measure: str, by: str = "") -> float:
     question = Question(since=NOW - 30 * DAY, until=NOW, measures=[measure], by=by, top=100)
     chart = await at.analytics.series(question, "day")

@@ -45,8 +45,8 @@ async def differences(database: Database) -> list[Any]:
         options = {
             "compare_type": True,
             "compare_server_default": has_other_default,
-            "include_object": lambda found, name, *rest: not str(name).startswith(
-                (schema.conversations.SEARCH_INDEX, *schema.analytics.PARTITIONS)
+            "include_object": lambda found, name, *rest: (
+                not str(name).startswith((schema.conversations.SEARCH_INDEX, *schema.analytics.PARTITIONS))
             ),
         }
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), schema.metadata))

@@ -42,6 +42,8 @@ Merged = dict[tuple[int, Any], list[Any]]
 
 # Looking up so many cells is quicker than to read all of a time, on either engine.
 _LOOKED_UP: Final = 400_000
+# What one statement may name, well below what either engine takes.
+_NAMED: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ async def _narrowed(
     starts = _starts(piece for piece in pieces if piece.step == step)
     few: list[int] | None = None
     if view.where:
-        most = _LOOKED_UP // len(starts)
+        most = min(_LOOKED_UP // len(starts), _NAMED)
         known = select(rollup_series.c.id).where(rollup_series.c.cube == view.cube.number, *view.where)
         found = [*(await connection.scalars(known.limit(most + 1)))]
         few = found if len(found) <= most else None
