@@ -30,8 +30,8 @@
         ├── UnknownSession        no realtime session of that id
         ├── UnknownLog            no row of the log of that id
         ├── UnknownConversation   no conversation of that id that is the caller's
-        ├── NotFound              nothing of that id, in the management API
-        ├── Taken                 something has that name already
+        ├── NotFound              nothing of that id, in the management API (UnknownCustomProvider is one)
+        ├── Taken                 something has that name already (SlugTaken is one)
         ├── NotSoldHere           what only a seller of credits has
         ├── SessionTerminated     an operator ended the realtime session
         └── UpstreamError         no usable answer from the provider

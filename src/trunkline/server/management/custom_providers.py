@@ -36,12 +36,14 @@ _FIELDS: Final = ("description", "link", "beta", "curl_example", "js_example", "
 class UnknownCustomProvider(NotFound):
     """No custom provider of that id."""
 
+    reason = "custom_provider_not_found"
     code = PROVIDER_NOT_FOUND
 
 
 class SlugTaken(Taken):
     """A custom provider has that slug."""
 
+    reason = "custom_provider_taken"
     code = PROVIDER_TAKEN
 
 
