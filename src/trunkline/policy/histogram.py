@@ -7,7 +7,9 @@ far as the one before it, and the last one has no end. Histograms are added slot
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 
 RATIO: Final = 1.1
@@ -35,15 +37,10 @@ def percentile(counts: Sequence[int], percent: float) -> float | None:
 
     It is the nearest-rank percentile, off by `RELATIVE_ERROR` at most.
     """
-    total = sum(counts)
-    if not total:
+    up_to = list(accumulate(counts))
+    if not up_to[-1]:
         return None
-    left = max(math.ceil(total * percent / 100), 1)
-    for slot, count in enumerate(counts):
-        left -= count
-        if left <= 0:
-            return _middle(slot)
-    return LONGEST
+    return _middle(bisect_left(up_to, max(math.ceil(up_to[-1] * percent / 100), 1)))
 
 
 def _middle(slot: int) -> float:

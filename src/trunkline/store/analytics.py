@@ -49,6 +49,13 @@ _RATES: Final = {"error_rate": ("errors", "requests"), "cache_rate": ("cached", 
 _TOGETHER: Final = {"tokens": ("tokens_in", "tokens_out")}
 MEASURES: Final = (*SUMS, *_TOGETHER, *_RATES, *_TIMINGS)
 
+# On PostgreSQL: to compile such a query costs more than it saves, the cells of one are near each other and mostly in
+# memory, and there is more to sort than a few megabytes.
+_READING_CELLS: Final = text(
+    "SELECT set_config('jit', 'off', true), set_config('random_page_cost', '1.1', true),"
+    " set_config('work_mem', '32MB', true)"
+)
+
 _NOTHING: Final = (0,) * len(SUMS)
 
 _Point = tuple[int, Any]  # number, group
@@ -137,8 +144,8 @@ class Analytics:
         edges = aligned(wanted, finest)
         if SECONDS[interval] < finest(question.since):
             raise MalformedRequest(_too_fine(interval, finest(question.since), finest(self._clock())))
-        sums, timings = await self._read(cube, question, edges)
-        groups = await asyncio.to_thread(_groups, question, len(edges) - 1, sums, timings)
+        found, sums, timings = await self._read(cube, question, edges)
+        groups = await asyncio.to_thread(_groups, question, found, len(edges) - 1, sums, timings)
         return Chart(starts=edges[:-1], until=edges[-1], rounded=edges != wanted, groups=groups)
 
     async def summary(self, question: Question) -> Summary:
@@ -155,7 +162,7 @@ class Analytics:
         edges = aligned(wanted, finest)
         if edges[-1] < until:  # all of the last cell, which may still be growing
             edges[-1] += finest(until)
-        sums, timings = await self._read(cube, question, edges)
+        _, sums, timings = await self._read(cube, question, edges)
         periods = [
             Period(
                 since=edges[point],
@@ -170,31 +177,29 @@ class Analytics:
         now, timed = self._clock(), _is_timed(question)
         return lambda at: cube.finest(at, now, timed=timed)
 
-    async def _read(self, cube: Cube, question: Question, edges: Sequence[int]) -> tuple[Merged, Merged]:
-        """Return sums by point and group, and histograms by point and (group, timing)."""
+    async def _read(self, cube: Cube, question: Question, edges: Sequence[int]) -> tuple[list[Any], Merged, Merged]:
+        """Return the groups, sums by point and group, and histograms by point and (group, timing)."""
         steps = (cube.timed if _is_timed(question) else cube.steps)[::-1]
         pieces = spans(edges, steps)
         names = _summed(question)
         timings = sorted({_TIMINGS[name][0] for name in question.measures if name in _TIMINGS})
         async with self._database.reading() as connection:
             if connection.dialect.name == "postgresql":
-                await connection.execute(text("SET LOCAL jit = off"))  # it costs more than it saves in such a query
+                await connection.execute(_READING_CELLS)
 
             async def read(view: View) -> tuple[Merged, Merged]:
-                return await read_sums(connection, view, pieces, names), await read_timings(
-                    connection, view, pieces, timings
-                )
+                sums = await read_sums(connection, view, pieces, names) if names else {}
+                return sums, await read_timings(connection, view, pieces, timings)
 
             view = _view(cube, question)
             if view.group is None:
-                return await read(view)
+                return [None], *await read(view)
             whole = spans([edges[0], edges[-1]], steps)
-            groups = await greatest(connection, view, whole, names[0], question.top)
+            groups = await greatest(connection, view, whole, _ranking(question), question.top)
             told_apart = await read(view.only(groups))
             # All of it is soon read where groups are not told apart; what the others have is the rest.
             everything = await read(_view(_cube_for(question, is_whole=True), question, is_whole=True))
-        others = [without(whole, parts) for whole, parts in zip(everything, told_apart, strict=True)]
-        return _with_others(told_apart, others)
+        return await asyncio.to_thread(_with_others, groups, told_apart, everything)
 
 
 def _check(question: Question) -> None:
@@ -262,26 +267,27 @@ def _filter(name: str, wanted: Sequence[str]) -> ColumnElement[bool]:
 
 
 def _summed(question: Question) -> list[str]:
-    """Return the columns to sum, that by which groups are ranked first."""
-    needed: dict[str, None] = {}
-    for name in question.measures:
-        for part in _RATES.get(name, _TOGETHER.get(name, (name,))):
-            needed[part if part in SUMS else "requests"] = None
+    """Return the columns to sum."""
+    parts = [_RATES.get(name, _TOGETHER.get(name, (name,))) for name in question.measures if name not in _TIMINGS]
+    return list(dict.fromkeys(part for named in parts for part in named))
+
+
+def _ranking(question: Question) -> Sequence[str]:
+    """Return the columns by whose sum groups are ranked: that of the first measure, if it is a sum."""
     first = question.measures[0]
-    ranked = first if first in SUMS else "requests"
-    return [ranked, *(name for name in needed if name != ranked)]
+    return _TOGETHER.get(first, (first if first in SUMS else "requests",))
 
 
-def _groups(question: Question, count: int, sums: Merged, timings: Merged) -> list[Group]:
+def _groups(question: Question, found: Sequence[Any], count: int, sums: Merged, timings: Merged) -> list[Group]:
     total_sums, total_timings = _totals(sums), _totals(timings)
 
     def row(point: int, group: Any) -> dict[str, float | None]:
         return _measures(question.measures, (point, group), sums, timings)
 
-    found = []
-    for group in _in_order(question, total_sums):
+    groups = []
+    for group in found:
         rows = [row(point, group) for point in range(count)]
-        found.append(
+        groups.append(
             Group(
                 value=None if group in (None, OTHERS) else group,
                 other=group == OTHERS,
@@ -289,7 +295,7 @@ def _groups(question: Question, count: int, sums: Merged, timings: Merged) -> li
                 total=_measures(question.measures, (0, group), total_sums, total_timings),
             )
         )
-    return found
+    return groups
 
 
 def _measures(names: Sequence[str], at: _Point, sums: Merged, timings: Merged) -> dict[str, float | None]:
@@ -309,25 +315,25 @@ def _measure(name: str, at: _Point, found: Mapping[str, Any], timings: Merged) -
     return total
 
 
-def _with_others(told_apart: tuple[Merged, Merged], others: Sequence[Merged]) -> tuple[Merged, Merged]:
-    """Add what all other groups have, at those points at which they have anything."""
+def _with_others(
+    groups: list[str], told_apart: tuple[Merged, Merged], everything: tuple[Merged, Merged]
+) -> tuple[list[Any], Merged, Merged]:
+    """Add what is left of everything for all other groups, at those points at which they have anything."""
     sums, timings = told_apart
-    rest, rest_timings = others
+    rest, rest_timings = (without(whole, parts) for whole, parts in zip(everything, told_apart, strict=True))
+    others = False
     for (point, _), row in rest.items():
-        if any(row):
-            sums[point, OTHERS] = row
+        # Costs and seconds are fractions: what is left of nothing is not quite 0.
+        left = [max(round(number, 9), 0) for number in row]
+        if any(left):
+            others = True
+            sums[point, OTHERS] = left
     for (point, (_, timing)), counts in rest_timings.items():
-        if any(counts):
-            timings[point, (OTHERS, timing)] = counts
-    return sums, timings
-
-
-def _in_order(question: Question, totals: Merged) -> list[Any]:
-    if not question.by:
-        return [None]
-    ranked = SUMS.index(_summed(question)[0])
-    groups = [group for _, group in totals]
-    return sorted(groups, key=lambda group: (group == OTHERS, -totals[0, group][ranked], str(group)))
+        left = [max(count, 0) for count in counts]
+        if any(left):
+            others = True
+            timings[point, (OTHERS, timing)] = left
+    return [*groups, OTHERS] if others else [*groups], sums, timings
 
 
 def _totals(points: Merged) -> Merged:

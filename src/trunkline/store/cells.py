@@ -10,6 +10,7 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import pairwise
 from operator import add, sub
 from typing import Any, Final
@@ -60,13 +61,15 @@ class View:
         return replace(self, where=(*self.where, self.group.in_(groups)))
 
 
-async def greatest(connection: AsyncConnection, view: View, pieces: Sequence[Span], name: str, count: int) -> list[str]:
-    """Return the groups that have most of a sum, at most ``count`` of them, without that of all `OTHERS`."""
+async def greatest(
+    connection: AsyncConnection, view: View, pieces: Sequence[Span], names: Sequence[str], count: int
+) -> list[str]:
+    """Return the groups that have most of some sums together, at most ``count`` of them, without that of `OTHERS`."""
     assert view.group is not None
     table = rollup_sums
     parts = []
     for step in _steps(pieces):
-        asked = select(view.group.label("told_apart"), table.c[name].label("counted"))
+        asked = select(view.group.label("told_apart"), reduce(add, (table.c[name] for name in names)).label("counted"))
         parts.append(await _narrowed(connection, asked, view, table, pieces, step))
     cells = union_all(*parts).subquery()
     ranked = (
@@ -103,13 +106,12 @@ async def read_timings(
 
 def without(whole: Merged, parts: Merged) -> Merged:
     """Return what is left of sums without groups, or of histograms, when those of some groups are taken away."""
-    left = {at: list(row) for at, row in whole.items()}
+    taken: Merged = {}
     for (point, group), row in parts.items():
         at = (point, (None, group[1]) if isinstance(group, tuple) else None)
-        if at in left:
-            # Costs are fractions: what is left of nothing is not quite 0.
-            left[at] = [max(round(rest, 9), 0) for rest in map(sub, left[at], row)]
-    return left
+        found = taken.get(at)
+        taken[at] = row if found is None else list(map(add, found, row))
+    return {at: list(map(sub, row, taken[at])) if at in taken else row for at, row in whole.items()}
 
 
 async def _rows(
