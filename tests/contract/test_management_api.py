@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator
@@ -429,9 +430,10 @@ def test_a_database_that_is_away_is_told_in_an_envelope() -> None:
         with data_directory() as data_dir:
             async with gateway(gateway_token=TOKEN, data_dir=data_dir) as address, api(address) as client:
                 (path,) = data_dir.glob("*.db")
-                writer = sqlite3.connect(path, isolation_level=None)
+                writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
                 try:
-                    writer.execute("BEGIN IMMEDIATE")
+                    # Beside the event loop: the gateway may be in a transaction, which ends on this very loop.
+                    await asyncio.to_thread(writer.execute, "BEGIN IMMEDIATE")
                     answer = await client.delete("/billing/spending-limit", timeout=50)
                     assert refusal(answer) == (503, 7000)
                 finally:

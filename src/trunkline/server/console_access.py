@@ -113,8 +113,8 @@ def require_administrator(gateway: Gateway, request: Request) -> None:
     caller = asking(gateway, request)
     if caller is None or caller.gateway not in (None, gateway.settings.gateway) or "edit" not in caller.scopes:
         raise NotPermitted(
-            "This needs the scope 'edit': sign in as an editor, or type the gateway's token, or a gateway key with that"
-            " scope, into the settings."
+            "This gateway asks for the scope 'edit' here: sign in as an editor, or type its token, or a gateway key"
+            " with that scope, into the settings."
         )
 
 
