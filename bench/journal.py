@@ -15,9 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from trunkline.server.drain import encoded
 from trunkline.store import Database, Journal, LogRecord, Logs
 from trunkline.store.identifiers import ulid
+from trunkline.store.log_record import encoded
 
 APPENDS = 100_000
 ROWS = 20_000

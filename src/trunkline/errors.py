@@ -53,6 +53,11 @@ from __future__ import annotations
 from typing import Final
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or else its kind: a driver's go on with statements and values."""
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
 class TrunklineError(Exception):
     """The root: ``str(error)`` is a complete sentence for a person."""
 

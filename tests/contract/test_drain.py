@@ -16,9 +16,10 @@ from tests.contract.waiting import until
 from tests.databases import Postgres
 from tests.running import run
 from trunkline.policy.logging import LoggingRules
-from trunkline.server.drain import Drain, encoded
+from trunkline.server.drain import Drain
 from trunkline.store import Database, Journal, LogFilter, LogRecord, Logs
 from trunkline.store.identifiers import first_ulid, ulid
+from trunkline.store.log_record import encoded
 
 OFTEN = 0.02
 KEEP_ALL = LoggingRules()

@@ -18,10 +18,10 @@ from trunkline.errors import GatewayError
 from trunkline.realtime.frames import Frame
 from trunkline.realtime.record import SessionRecord
 from trunkline.realtime.report import Report
-from trunkline.server.identifiers import ulid
 from trunkline.server.live_sessions import LiveSessions
 from trunkline.server.session_keeper import SessionKeeper
 from trunkline.store import Database, RealtimeSessions, SessionFilter, StoredSession
+from trunkline.store.identifiers import ulid
 
 ALL = SessionFilter()
 OFTEN = 0.02

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from trunkline.server.identifiers import ulid
+from trunkline.store.identifiers import ulid
 
 
 def test_a_ulid_has_26_characters_of_crockfords_alphabet() -> None:

@@ -299,8 +299,8 @@ class _Conversation:
 def _recorder(session: Session, target: _Target, save: Path) -> Recorder:
     import msgspec
 
-    from trunkline.server.identifiers import ulid
     from trunkline.server.recorder import Recorder
+    from trunkline.store.identifiers import ulid
 
     parts = urlsplit(target.url)
     fresh = msgspec.structs.replace(

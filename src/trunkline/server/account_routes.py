@@ -16,13 +16,14 @@ from trunkline.errors import MalformedRequest, NotPermitted, SignInRefused, Sign
 from trunkline.policy.accounts import LONGEST_NAME, LONGEST_PASSWORD
 from trunkline.policy.keys import digest_of
 from trunkline.policy.roles import ADMINISTER, Role
-from trunkline.server.accounts import INVITATION_SECONDS, RESET_SECONDS, caller_of, new_token, new_user_id
+from trunkline.server.accounts import INVITATION_SECONDS, RESET_SECONDS, caller_of, new_token
 from trunkline.server.administration import done
 from trunkline.server.audit import act_for
 from trunkline.server.console_access import asking, head_of_request, require_scope
 from trunkline.server.gateway import Gateway
 from trunkline.server.single_sign_on import SingleSignOn
-from trunkline.store import AuditFilter, AuditLog, User, Vault
+from trunkline.store import AuditFilter, AuditLog, User
+from trunkline.store.users import new_user_id
 
 log = structlog.get_logger("trunkline.accounts")
 
@@ -204,7 +205,7 @@ def create_account_routes(gateway: Gateway) -> APIRouter:
         """Send the browser to the provider of single sign-on."""
         gateway.origins.check_host(head_of_request(request))
         try:
-            url, cookie = await _provider().begin(_base(gateway, request) + _CALLBACK, _vault())
+            url, cookie = await _provider().begin(_base(gateway, request) + _CALLBACK, gateway.vault)
         except SignInRefused:
             return _to_page("failed")
         response = RedirectResponse(url, status_code=303, headers=_NO_STORE)
@@ -218,7 +219,7 @@ def create_account_routes(gateway: Gateway) -> APIRouter:
         provider, cookies = _provider(), _cookies(request)
         try:
             identity = await provider.finish(
-                request.query_params, cookies, _base(gateway, request) + _CALLBACK, _vault()
+                request.query_params, cookies, _base(gateway, request) + _CALLBACK, gateway.vault
             )
             act_for(Caller("user", identity.name), request)
             user = await done(
@@ -301,7 +302,6 @@ def create_account_routes(gateway: Gateway) -> APIRouter:
     ) -> AuditPage:
         """List what was changed, newest first. ``actor`` and ``target`` are ids."""
         require_scope(gateway, request, ADMINISTER, None)
-        assert gateway.registry.database is not None
         wanted = AuditFilter(
             actor_id=actor,
             action=action,
@@ -312,7 +312,7 @@ def create_account_routes(gateway: Gateway) -> APIRouter:
             until=until,
             before=before,
         )
-        found = await AuditLog(gateway.registry.database).list(wanted, limit + 1)
+        found = await AuditLog(gateway.database).list(wanted, limit + 1)
         page = found[:limit]
         return AuditPage(
             entries=[AuditEntry(**msgspec.to_builtins(row)) for row in page],
@@ -369,10 +369,6 @@ def create_account_routes(gateway: Gateway) -> APIRouter:
         if single_sign_on is None:
             raise MalformedRequest("This gateway has no single sign-on; the setting oidc_issuer switches it on.")
         return single_sign_on
-
-    def _vault() -> Vault:
-        assert gateway.registry.vault is not None
-        return gateway.registry.vault
 
     def _link(request: Request, user: User, token: str, seconds: int) -> Link:
         link = sign_in_link(_base(gateway, request), token)

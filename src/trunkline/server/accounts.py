@@ -24,7 +24,6 @@ from trunkline.server.cookies import Cookie
 from trunkline.settings import Settings
 from trunkline.store import AWAY, Database, LoginToken, SignIn, User, Users
 from trunkline.store.passwords import hash_password, is_outdated, is_password
-from trunkline.store.users import new_user_id
 
 log = structlog.get_logger("trunkline.accounts")
 
@@ -237,6 +236,3 @@ def new_token() -> str:
 
 def _not_good() -> SignInRefused:
     return SignInRefused("This link was used, has expired, or was never one. Ask for another.")
-
-
-__all__ = ["Accounts", "caller_of", "new_token", "new_user_id"]

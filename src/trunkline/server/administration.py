@@ -24,7 +24,6 @@ from trunkline.policy.roles import ADMINISTER
 from trunkline.policy.sessions import NO_LIMITS, RealtimeRules, SessionLimits, checked_fallbacks
 from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
-from trunkline.store import Configuration
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 _Alias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -231,7 +230,7 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
     async def gateways(request: Request) -> list[GatewayView]:
         """List the gateways that the caller may look at."""
         caller = require_scope(gateway, request, "read", None)
-        known = await _configuration(gateway).gateways()
+        known = await gateway.configuration.gateways()
         return [_gateway_view(rules) for rules in known if caller.gateway in (None, rules.id)]
 
     @routes.post("", status_code=201)
@@ -241,7 +240,7 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
             raise NotPermitted("Only an administrator, or who has the gateway token, makes gateways.")
         logging = LoggingRules().changed(_logging_changes(wanted))
         rules = GatewayRules(wanted.id, realtime=_new_rules(gateway, wanted), logging=logging, **_changes(wanted))
-        await done(gateway, _configuration(gateway).create_gateway(rules))
+        await done(gateway, gateway.configuration.create_gateway(rules))
         return _gateway_view(rules)
 
     @routes.patch("/{name}")
@@ -254,20 +253,20 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
         if "limits" in realtime:
             _free_of_limits(gateway, caller)
         logging = _logging_changes(wanted)
-        change = _configuration(gateway).change_gateway(name, realtime=realtime, logging=logging, **_changes(wanted))
+        change = gateway.configuration.change_gateway(name, realtime=realtime, logging=logging, **_changes(wanted))
         return _gateway_view(await done(gateway, change))
 
     @routes.delete("/{name}", status_code=204)
     async def delete_gateway(request: Request, name: _Name) -> None:
         """Delete a gateway with its keys and stored provider keys."""
         require_scope(gateway, request, "edit", name)
-        await done(gateway, _configuration(gateway).delete_gateway(name))
+        await done(gateway, gateway.configuration.delete_gateway(name))
 
     @routes.get("/{name}/keys")
     async def keys(request: Request, name: _Name) -> list[KeyView]:
         """List a gateway's keys, newest first."""
         require_scope(gateway, request, "read", name)
-        return [KeyView(**_key_fields(key)) for key in await _configuration(gateway).keys(name)]
+        return [KeyView(**_key_fields(key)) for key in await gateway.configuration.keys(name)]
 
     @routes.post("/{name}/keys", status_code=201)
     async def create_key(request: Request, name: _Name, wanted: Annotated[NewKey, Body()]) -> MadeKey:
@@ -285,7 +284,7 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
             expires_at=wanted.expires_at,
             limits=_new_limits(wanted),
         )
-        await done(gateway, _configuration(gateway).add_key(key))
+        await done(gateway, gateway.configuration.add_key(key))
         return MadeKey(value=value, **_key_fields(key))
 
     @routes.patch("/{name}/keys/{key_id}")
@@ -294,14 +293,14 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
         _free_of_limits(gateway, require_scope(gateway, request, "edit", name))
         await _require_key(gateway, name, key_id)
         limits = wanted.limits.model_dump(exclude_unset=True)
-        return KeyView(**_key_fields(await done(gateway, _configuration(gateway).limit_key(key_id, limits))))
+        return KeyView(**_key_fields(await done(gateway, gateway.configuration.limit_key(key_id, limits))))
 
     @routes.delete("/{name}/keys/{key_id}")
     async def revoke_key(request: Request, name: _Name, key_id: str) -> KeyView:
         """Revoke a key: it opens nothing from now on, and open realtime sessions end."""
         require_scope(gateway, request, "edit", name)
         await _require_key(gateway, name, key_id)
-        return KeyView(**_key_fields(await done(gateway, _configuration(gateway).revoke_key(key_id))))
+        return KeyView(**_key_fields(await done(gateway, gateway.configuration.revoke_key(key_id))))
 
     @routes.get("/{name}/stored-keys")
     async def stored_keys(request: Request, name: _Name) -> list[StoredKeyView]:
@@ -309,7 +308,7 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
         require_scope(gateway, request, "read", name)
         return [
             StoredKeyView(provider=key.provider, alias=key.alias, hint=key.hint, changed_at=key.changed_at)
-            for key in await _configuration(gateway).stored_keys(name)
+            for key in await gateway.configuration.stored_keys(name)
         ]
 
     @routes.put("/{name}/stored-keys/{provider}/{alias}")
@@ -320,14 +319,14 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
         require_scope(gateway, request, "edit", name)
         slug = _provider(gateway, provider)
         hint = tail(wanted.key)
-        await done(gateway, _configuration(gateway).store_key(name, slug, alias, wanted.key, hint))
+        await done(gateway, gateway.configuration.store_key(name, slug, alias, wanted.key, hint))
         return StoredKeyView(provider=slug, alias=alias, hint=hint, changed_at=time.time())
 
     @routes.delete("/{name}/stored-keys/{provider}/{alias}", status_code=204)
     async def forget_key(request: Request, name: _Name, provider: str, alias: _Alias) -> None:
         """Remove a provider key."""
         require_scope(gateway, request, "edit", name)
-        await done(gateway, _configuration(gateway).forget_key(name, _provider(gateway, provider), alias))
+        await done(gateway, gateway.configuration.forget_key(name, _provider(gateway, provider), alias))
 
     return routes
 
@@ -350,7 +349,7 @@ def _free_of_limits(gateway: Gateway, caller: Caller) -> None:
 
 
 async def _require_key(gateway: Gateway, name: str, key_id: str) -> None:
-    if all(key.id != key_id for key in await _configuration(gateway).keys(name)):
+    if all(key.id != key_id for key in await gateway.configuration.keys(name)):
         raise MalformedRequest(f"Gateway {name!r} has no key {key_id[:64]!r}.")
 
 
@@ -362,11 +361,6 @@ async def done(gateway: Gateway, change: Any) -> Any:
         raise MalformedRequest(str(error)) from error
     await gateway.registry.refresh()
     return result
-
-
-def _configuration(gateway: Gateway) -> Configuration:
-    assert gateway.registry.configuration is not None
-    return gateway.registry.configuration
 
 
 def _provider(gateway: Gateway, name: str) -> str:

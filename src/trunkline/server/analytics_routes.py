@@ -13,18 +13,16 @@ from datetime import UTC, datetime, tzinfo
 from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo
 
-import msgspec
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from trunkline.errors import MalformedRequest
+from trunkline.server.answers import NO_STORE, answers, json_answer, schemas_of
 from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
 from trunkline.store.analytics import DIMENSIONS, MEASURES, METADATA, Chart, Question, Summary
 from trunkline.store.intervals import Interval, fitting
 
-_REFERENCE: Final = "#/components/schemas/{name}"
-_NO_STORE: Final = {"cache-control": "no-store"}
 _DAY: Final = 86400.0
 # The year 3000: the calendar of a time zone ends somewhere beyond.
 _LAST: Final = 32_503_680_000.0
@@ -42,19 +40,34 @@ _Zone = Annotated[str, Query(max_length=64, description="Where days, weeks and m
 
 def analytics_schemas() -> dict[str, Any]:
     """Return the JSON schemas of the answers, by name."""
-    _, schemas = msgspec.json.schema_components([Chart, Summary], ref_template=_REFERENCE)
-    for schema in schemas.values():
-        schema["description"] = "\n".join(line.strip() for line in schema.get("description", "").splitlines())
-    return schemas
+    return schemas_of(Chart, Summary)
+
+
+def _filters(
+    gateway: _Values = [],  # noqa: B006
+    provider: _Values = [],  # noqa: B006
+    model: _Values = [],  # noqa: B006
+    key: _Values = [],  # noqa: B006
+    user: _Values = [],  # noqa: B006
+    status: _Values = [],  # noqa: B006
+    metadata: _Pairs = [],  # noqa: B006
+) -> dict[str, list[str]]:
+    """Read what every question may be narrowed to."""
+    named = {"gateway": gateway, "provider": provider, "model": model, "key": key, "user": user, "status": status}
+    return named | _by_key(metadata)
+
+
+_Filters = Annotated[dict[str, list[str]], Depends(_filters)]
 
 
 def create_analytics_routes(gateway: Gateway) -> APIRouter:
     """Return the routes below ``/api/analytics``."""
     routes = APIRouter(prefix="/api/analytics", tags=["analytics"])
 
-    @routes.get("/series", response_class=Response, responses=_answers(Chart, "text/csv"))
+    @routes.get("/series", response_class=Response, responses=answers(Chart, "text/csv"))
     async def series(
         request: Request,
+        filters: _Filters,
         since: _Time = None,
         until: _Time = None,
         interval: Interval | None = None,
@@ -62,44 +75,27 @@ def create_analytics_routes(gateway: Gateway) -> APIRouter:
         measure: _Measures = ["requests"],  # noqa: B006
         by: Annotated[str, Query(max_length=120, description=f"{', '.join(DIMENSIONS)} or {METADATA}KEY.")] = "",
         top: Annotated[int, Query(ge=1, le=100)] = 10,
-        gateway_: Annotated[_Values, Query(alias="gateway")] = [],  # noqa: B006
-        provider: _Values = [],  # noqa: B006
-        model: _Values = [],  # noqa: B006
-        key: _Values = [],  # noqa: B006
-        user: _Values = [],  # noqa: B006
-        status: _Values = [],  # noqa: B006
-        metadata: _Pairs = [],  # noqa: B006
     ) -> Response:
         """Show measures over time, of the last day unless told otherwise.
 
         Points are whole intervals. Of a dimension that is named in ``by``, the ``top`` groups are told apart.
         """
-        filters = {"gateway": gateway_, "provider": provider, "model": model, "key": key, "user": user}
-        asked = _question(
-            gateway, request, since, until, measure, filters | {"status": status} | _by_key(metadata), by=by, top=top
-        )
+        asked = _question(gateway, request, since, until, measure, filters, by=by, top=top)
         chosen = interval or fitting(asked.since, asked.until)
         chart = await gateway.analytics.series(asked, chosen, _zone(tz))
-        return _csv(chart, asked) if _wants_csv(request) else _json(chart)
+        return _csv(chart, asked) if _wants_csv(request) else json_answer(chart)
 
-    @routes.get("/summary", response_class=Response, responses=_answers(Summary))
+    @routes.get("/summary", response_class=Response, responses=answers(Summary))
     async def summary(
         request: Request,
+        filters: _Filters,
         since: _Time = None,
         until: _Time = None,
         measure: _Measures = ["requests"],  # noqa: B006
-        gateway_: Annotated[_Values, Query(alias="gateway")] = [],  # noqa: B006
-        provider: _Values = [],  # noqa: B006
-        model: _Values = [],  # noqa: B006
-        key: _Values = [],  # noqa: B006
-        user: _Values = [],  # noqa: B006
-        status: _Values = [],  # noqa: B006
-        metadata: _Pairs = [],  # noqa: B006
     ) -> Response:
         """Show measures of a time as a whole, of the last day unless told otherwise, and of the one before it."""
-        filters = {"gateway": gateway_, "provider": provider, "model": model, "key": key, "user": user}
-        asked = _question(gateway, request, since, until, measure, filters | {"status": status} | _by_key(metadata))
-        return _json(await gateway.analytics.summary(asked))
+        asked = _question(gateway, request, since, until, measure, filters)
+        return json_answer(await gateway.analytics.summary(asked))
 
     return routes
 
@@ -161,7 +157,7 @@ def _csv(chart: Chart, question: Question) -> Response:
     table = csv.writer(written)
     table.writerow(["start", *([question.by, "other"] if question.by else []), *question.measures])
     table.writerows(_lines(chart, question))
-    return Response(written.getvalue(), media_type="text/csv; charset=utf-8", headers=_NO_STORE)
+    return Response(written.getvalue(), media_type="text/csv; charset=utf-8", headers=NO_STORE)
 
 
 def _lines(chart: Chart, question: Question) -> Iterator[list[Any]]:
@@ -172,15 +168,3 @@ def _lines(chart: Chart, question: Question) -> Iterator[list[Any]]:
             told = ["'" + value if value.startswith(_FORMULA) else value, str(group.other).lower()]
             numbers = [group.points[name][place] for name in question.measures]
             yield [moment, *(told if question.by else []), *("" if number is None else number for number in numbers)]
-
-
-def _json(answer: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(answer), media_type="application/json", headers=_NO_STORE)
-
-
-def _answers(answer: type[msgspec.Struct], *others: str) -> dict[int | str, dict[str, Any]]:
-    described: dict[str, Any] = {
-        "application/json": {"schema": {"$ref": _REFERENCE.format(name=answer.__name__)}},
-        **{kind: {"schema": {"type": "string"}} for kind in others},
-    }
-    return {200: {"content": described}}

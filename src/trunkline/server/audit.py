@@ -28,9 +28,8 @@ async def record(
     gateway: Gateway, caller: Caller, action: str, target: Target, details: Mapping[str, Any] | None = None
 ) -> None:
     """Write down one change. ``action`` is written as ``log.delete``; ``details`` are JSON and hold no secret."""
-    assert gateway.registry.database is not None
     change = Change(action, target.kind, target.id, target.gateway, details or {})
-    await AuditLog(gateway.registry.database).add(_actor(caller, present_actor().address), change)
+    await AuditLog(gateway.database).add(_actor(caller, present_actor().address), change)
 
 
 def act_for(caller: Caller, request: Request) -> None:

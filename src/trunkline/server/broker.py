@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from trunkline.credentials import Caller
-from trunkline.errors import SpendCapReached, TooManySecrets, Unauthorized
+from trunkline.errors import SpendCapReached, TooManySecrets, Unauthorized, first_line
 from trunkline.policy.client_secrets import PREFIX, ClientSecret
 from trunkline.policy.keys import digest_of
 from trunkline.store import Configuration
@@ -121,4 +121,4 @@ class Broker:
         try:
             await configuration.count_secret(secret)
         except SQLAlchemyError as error:
-            log.error("a client secret's count was not written", id=secret.id, why=str(error).partition("\n")[0])
+            log.error("a client secret's count was not written", id=secret.id, why=first_line(error))

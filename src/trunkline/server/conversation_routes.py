@@ -18,6 +18,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from trunkline.errors import MalformedRequest, RequestTooLarge, TooManyRequests, UnknownConversation
+from trunkline.server.answers import Deleted, answers, content_of, json_answer, schemas_of
 from trunkline.server.console_access import owner_of
 from trunkline.server.gateway import Gateway
 from trunkline.store import AWAY
@@ -53,7 +54,6 @@ _PROGRESS_SECONDS: Final = 0.5
 # How many entries that could not be read are told one by one.
 _MAX_TOLD: Final = 100
 
-_REFERENCE: Final = "#/components/schemas/{name}"
 _NDJSON: Final = "application/x-ndjson"
 _Limit = Annotated[int, Query(ge=1, le=_MAX_PAGE)]
 
@@ -69,12 +69,6 @@ class Unwanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ids: list[str] = []
     all: bool = False
-
-
-class Deleted(msgspec.Struct, frozen=True):
-    """How many conversations were deleted."""
-
-    deleted: int
 
 
 class ImportEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -97,15 +91,12 @@ class ImportEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 def conversation_schemas() -> dict[str, Any]:
     """Return the JSON schemas of questions and answers, by name."""
-    types = [ConversationPage, Conversation, ConversationChange, SearchHits, Unwanted, Deleted, ImportEvent]
-    _, schemas = msgspec.json.schema_components(types, ref_template=_REFERENCE)
+    schemas = schemas_of(ConversationPage, Conversation, ConversationChange, SearchHits, Unwanted, Deleted, ImportEvent)
     for schema in schemas.values():
-        schema["description"] = "\n".join(line.strip() for line in schema.get("description", "").splitlines())
         for field in schema["properties"].values():
             for kind in (field, field.get("items", {}), *field.get("anyOf", ())):
-                if (
-                    kind.get("type") == "object"
-                ):  # with whatever in it: silence about that means nothing to some readers
+                # With whatever in it: silence about that means nothing to some readers.
+                if kind.get("type") == "object":
                     kind["additionalProperties"] = True
     return schemas
 
@@ -115,7 +106,7 @@ def create_conversation_routes(gateway: Gateway) -> APIRouter:
     routes = APIRouter(prefix="/api/conversations", tags=["conversations"])
     importing = asyncio.Lock()
 
-    @routes.get("", response_class=Response, responses=_answers(ConversationPage))
+    @routes.get("", response_class=Response, responses=answers(ConversationPage))
     async def conversations(
         request: Request,
         kind: Kind | None = None,
@@ -127,15 +118,15 @@ def create_conversation_routes(gateway: Gateway) -> APIRouter:
         owner = owner_of(gateway, request)
         wanted = ConversationFilter(kind=kind, archived=archived, before=before)
         try:
-            return _json(await gateway.conversations.list(owner, wanted, limit))
+            return json_answer(await gateway.conversations.list(owner, wanted, limit))
         except ConversationFault as fault:
             raise MalformedRequest(str(fault)) from None
 
-    @routes.get("/search", response_class=Response, responses=_answers(SearchHits))
+    @routes.get("/search", response_class=Response, responses=answers(SearchHits))
     async def search(request: Request, q: Annotated[str, Query(max_length=500)], limit: _Limit = _PAGE) -> Response:
         """Find conversations whose title or messages hold all words of ``q``, or words that begin so."""
         owner = owner_of(gateway, request)
-        return _json(SearchHits(list(await gateway.conversations.search(owner, q, limit))))
+        return json_answer(SearchHits(list(await gateway.conversations.search(owner, q, limit))))
 
     @routes.get("/export", response_class=StreamingResponse, responses=_texts(_NDJSON))
     async def export(
@@ -169,7 +160,7 @@ def create_conversation_routes(gateway: Gateway) -> APIRouter:
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(events, media_type=_NDJSON, headers=headers)
 
-    @routes.post("/delete", response_class=Response, responses=_answers(Deleted), openapi_extra=_body(Unwanted))
+    @routes.post("/delete", response_class=Response, responses=answers(Deleted), openapi_extra=_body(Unwanted))
     async def delete(request: Request) -> Response:
         """Delete some conversations, or all. There is no way back but an export made before."""
         owner = owner_of(gateway, request)
@@ -178,17 +169,17 @@ def create_conversation_routes(gateway: Gateway) -> APIRouter:
             raise MalformedRequest(
                 f"Name the conversations to delete in 'ids', at most {_MAX_IDS}, or give 'all': true."
             )
-        return _json(Deleted(await gateway.conversations.delete(owner, None if unwanted.all else unwanted.ids)))
+        return json_answer(Deleted(await gateway.conversations.delete(owner, None if unwanted.all else unwanted.ids)))
 
-    @routes.get("/{id}", response_class=Response, responses=_answers(Conversation))
+    @routes.get("/{id}", response_class=Response, responses=answers(Conversation))
     async def conversation(request: Request, id: str) -> Response:
         """Show a conversation with all its branches."""
-        return _json(await _wanted(request, id))
+        return json_answer(await _wanted(request, id))
 
     @routes.put(
         "/{id}",
         response_class=Response,
-        responses=_answers(ConversationSummary),
+        responses=answers(ConversationSummary),
         openapi_extra=_body(ConversationChange),
     )
     async def keep(request: Request, id: str) -> Response:
@@ -196,7 +187,7 @@ def create_conversation_routes(gateway: Gateway) -> APIRouter:
         owner = owner_of(gateway, request)
         change = await _body_of(request, ConversationChange)
         try:
-            return _json(await gateway.conversations.keep(owner, id, change, time.time()))
+            return json_answer(await gateway.conversations.keep(owner, id, change, time.time()))
         except ConversationFault as fault:
             raise MalformedRequest(str(fault)) from None
 
@@ -297,24 +288,12 @@ def _unknown() -> UnknownConversation:
     return UnknownConversation("There is no such conversation here; it may have been deleted, or be somebody else's.")
 
 
-def _json(answer: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(answer), media_type="application/json", headers={"cache-control": "no-store"})
-
-
 def _download(name: str) -> dict[str, str]:
     return {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}
 
 
-def _schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": _REFERENCE.format(name=kind.__name__)}}}
-
-
-def _answers(answer: type[msgspec.Struct]) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": _schema(answer)}}
-
-
 def _body(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": _schema(kind)}}
+    return {"requestBody": {"required": True, "content": content_of(kind)}}
 
 
 def _texts(*kinds: str) -> dict[int | str, dict[str, Any]]:

@@ -15,7 +15,7 @@ from trunkline.server import client_secrets, governing, observing
 from trunkline.server.admission import Admission
 from trunkline.server.asgi import Message, Receive, Scope, Send, respond
 from trunkline.server.gateway import Gateway
-from trunkline.server.logbook import Entry
+from trunkline.server.logbook import Entry, failed
 from trunkline.server.voice import WebRtcCalls
 from trunkline.upstream.http import Response
 from trunkline.wire.head import Head, returned_headers
@@ -157,9 +157,8 @@ class DataPlane:
         exchange.status = status
         entry = exchange.entry
         headers += self._gateway.origins.cors_headers(head) + exchange.extra + entry.headers()
-        end_reason = "upstream_error" if isinstance(error, UpstreamError) else "refused"
         entry.answered(status, "application/json", len(body))
-        await entry.finish(end_reason, error)
+        await entry.finish(failed(error), error)
         await respond(exchange.send, status, headers, body)
 
     def _check_origin(self, head: Head) -> None:

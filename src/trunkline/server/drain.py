@@ -14,8 +14,10 @@ from typing import Final
 import msgspec
 import structlog
 
+from trunkline.errors import first_line
 from trunkline.policy.logging import LoggingRules
 from trunkline.store import AWAY, Batch, Journal, LogRecord, Logs
+from trunkline.store.log_record import decoded
 
 log = structlog.get_logger("trunkline.drain")
 
@@ -31,8 +33,6 @@ _FLUSH_SECONDS: Final = 10.0
 _BATCH: Final = 500
 # After so many failures in a row that are not the database's, records are taken to be at fault.
 _PATIENCE: Final = 8
-
-_decode: Final = msgspec.msgpack.Decoder(LogRecord).decode
 
 
 class Drain:
@@ -96,7 +96,7 @@ class Drain:
                 await self._write_waiting()
         except Exception as error:
             waiting = self._journal.stats().waiting_bytes
-            log.warning("records stay in the journal until the next start", bytes=waiting, why=_first_line(error))
+            log.warning("records stay in the journal until the next start", bytes=waiting, why=first_line(error))
         self._answer(is_drained=self._journal.is_drained)
 
     async def _drain(self) -> None:
@@ -123,9 +123,9 @@ class Drain:
         except Exception as error:
             # Busy, full or away, or a fault of ours: nothing of that may end the watch.
             if not self._failures:
-                log.warning("the database takes no records; they wait in the journal", why=_first_line(error))
+                log.warning("the database takes no records; they wait in the journal", why=first_line(error))
             elif not isinstance(error, AWAY):
-                log.error("records cannot be written", why=_first_line(error), exc_info=error)
+                log.error("records cannot be written", why=first_line(error), exc_info=error)
             self._failures += 1
             self._asking = [*asked, *self._asking]
             self._answer(is_drained=False)
@@ -158,9 +158,9 @@ class Drain:
         records: list[LogRecord] = []
         for payload in batch.records:
             try:
-                records.append(_decode(payload))
+                records.append(decoded(payload))
             except msgspec.DecodeError as error:
-                log.error("a record in the journal cannot be understood", why=_first_line(error))
+                log.error("a record in the journal cannot be understood", why=first_line(error))
                 self._journal.set_aside(payload)
         return batch, records
 
@@ -170,7 +170,7 @@ class Drain:
                 try:
                     deleted = await self._logs.enforce(gateway, rules, time.time())
                 except Exception as error:
-                    log.warning("old log rows are not deleted yet", gateway=gateway, why=_first_line(error))
+                    log.warning("old log rows are not deleted yet", gateway=gateway, why=first_line(error))
                 else:
                     if deleted:
                         log.info("old log rows deleted", gateway=gateway, rows=deleted)
@@ -181,12 +181,3 @@ class Drain:
         for done in asked:
             if not done.done():
                 done.set_result(is_drained)
-
-
-def encoded(record: LogRecord) -> bytes:
-    """Return a record as the journal keeps it."""
-    return msgspec.msgpack.encode(record)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__

@@ -30,7 +30,7 @@ from trunkline.providers import (
 from trunkline.providers.schema import Protocol
 from trunkline.server.admission import Admission, Doorkeeper, ProviderKey, sits_in
 from trunkline.server.chaining import KnownSlots
-from trunkline.server.drain import Drain, encoded
+from trunkline.server.drain import Drain
 from trunkline.server.ledger import Ledger
 from trunkline.server.live_sessions import LiveSessions
 from trunkline.server.logbook import Logbook
@@ -41,10 +41,21 @@ from trunkline.server.registry import LiveRegistry
 from trunkline.server.session_keeper import SessionKeeper
 from trunkline.server.sessions import Sessions
 from trunkline.settings import Settings
-from trunkline.store import Database, Journal, LogRecord, Logs, RealtimeSessions, usage_since
+from trunkline.store import (
+    Configuration,
+    Database,
+    Journal,
+    LogRecord,
+    LogRow,
+    Logs,
+    RealtimeSessions,
+    Vault,
+    usage_since,
+)
 from trunkline.store.analytics import Analytics
 from trunkline.store.conversations import Conversations
 from trunkline.store.journal import Fsync, Policy
+from trunkline.store.log_record import encoded
 from trunkline.store.rollups import Rollups
 from trunkline.upstream.address import parse
 from trunkline.upstream.http import HttpPool, Request
@@ -102,11 +113,10 @@ class Gateway:
     async def start(self) -> None:
         """Read the set-up. Raises `SettingsError` when it cannot be read."""
         await self.registry.start()
-        assert self.registry.database is not None
-        self.ledger = Ledger(await usage_since(self.registry.database, time.time() - LONGEST_WINDOW))
-        self.keeper.start(RealtimeSessions(self.registry.database))
-        self.conversations = Conversations(self.registry.database)
-        self._start_log(self.registry.database)
+        self.ledger = Ledger(await usage_since(self.database, time.time() - LONGEST_WINDOW))
+        self.keeper.start(RealtimeSessions(self.database))
+        self.conversations = Conversations(self.database)
+        self._start_log(self.database)
         self._know_providers()
         self.registry.on_change(self._know_providers)
         self.registry.on_change(self._judge_sessions)
@@ -124,6 +134,32 @@ class Gateway:
         await self.observability.close()
         await self.http.aclose()
         await self.worker.stop()
+
+    @property
+    def database(self) -> Database:
+        """The database. It is there from the start on, as are the next two."""
+        assert self.registry.database is not None
+        return self.registry.database
+
+    @property
+    def configuration(self) -> Configuration:
+        """The set-up in the database."""
+        assert self.registry.configuration is not None
+        return self.registry.configuration
+
+    @property
+    def vault(self) -> Vault:
+        """What seals provider keys."""
+        assert self.registry.vault is not None
+        return self.registry.vault
+
+    async def log_row(self, id: str, gateway: str | None) -> LogRow | None:
+        """Return a row of the log, of one gateway or of any, also one that still waits in the journal."""
+        row = await self.logs.get(id, gateway)
+        if row is None:
+            await self.drain.flush()
+            row = await self.logs.get(id, gateway)
+        return row
 
     def _start_log(self, database: Database) -> None:
         self.journal = Journal.open(

@@ -16,6 +16,7 @@ from fastapi.responses import Response
 from trunkline.credentials import Caller
 from trunkline.errors import MalformedRequest, UnknownLog
 from trunkline.server import audit
+from trunkline.server.answers import Deleted, answers, json_answer, schemas_of
 from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
 from trunkline.store import LogFilter, LogRow
@@ -23,7 +24,6 @@ from trunkline.store.log_filter import Condition
 
 _PAGE: Final = 50
 _MAX_PAGE: Final = 500
-_REFERENCE: Final = "#/components/schemas/{name}"
 _Word = Annotated[str, Query(max_length=200)]
 
 
@@ -54,24 +54,16 @@ class LogChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metadata: dict[str, str | int | float | bool] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Deleted(msgspec.Struct, frozen=True):
-    """How many rows were deleted."""
-
-    deleted: int
-
-
 _BODIES: Final = frozenset({"request", "response"})
 _change: Final = msgspec.json.Decoder(LogChange)
 
 
 def log_schemas() -> dict[str, Any]:
     """Return the JSON schemas of the answers, by name."""
-    _, schemas = msgspec.json.schema_components([LogPage, LogRow, Bodies, Deleted], ref_template=_REFERENCE)
+    schemas = schemas_of(LogPage, LogRow, Bodies, Deleted)
     row = schemas[LogRow.__name__]
     row["properties"] = {name: kind for name, kind in row["properties"].items() if name not in _BODIES}
     row["required"] = list(row["properties"])
-    for schema in schemas.values():
-        schema["description"] = " ".join(schema.get("description", "").split("\n\n", 1)[0].split())
     return schemas
 
 
@@ -85,15 +77,12 @@ def create_log_routes(gateway: Gateway) -> APIRouter:
 
     async def found(request: Request, act: Any, id: str) -> tuple[Caller, LogRow]:
         caller, name = asking(request, act, None)
-        row = await gateway.logs.get(id, name)
-        if row is None:
-            await gateway.drain.flush()
-            row = await gateway.logs.get(id, name)
+        row = await gateway.log_row(id, name)
         if row is None:
             raise UnknownLog(f"There is no log row {id[:64]!r} here.")
         return caller, row
 
-    @routes.get("", response_class=Response, responses=_answers(LogPage))
+    @routes.get("", response_class=Response, responses=answers(LogPage))
     async def logs(
         request: Request,
         gateway_: Annotated[str | None, Query(alias="gateway", max_length=64)] = None,
@@ -135,24 +124,24 @@ def create_log_routes(gateway: Gateway) -> APIRouter:
         await gateway.drain.flush()
         rows = await gateway.logs.list(wanted, limit=limit + 1, before=before)
         page = rows[:limit]
-        return _json(LogPage(page, page[-1].id if len(rows) > limit else None).document())
+        return json_answer(LogPage(page, page[-1].id if len(rows) > limit else None).document())
 
-    @routes.get("/{id}", response_class=Response, responses=_answers(LogRow))
+    @routes.get("/{id}", response_class=Response, responses=answers(LogRow))
     async def log_row(request: Request, id: str) -> Response:
         """Show one exchange."""
         _, row = await found(request, "read", id)
-        return _json(_document(row))
+        return json_answer(_document(row))
 
-    @routes.get("/{id}/payload", response_class=Response, responses=_answers(Bodies))
+    @routes.get("/{id}/payload", response_class=Response, responses=answers(Bodies))
     async def payload(request: Request, id: str) -> Response:
         """Show what was said in one exchange, where the gateway keeps that. Secrets in it were replaced."""
         _, row = await found(request, "read", id)
         kept = await gateway.logs.payload(row.id, row.gateway)
         if kept is None:
             raise UnknownLog(f"What was said in {id[:64]!r} is not kept; see `trunkline gateways set --log-payloads`.")
-        return _json(_bodies(kept.request, kept.response))
+        return json_answer(_bodies(kept.request, kept.response))
 
-    @routes.patch("/{id}", response_class=Response, responses=_answers(LogRow))
+    @routes.patch("/{id}", response_class=Response, responses=answers(LogRow))
     async def change(request: Request, id: str) -> Response:
         """Give an exchange feedback (-1 or 1), a score (0 to 100), or other metadata."""
         caller, row = await found(request, "edit", id)
@@ -165,9 +154,9 @@ def create_log_routes(gateway: Gateway) -> APIRouter:
             row.id, feedback=wanted.feedback, score=score, metadata=wanted.metadata, gateway=row.gateway
         )
         await audit.record(gateway, caller, "log.change", audit.Target("log", row.id, row.gateway))
-        return _json(_document(changed or row))
+        return json_answer(_document(changed or row))
 
-    @routes.delete("", response_class=Response, responses=_answers(Deleted))
+    @routes.delete("", response_class=Response, responses=answers(Deleted))
     async def delete(
         request: Request,
         gateway_: Annotated[str, Query(alias="gateway", max_length=64)],
@@ -178,7 +167,7 @@ def create_log_routes(gateway: Gateway) -> APIRouter:
         await gateway.drain.flush()
         count = await gateway.logs.delete(LogFilter(gateway=name, conditions=[("created_at", "lt", [until])]))
         await audit.record(gateway, caller, "log.delete", audit.Target("gateway", gateway_, gateway_))
-        return _json(Deleted(count))
+        return json_answer(Deleted(count))
 
     @routes.delete("/{id}", status_code=204)
     async def delete_one(request: Request, id: str) -> None:
@@ -213,11 +202,3 @@ def _bodies(request: bytes | None, response: bytes | None) -> Bodies:
 def _document(row: LogRow) -> dict[str, Any]:
     """Return a row with every field, also those that have their default; its bodies are asked for by themselves."""
     return {name: getattr(row, name) for name in row.__struct_fields__ if name not in _BODIES}
-
-
-def _json(answer: Any) -> Response:
-    return Response(msgspec.json.encode(answer), media_type="application/json", headers={"cache-control": "no-store"})
-
-
-def _answers(answer: type[msgspec.Struct]) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": {"application/json": {"schema": {"$ref": _REFERENCE.format(name=answer.__name__)}}}}}

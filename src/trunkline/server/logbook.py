@@ -12,23 +12,23 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
-import msgspec
 import structlog
 
 from trunkline.credentials import candidates
 from trunkline.credentials.redaction import REDACTED, Redactor, keys_in, redact
-from trunkline.errors import GatewayError, MalformedRequest
+from trunkline.errors import GatewayError, MalformedRequest, UpstreamError
 from trunkline.policy.cost import cost_of_answer
 from trunkline.policy.logging import LoggingRules
 from trunkline.policy.prices import CustomCost, custom_cost_for, parse_custom_cost
 from trunkline.policy.usage import Answered, RequestFacts, UsageReader, request_facts
 from trunkline.providers import Catalogue
 from trunkline.server.admission import Admission
-from trunkline.server.identifiers import ulid
 from trunkline.server.registry import LiveRegistry
 from trunkline.server.seen import MAX_PAYLOAD, MAX_SEARCHED, MAX_TYPE, SeenAnswer, SeenBody, is_text
 from trunkline.settings import Settings
 from trunkline.store import LogRecord
+from trunkline.store.identifiers import ulid
+from trunkline.store.log_record import encoded
 from trunkline.wire.head import Head
 from trunkline.wire.log_headers import (
     EVENT_ID_HEADER,
@@ -74,7 +74,6 @@ class Logbook:
         self._settings = settings
         self._registry = registry
         self._append = append
-        self._encode = msgspec.msgpack.Encoder().encode
         self._listeners: list[Listener] = []
         self._others: list[Listener] = []
         self._strangers: dict[str, tuple[int, int]] = {}
@@ -116,6 +115,16 @@ class Logbook:
         rules = self._registry.rules(name or self._settings.gateway)
         return None if rules is None else (rules.id, rules.logging)
 
+    def secrets_of(self, heads: Sequence[Head], admission: Admission | None) -> list[str]:
+        """Return every secret that an exchange knows: what its heads show, and what was shown upstream."""
+        found = [candidate.value for head in heads for candidate in candidates(head, self.query_names)]
+        if admission is not None:
+            if admission.key is not None:
+                found.append(admission.key.value)
+            if admission.via is not None and admission.via.token:
+                found.append(admission.via.token)
+        return list(dict.fromkeys(found))
+
     def has_room_for_stranger(self, gateway: str) -> bool:
         """Count an exchange of somebody who was not admitted; return whether it gets a row.
 
@@ -130,7 +139,7 @@ class Logbook:
     def keep(self, record: LogRecord, *, is_kept: bool) -> None:
         """Append a record, if it is to be kept, and tell the listeners."""
         if is_kept:
-            self._append(self._encode(record))
+            self._append(encoded(record))
         for listener in self._listeners if is_kept else self._others:
             try:
                 listener(record)
@@ -311,16 +320,7 @@ class Entry:
     # What is written
 
     def _secrets(self) -> list[str]:
-        """Return every secret that this exchange knows: what its heads show, and what it showed the provider."""
-        names = self._book.query_names
-        found = [candidate.value for head in self._heads for candidate in candidates(head, names)]
-        admission = self._admission
-        if admission is not None:
-            if admission.key is not None:
-                found.append(admission.key.value)
-            if admission.via is not None and admission.via.token:
-                found.append(admission.via.token)
-        return list(dict.fromkeys(found))
+        return self._book.secrets_of(self._heads, self._admission)
 
     def _all_secrets(self) -> list[str]:
         """Return these, and keys that stand in the heads where no key belongs: a provider may quote them encoded."""
@@ -423,6 +423,11 @@ class Entry:
         target = parse_path(self._head.path)
         provider = self._book.catalogue.find(target.provider or "")
         return provider.slug if provider is not None else "", target.rest
+
+
+def failed(error: GatewayError) -> str:
+    """Return the ``end_reason`` of an exchange that has no answer but this error."""
+    return "upstream_error" if isinstance(error, UpstreamError) else "refused"
 
 
 def custom_price(head: Head, rules: LoggingRules, provider: str, model: str) -> CustomCost | None:

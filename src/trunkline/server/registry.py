@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from trunkline.credentials import Caller
+from trunkline.errors import first_line
 from trunkline.policy.client_secrets import PREFIX
 from trunkline.policy.keys import digest_of
 from trunkline.policy.registry import KEY_PREFIX, GatewayKey, GatewayRules, Registry
@@ -163,7 +164,7 @@ class LiveRegistry:
             except Exception as error:
                 # The last set-up stays in force: a database that is away for a moment must not open or close anything,
                 # and nothing may end the watch.
-                log.error("the set-up cannot be read", why=str(error).partition("\n")[0])
+                log.error("the set-up cannot be read", why=first_line(error))
 
 
 _STRANGERS: Final = {

@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from trunkline.credentials.redaction import redact
+from trunkline.errors import first_line
 from trunkline.realtime.report import Report
 from trunkline.server.live_sessions import LiveSession, LiveSessions
 from trunkline.store import RealtimeSessions, StoredSession
@@ -73,7 +74,7 @@ class SessionKeeper:
                 while self._unwritten:
                     await self._write_ended()
         except Exception as error:
-            log.error("sessions lost: they could not be written", ids=[*self._unwritten], why=_first_line(error))
+            log.error("sessions lost: they could not be written", ids=[*self._unwritten], why=first_line(error))
 
     def ended(self, session: LiveSession, report: Report) -> None:
         """Keep the last report of a session that was removed from ``live``. Returns at once."""
@@ -95,7 +96,7 @@ class SessionKeeper:
                     await self._close_abandoned()
             except Exception as error:
                 # The database may be busy, full or away; nothing of that may end the watch.
-                log.warning("sessions cannot be written yet", waiting=len(self._unwritten), why=_first_line(error))
+                log.warning("sessions cannot be written yet", waiting=len(self._unwritten), why=first_line(error))
                 await asyncio.sleep(self._retry)
                 continue
             if not self._unwritten:
@@ -145,7 +146,3 @@ def _stored(session: LiveSession, report: Report, *, ended_at: float | None) -> 
         user_agent=session.user_agent,
         report=session.fit_to_keep(report),
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__

@@ -7,16 +7,24 @@ from typing import Final
 
 import msgspec
 
-from trunkline.credentials import candidates
 from trunkline.credentials.redaction import Redactor, redact
-from trunkline.errors import GatewayError, UpstreamError
+from trunkline.errors import GatewayError
 from trunkline.policy.cost import cost_of_tokens
 from trunkline.policy.logging import LoggingRules
 from trunkline.policy.usage import TokenUsage
 from trunkline.realtime.report import Report
 from trunkline.realtime.usage import Tokens
 from trunkline.server.admission import Admission
-from trunkline.server.logbook import MAX_ERROR, MAX_PATH, MAX_WORDS, Logbook, cleaned, cleaned_tags, custom_price
+from trunkline.server.logbook import (
+    MAX_ERROR,
+    MAX_PATH,
+    MAX_WORDS,
+    Logbook,
+    cleaned,
+    cleaned_tags,
+    custom_price,
+    failed,
+)
 from trunkline.store import LogRecord
 from trunkline.wire.head import Head
 from trunkline.wire.log_headers import event_id_of, logging_wish, metadata_of
@@ -32,9 +40,7 @@ class SessionLog:
         self._book = book
         self._head = head
         self._gateway = admission.gateway
-        self._secrets = [candidate.value for candidate in candidates(head, book.query_names)]
-        if admission.key is not None:
-            self._secrets.append(admission.key.value)
+        self._secrets = book.secrets_of([head], admission)
 
     def fit_to_keep(self, report: Report) -> Report:
         """Return a report with what was said only if the gateway keeps what is said, and then without secrets."""
@@ -114,7 +120,7 @@ class SessionLog:
 
 def _end_reason(report: Report, failure: GatewayError | None) -> str:
     if report.connect_ms is None and failure is not None:
-        return "upstream_error" if isinstance(failure, UpstreamError) else "refused"
+        return failed(failure)
     return report.close.by if report.close is not None else "client"
 
 

@@ -16,6 +16,7 @@ from fastapi.responses import Response, StreamingResponse
 from trunkline.credentials import Caller
 from trunkline.errors import GatewayError, NotPermitted, SessionTerminated, UnknownSession
 from trunkline.server import audit
+from trunkline.server.answers import answers, json_answer, schemas_of
 from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
 from trunkline.server.live_sessions import LiveSessions, OpenSession, view
@@ -27,7 +28,6 @@ _LOOKS_UNTIL_COMMENT: Final = 30
 _PAGE: Final = 50
 _MAX_PAGE: Final = 500
 
-_REFERENCE: Final = "#/components/schemas/{name}"
 _Id = Annotated[str, Query(max_length=64)]
 
 
@@ -50,12 +50,9 @@ class _EventStream(StreamingResponse):
 
 def session_schemas() -> dict[str, Any]:
     """Return the JSON schemas of the answers, by name."""
-    _, schemas = msgspec.json.schema_components([SessionList, RecordPage, StoredSession], ref_template=_REFERENCE)
-    for schema in schemas.values():
-        schema["description"] = _one_paragraph(schema.get("description", ""))
-        if schema["title"] == "Tokens":  # a count of none is left out of the answer
-            for count in schema["properties"].values():
-                del count["default"]
+    schemas = schemas_of(SessionList, RecordPage, StoredSession)
+    for count in schemas["Tokens"]["properties"].values():  # a count of none is left out of the answer
+        del count["default"]
     return schemas
 
 
@@ -63,7 +60,7 @@ def create_session_routes(gateway: Gateway) -> APIRouter:
     """Return the routes below ``/api/realtime``."""
     routes = APIRouter(prefix="/api/realtime", tags=["realtime"])
 
-    @routes.get("/sessions", response_class=_EventStream, responses=_answers(SessionList, "text/event-stream"))
+    @routes.get("/sessions", response_class=_EventStream, responses=answers(SessionList, "text/event-stream"))
     async def sessions(request: Request) -> Response:
         """Show the open sessions: as server-sent events named ``sessions``, or once for ``Accept: application/json``.
 
@@ -77,7 +74,7 @@ def create_session_routes(gateway: Gateway) -> APIRouter:
 
         first = look()
         if _wants_json(request):
-            return _json(SessionList(first))
+            return json_answer(SessionList(first))
         watcher = _Watcher(gateway.live, first)
         return _EventStream(watcher.events(look), headers={"cache-control": "no-store", "x-accel-buffering": "no"})
 
@@ -91,7 +88,7 @@ def create_session_routes(gateway: Gateway) -> APIRouter:
         session.end(SessionTerminated("The gateway ended this session: its operator asked for that."))
         await audit.record(gateway, caller, "session.end", audit.Target("session", id, session.gateway))
 
-    @routes.get("/records", response_class=Response, responses=_answers(RecordPage))
+    @routes.get("/records", response_class=Response, responses=answers(RecordPage))
     async def records(
         request: Request,
         gateway_: Annotated[str | None, Query(alias="gateway", max_length=64)] = None,
@@ -111,16 +108,16 @@ def create_session_routes(gateway: Gateway) -> APIRouter:
         )
         found = await gateway.keeper.stored.list(wanted, limit + 1)
         page = found[:limit]
-        return _json(RecordPage(page, page[-1].id if len(found) > limit else None))
+        return json_answer(RecordPage(page, page[-1].id if len(found) > limit else None))
 
-    @routes.get("/records/{id}", response_class=Response, responses=_answers(StoredSession))
+    @routes.get("/records/{id}", response_class=Response, responses=answers(StoredSession))
     async def record(request: Request, id: str) -> Response:
         """Show all that is kept of a session."""
         caller = require_scope(gateway, request, "read", None)
         found = await gateway.keeper.stored.get(id)
         if found is None or not _may_see(caller, found.gateway):
             raise UnknownSession(f"There is no record of a session {id[:64]!r} here.")
-        return _json(found)
+        return json_answer(found)
 
     return routes
 
@@ -167,20 +164,3 @@ def _wants_json(request: Request) -> bool:
 
 def _may_see(caller: Caller, gateway: str) -> bool:
     return caller.gateway in (None, gateway)
-
-
-def _json(answer: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(answer), media_type="application/json", headers={"cache-control": "no-store"})
-
-
-def _answers(answer: type[msgspec.Struct], *others: str) -> dict[int | str, dict[str, Any]]:
-    schema = {"schema": {"$ref": _REFERENCE.format(name=answer.__name__)}}
-    described: dict[str, Any] = {
-        "application/json": schema,
-        **{kind: {"schema": {"type": "string"}} for kind in others},
-    }
-    return {200: {"content": described}}
-
-
-def _one_paragraph(docstring: str) -> str:
-    return "\n".join(line.strip() for line in docstring.splitlines())

@@ -14,10 +14,10 @@ import structlog
 from trunkline.errors import GatewayError, MalformedRequest, TooManyRequests, UpstreamBroken, UpstreamError
 from trunkline.server.asgi import Message, Receive, Scope, Send
 from trunkline.server.gateway import Gateway
-from trunkline.server.identifiers import ulid
-from trunkline.server.logbook import Entry
+from trunkline.server.logbook import Entry, failed
 from trunkline.server.session_log import SWITCHED
 from trunkline.server.steps import Answer, StepSender, check_entrance
+from trunkline.store.identifiers import ulid
 from trunkline.upstream.http import Response
 from trunkline.wire.head import Head
 from trunkline.wire.refusal import Dialect, http_refusal, realtime_refusal
@@ -168,7 +168,7 @@ class UniversalSocket:
         status, _, body = http_refusal(error, Dialect.CLOUDFLARE)
         call.metadata = msgspec.structs.replace(call.metadata, status=status, content_type="application/json")
         call.entry.answered(status, "application/json", len(body))
-        await call.entry.finish("upstream_error" if isinstance(error, UpstreamError) else "refused", error)
+        await call.entry.finish(failed(error), error)
         await self._say(answer_frame(call.metadata, body))
 
     async def _relay(self, call: _Call, answer: Answer) -> None:

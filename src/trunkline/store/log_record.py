@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -77,3 +77,8 @@ class LogRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     response_size: int = 0
     request: bytes | None = None
     response: bytes | None = None
+
+
+# To and from the bytes that a journal keeps.
+encoded: Final = msgspec.msgpack.Encoder().encode
+decoded: Final = msgspec.msgpack.Decoder(LogRecord).decode

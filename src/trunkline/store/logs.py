@@ -15,7 +15,7 @@ from sqlalchemy import Row, Select, delete, func, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from trunkline.errors import MalformedRequest
+from trunkline.errors import MalformedRequest, first_line
 from trunkline.policy.logging import LoggingRules
 from trunkline.store.database import AWAY, Database
 from trunkline.store.identifiers import first_ulid
@@ -105,7 +105,7 @@ class Logs:
                 raise
             if len(records) == 1:
                 self.rejected += 1
-                log.error("the database will not have a record", id=records[0].id, why=_first_line(error))
+                log.error("the database will not have a record", id=records[0].id, why=first_line(error))
                 self._on_rejected(records[0])
                 return 0
         half = len(records) // 2
@@ -344,7 +344,3 @@ def _is_about_values(error: Exception) -> bool:
             isinstance(error, InterfaceError) and cause is None
         )
     return not isinstance(error, AWAY) and isinstance(error, ValueError | TypeError | OverflowError)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__

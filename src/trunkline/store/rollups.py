@@ -23,6 +23,7 @@ from sqlalchemy import ColumnElement, Table, and_, delete, distinct, func, selec
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from trunkline.errors import first_line
 from trunkline.policy.histogram import slot_of
 from trunkline.store.database import AWAY, Database
 from trunkline.store.log_record import LogRecord
@@ -165,7 +166,7 @@ class Rollups:
             try:
                 removed = await self.expire(database)
             except AWAY as error:
-                log.warning("old sums cannot be removed", why=str(error).partition("\n")[0])
+                log.warning("old sums cannot be removed", why=first_line(error))
             else:
                 log.debug("old sums removed", cells=removed)
 

@@ -9,6 +9,29 @@ _IN_TEXT: Final = re.compile(rb'["\\]')
 _OUTSIDE: Final = re.compile(rb'["{}\[\]]')
 
 
+class _Pieces:
+    """One thing that arrives in pieces; of more than ``longest`` bytes nothing is held."""
+
+    def __init__(self, longest: int) -> None:
+        self._longest = longest
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, piece: bytes) -> None:
+        self._size += len(piece)
+        if self._size <= self._longest:
+            self._parts.append(piece)
+        else:
+            self._parts.clear()
+
+    def take(self) -> bytes | None:
+        """Return all of it, or None when it was too long, and begin the next."""
+        whole = b"".join(self._parts) if self._size <= self._longest else None
+        self._parts.clear()
+        self._size = 0
+        return whole
+
+
 class JsonArrayParser:
     """Turns bytes, cut anywhere, into the objects (and arrays) that a JSON array holds.
 
@@ -17,9 +40,7 @@ class JsonArrayParser:
     """
 
     def __init__(self, longest: int) -> None:
-        self._longest = longest
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._element = _Pieces(longest)
         self._depth = 0
         self._in_text = False
         self._escaped = False
@@ -47,36 +68,26 @@ class JsonArrayParser:
             else:
                 self._depth -= 1
                 if self._depth == 1:
-                    self._keep(chunk[start:at])
-                    if self._size <= self._longest:
-                        found.append(b"".join(self._parts))
-                    self._parts.clear()
-                    self._size = 0
+                    self._element.add(chunk[start:at])
+                    whole = self._element.take()
+                    if whole is not None:
+                        found.append(whole)
         if self._depth >= 2:
-            self._keep(chunk[start:])
+            self._element.add(chunk[start:])
         return found
-
-    def _keep(self, piece: bytes) -> None:
-        self._size += len(piece)
-        if self._size <= self._longest:
-            self._parts.append(piece)
-        else:
-            self._parts.clear()
 
 
 class LineParser:
     """Turns bytes, cut anywhere, into lines. One of more than ``longest`` bytes is left out, as are empty ones."""
 
     def __init__(self, longest: int) -> None:
-        self._longest = longest
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._line = _Pieces(longest)
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take some bytes; return the lines they complete."""
         *lines, rest = chunk.split(b"\n")
         found = [line for piece in lines if (line := self._end(piece))]
-        self._keep(rest)
+        self._line.add(rest)
         return found
 
     def finish(self) -> bytes:
@@ -84,15 +95,5 @@ class LineParser:
         return self._end(b"")
 
     def _end(self, piece: bytes) -> bytes:
-        self._keep(piece)
-        line = b"".join(self._parts).strip() if self._size <= self._longest else b""
-        self._parts.clear()
-        self._size = 0
-        return line
-
-    def _keep(self, piece: bytes) -> None:
-        self._size += len(piece)
-        if self._size <= self._longest:
-            self._parts.append(piece)
-        else:
-            self._parts.clear()
+        self._line.add(piece)
+        return (self._line.take() or b"").strip()

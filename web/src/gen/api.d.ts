@@ -2020,6 +2020,8 @@ export interface components {
         /**
          * LogRow
          * @description A record as it is listed. ``feedback`` is -1 or 1 and ``score`` 0 to 100, None where nobody gave any.
+         *
+         *     Its bodies are not in it: `Logs.payload` has them, where ``has_payload``.
          */
         LogRow: {
             id: string;
@@ -2126,7 +2128,7 @@ export interface components {
         };
         /**
          * Deleted
-         * @description How many conversations were deleted.
+         * @description How many were deleted.
          */
         Deleted: {
             deleted: number;

@@ -16,7 +16,6 @@ from trunkline.errors import NotFound, NotPermitted
 from trunkline.policy.registry import GatewayRules
 from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
-from trunkline.store import Configuration, Database, Vault
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 # Cloudflare's older way of showing a key: the e-mail address beside it says nothing here.
@@ -83,24 +82,6 @@ def caller_of(request: Request) -> Caller:
 
 TheGateway = Annotated[Gateway, Depends(gateway_of)]
 TheCaller = Annotated[Caller, Depends(caller_of)]
-
-
-def database_of(gateway: Gateway) -> Database:
-    """Return the database of a gateway that has started."""
-    assert gateway.registry.database is not None
-    return gateway.registry.database
-
-
-def vault_of(gateway: Gateway) -> Vault:
-    """Return the vault of a gateway that has started."""
-    assert gateway.registry.vault is not None
-    return gateway.registry.vault
-
-
-def configuration_of(gateway: Gateway) -> Configuration:
-    """Return the set-up of a gateway that has started."""
-    assert gateway.registry.configuration is not None
-    return gateway.registry.configuration
 
 
 def rules_of(gateway: Gateway, name: str) -> GatewayRules:

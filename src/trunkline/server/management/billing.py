@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from trunkline.errors import NotSoldHere
-from trunkline.server.management.access import ManagementRoute, TheCaller, TheGateway, database_of
+from trunkline.server.management.access import ManagementRoute, TheCaller, TheGateway
 from trunkline.server.management.envelope import Envelope
 from trunkline.server.management.gateways import management_of
-from trunkline.store.analytics import Analytics, Question
+from trunkline.store.analytics import Question
 
 _SPENDING_LIMIT: Final = "spending-limit"
 _CENTS: Final = 100
@@ -130,7 +130,7 @@ async def usage_history(
     since = until - _USUAL[value_grouping_window] if start_time is None else start_time / 1000
     filters = {} if caller.gateway is None else {"gateway": [caller.gateway]}
     question = Question(since=since, until=until, measures=("cost",), filters=filters)
-    chart = await Analytics(database_of(gateway)).series(question, value_grouping_window)
+    chart = await gateway.analytics.series(question, value_grouping_window)
     costs: dict[int, float] = {}
     for group in chart.groups:
         for start, cost in zip(chart.starts, group.points["cost"], strict=True):

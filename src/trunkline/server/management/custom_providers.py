@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from trunkline.errors import MalformedRequest, NotFound, SettingsError, Taken
 from trunkline.providers import custom_provider
 from trunkline.server.gateway import Gateway
-from trunkline.server.management.access import ManagementRoute, TheGateway, database_of, vault_of
+from trunkline.server.management.access import ManagementRoute, TheGateway
 from trunkline.server.management.envelope import (
     PROVIDER_NOT_FOUND,
     PROVIDER_TAKEN,
@@ -180,7 +180,7 @@ async def delete_custom_provider(gateway: TheGateway, id: str) -> Envelope[Custo
 
 
 def _stored(gateway: Gateway) -> CustomProviders:
-    return CustomProviders(database_of(gateway), vault_of(gateway))
+    return CustomProviders(gateway.database, gateway.vault)
 
 
 async def _found(gateway: Gateway, id: str) -> CustomProvider:

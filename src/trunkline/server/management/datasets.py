@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trunkline.errors import NotFound
 from trunkline.server.gateway import Gateway
-from trunkline.server.management.access import ManagementRoute, TheGateway, configuration_of, database_of
+from trunkline.server.management.access import ManagementRoute, TheGateway
 from trunkline.server.management.envelope import Envelope, Listing, Paging, matches, moment
 from trunkline.server.management.gateways import management_of
 from trunkline.server.management.log_queries import checked_conditions
@@ -81,7 +81,7 @@ async def list_datasets(
 async def create_dataset(gateway: TheGateway, gateway_id: str, wanted: DatasetTerms) -> Envelope[DatasetObject]:
     """Make a dataset; a gateway has ten at most."""
     filters = _checked(gateway, gateway_id, wanted)
-    await configuration_of(gateway).ensure_gateway(gateway_id)
+    await gateway.configuration.ensure_gateway(gateway_id)
     made = await management_of(gateway).create_dataset(gateway_id, wanted.name, wanted.enable, filters, _MOST)
     return Envelope(result=dataset_view(made))
 
@@ -129,7 +129,7 @@ def dataset_view(one: Dataset) -> DatasetObject:
 def _checked(gateway: Gateway, name: str, wanted: DatasetTerms) -> list[dict[str, Any]]:
     """Return the filters. Raises `MalformedRequest` for one that could not choose rows."""
     filters = [one.model_dump() for one in wanted.filters]
-    clauses_of(LogFilter(gateway=name, conditions=checked_conditions(filters)), database_of(gateway).dialect)
+    clauses_of(LogFilter(gateway=name, conditions=checked_conditions(filters)), gateway.database.dialect)
     return filters
 
 

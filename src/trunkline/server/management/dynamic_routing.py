@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from trunkline.errors import NotFound, SettingsError, Taken
 from trunkline.policy.routes import parse_route
 from trunkline.server.gateway import Gateway
-from trunkline.server.management.access import ManagementRoute, TheGateway, configuration_of, database_of
+from trunkline.server.management.access import ManagementRoute, TheGateway
 from trunkline.server.management.envelope import Envelope, Paging, Problem, moment
 from trunkline.store.routes import Route, RouteDeployment, Routes, RouteVersion
 
@@ -174,7 +174,7 @@ async def list_routes(gateway: TheGateway, gateway_id: str, paging: Annotated[Pa
 async def create_route(gateway: TheGateway, gateway_id: str, wanted: NewRoute) -> Envelope[RouteObject]:
     """Make a route and deploy it."""
     _check(gateway, wanted.elements)
-    await configuration_of(gateway).ensure_gateway(gateway_id)
+    await gateway.configuration.ensure_gateway(gateway_id)
     try:
         made = await _stored(gateway).create(gateway_id, wanted.name, wanted.elements)
     except SettingsError as error:
@@ -259,7 +259,7 @@ async def create_deployment(
 
 
 def _stored(gateway: Gateway) -> Routes:
-    return Routes(database_of(gateway))
+    return Routes(gateway.database)
 
 
 def _check(gateway: Gateway, elements: list[dict[str, Any]]) -> None:

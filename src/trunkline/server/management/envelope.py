@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from trunkline.errors import GatewayError, MalformedRequest, NotPermitted, SettingsError, UnknownGateway
+from trunkline.errors import GatewayError, MalformedRequest, NotPermitted, SettingsError, UnknownGateway, first_line
 from trunkline.store import AWAY
 
 log = structlog.get_logger("trunkline.management")
@@ -168,7 +168,7 @@ async def _explain(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _put_off(request: Request, error: Exception) -> JSONResponse:
-    log.error("the database cannot be used", why=str(error).partition("\n")[0])
+    log.error("the database cannot be used", why=first_line(error))
     message = "The gateway cannot use its database at the moment; try again in a while."
     return _answer(503, Problem(code=UNAVAILABLE, message=message))
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from trunkline.errors import MalformedRequest, NotFound
 from trunkline.server.gateway import Gateway
-from trunkline.server.management.access import ManagementRoute, TheGateway, configuration_of, database_of
+from trunkline.server.management.access import ManagementRoute, TheGateway
 from trunkline.server.management.datasets import DatasetObject, dataset_view, rows_of
 from trunkline.server.management.envelope import Envelope, Listing, Paging, matches, moment
 from trunkline.server.management.gateways import management_of
@@ -156,10 +156,10 @@ async def create_evaluation(gateway: TheGateway, gateway_id: str, wanted: NewEva
         raise MalformedRequest(f"evaluation_type_ids: {unknown[0]!r} is none of {', '.join(_KINDS)}.")
     datasets = await _datasets(gateway, gateway_id, wanted.dataset_ids)
     await gateway.drain.flush()
-    await configuration_of(gateway).ensure_gateway(gateway_id)
+    await gateway.configuration.ensure_gateway(gateway_id)
     kinds = list(dict.fromkeys(wanted.evaluation_type_ids))
     keys = [_KINDS[kind].key for kind in kinds]
-    total, found = await spreads(database_of(gateway), [rows_of(one) for one in datasets], keys)
+    total, found = await spreads(gateway.database, [rows_of(one) for one in datasets], keys)
     made = Evaluation(
         id=str(uuid.uuid4()),
         gateway=gateway_id,

@@ -14,15 +14,7 @@ from trunkline.policy.logging import LoggingRules
 from trunkline.policy.registry import GatewayRules
 from trunkline.policy.roles import ADMINISTER
 from trunkline.server.gateway import Gateway
-from trunkline.server.management.access import (
-    ManagementRoute,
-    TheCaller,
-    TheGateway,
-    configuration_of,
-    database_of,
-    rules_of,
-    vault_of,
-)
+from trunkline.server.management.access import ManagementRoute, TheCaller, TheGateway, rules_of
 from trunkline.server.management.envelope import Envelope, Listing, Paging, matches, moment
 from trunkline.store.management import GatewayFields, Management
 
@@ -242,7 +234,7 @@ async def list_gateways(
     known = await _known(gateway)
     found = [
         _view(gateway, rules, known[rules.id])
-        for rules in await configuration_of(gateway).gateways()
+        for rules in await gateway.configuration.gateways()
         if caller.gateway in (None, rules.id) and matches(search, rules.id)
     ]
     return paging.cut(found)
@@ -258,7 +250,7 @@ async def create_gateway(gateway: TheGateway, wanted: NewGateway) -> Envelope[Ga
     fields = _kept(given, {})
     if gateway.registry.rules(wanted.id) is not None:
         raise Taken(f"There is a gateway {wanted.id!r} already; choose another id.")
-    await configuration_of(gateway).create_gateway(rules)
+    await gateway.configuration.create_gateway(rules)
     return await _changed(gateway, wanted.id, fields)
 
 
@@ -281,7 +273,7 @@ async def update_gateway(
     before = (await _known(gateway))[gateway_id].fields
     fields = _kept(given, before)
     changes: dict[str, Any] = {} if wanted.authentication is None else {"authenticated": wanted.authentication}
-    await configuration_of(gateway).change_gateway(gateway_id, logging=_logging(given), **changes)
+    await gateway.configuration.change_gateway(gateway_id, logging=_logging(given), **changes)
     return await _changed(gateway, gateway_id, {**before, **fields})
 
 
@@ -289,23 +281,23 @@ async def update_gateway(
 async def delete_gateway(gateway: TheGateway, gateway_id: str) -> Envelope[GatewayObject]:
     """Remove a gateway with all that is its own, and return it as it was. Its log stays until it is deleted too."""
     gone = await _one(gateway, gateway_id)
-    await configuration_of(gateway).delete_gateway(gateway_id)
+    await gateway.configuration.delete_gateway(gateway_id)
     await gateway.registry.refresh()
     return gone
 
 
 def management_of(gateway: Gateway) -> Management:
     """Return what is kept of gateways beyond their switches."""
-    return Management(database_of(gateway), vault_of(gateway))
+    return Management(gateway.database, gateway.vault)
 
 
 async def _known(gateway: Gateway) -> dict[str, GatewayFields]:
-    await configuration_of(gateway).ensure_gateway(gateway.settings.gateway)
+    await gateway.configuration.ensure_gateway(gateway.settings.gateway)
     return await management_of(gateway).gateways()
 
 
 async def _one(gateway: Gateway, name: str) -> Envelope[GatewayObject]:
-    stored = {rules.id: rules for rules in await configuration_of(gateway).gateways()}
+    stored = {rules.id: rules for rules in await gateway.configuration.gateways()}
     rules = stored.get(name) or rules_of(gateway, name)
     return Envelope(result=_view(gateway, rules, (await _known(gateway))[name]))
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from trunkline.errors import NotFound
 from trunkline.server.audit import Target, record
 from trunkline.server.gateway import Gateway
-from trunkline.server.management.access import ManagementRoute, TheCaller, TheGateway, database_of
+from trunkline.server.management.access import ManagementRoute, TheCaller, TheGateway
 from trunkline.server.management.envelope import Envelope, Listing, Paging, moment
 from trunkline.server.management.log_queries import log_filter, order_of
 from trunkline.store.log_sums import spreads
@@ -109,7 +109,7 @@ async def list_logs(
     )
     more: dict[str, Any] = {}
     if meta_info:
-        total, found = await spreads(database_of(gateway), [wanted], list(_SPREADS))
+        total, found = await spreads(gateway.database, [wanted], list(_SPREADS))
         for key, name in _SPREADS.items():
             more |= {f"min_{name}": found[key].least, f"max_{name}": found[key].most}
     else:
@@ -184,10 +184,7 @@ async def get_response(gateway: TheGateway, gateway_id: str, id: str) -> Respons
 
 
 async def _row(gateway: Gateway, name: str, id: str) -> LogRow:
-    row = await gateway.logs.get(id, name)
-    if row is None:
-        await gateway.drain.flush()
-        row = await gateway.logs.get(id, name)
+    row = await gateway.log_row(id, name)
     if row is None:
         raise _unknown(id)
     return row

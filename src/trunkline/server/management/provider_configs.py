@@ -14,7 +14,7 @@ from trunkline.credentials import tail
 from trunkline.errors import MalformedRequest, NotFound, Taken
 from trunkline.policy.registry import DEFAULT_ALIAS
 from trunkline.server.gateway import Gateway
-from trunkline.server.management.access import ManagementRoute, TheGateway, configuration_of
+from trunkline.server.management.access import ManagementRoute, TheGateway
 from trunkline.server.management.envelope import Envelope, Listing, Paging, moment
 from trunkline.server.management.gateways import management_of
 from trunkline.store.management import ProviderConfig
@@ -84,7 +84,7 @@ async def create_provider_config(
             " PUT /api/gateways/{gateway}/stored-keys."
         )
     hint = tail(wanted.secret)
-    await configuration_of(gateway).store_key(gateway_id, provider.slug, wanted.alias, wanted.secret, hint)
+    await gateway.configuration.store_key(gateway_id, provider.slug, wanted.alias, wanted.secret, hint)
     config = ProviderConfig(
         gateway_id,
         provider.slug,
@@ -104,7 +104,7 @@ async def create_provider_config(
 async def delete_provider_config(gateway: TheGateway, gateway_id: str, id: str) -> Envelope[ProviderConfigObject]:
     """Forget a provider key: callers who depended on it are refused at once."""
     config = await _found(gateway, gateway_id, id)
-    await configuration_of(gateway).forget_key(gateway_id, config.provider, config.alias)
+    await gateway.configuration.forget_key(gateway_id, config.provider, config.alias)
     await gateway.registry.refresh()
     return Envelope(result=_view(config))
 

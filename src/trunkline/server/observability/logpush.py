@@ -21,8 +21,8 @@ import structlog
 from trunkline.errors import SettingsError
 from trunkline.server.observability.tracing import header_pairs
 from trunkline.settings import Settings
-from trunkline.store import LogRecord
-from trunkline.store.journal import Journal
+from trunkline.store import Journal, LogRecord
+from trunkline.store.log_record import decoded, encoded
 from trunkline.upstream.address import parse
 from trunkline.upstream.http import HttpPool, Request
 
@@ -37,8 +37,6 @@ _FAREWELL_SECONDS: Final = 3.0
 _FIRST_ERROR_STATUS: Final = 300
 _FILE_MODE: Final = 0o600
 
-_ENCODE: Final = msgspec.msgpack.Encoder().encode
-_DECODE: Final = msgspec.msgpack.Decoder(LogRecord).decode
 _LINE: Final = msgspec.json.Encoder().encode
 
 
@@ -139,7 +137,7 @@ class Logpush:
         """Keep a record until it is sent."""
         if not self._with_payloads:
             record = msgspec.structs.replace(record, request=None, response=None)
-        self.journal.append(_ENCODE(record))
+        self.journal.append(encoded(record))
 
     async def close(self) -> None:
         """Send what waits, for some seconds at most; the rest stays for the next start."""
@@ -181,9 +179,9 @@ class Logpush:
         return True
 
 
-def _line(encoded: bytes) -> bytes:
+def _line(kept: bytes) -> bytes:
     """Return a record as a line: its own fields, bodies as text."""
-    record = _DECODE(encoded)
+    record = decoded(kept)
     told: dict[str, Any] = {name: getattr(record, name) for name in record.__struct_fields__}
     for name in ("request", "response"):
         body = told.pop(name)

@@ -16,11 +16,11 @@ from trunkline.realtime.observing import observer_of
 from trunkline.realtime.record import SessionRecord
 from trunkline.realtime.report import Report
 from trunkline.server.gateway import Gateway
-from trunkline.server.identifiers import ulid
 from trunkline.server.ledger import caller_key
 from trunkline.server.session_log import SessionLog
 from trunkline.server.voice.accounting import Account
 from trunkline.server.voice.dialling import Route
+from trunkline.store.identifiers import ulid
 
 # What one caller's sessions use together can run out sooner than one of them would know by itself.
 _LOOK_SECONDS: Final = 5.0
