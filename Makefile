@@ -115,7 +115,7 @@ $(STAMPS)/package: $(STAMPS)/venv pyproject.toml
 
 $(STAMPS)/dev: $(STAMPS)/package
 	$(say) "Installing the development tools"
-	@TRUNKLINE_CONSOLE=skip $(BIN)/pip install --editable '.[local,postgres,oidc,parquet,otel]'
+	@TRUNKLINE_CONSOLE=skip $(BIN)/pip install --editable '.[local,postgres,valkey,oidc,parquet,otel]'
 	@$(BIN)/pip install --group dev
 	@touch $@
 

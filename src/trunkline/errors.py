@@ -18,6 +18,11 @@
         ├── NoProviderKey         nothing to show the provider
         ├── UnknownAlias          no stored key of that alias
         ├── TooManyRequests       more at once than is taken on
+        ├── LimitReached          as much was used as a rule of the gateway allows in a time
+        │   └── SpendLimitReached     as much money was spent
+        ├── PromptBlocked         a check of the gateway's refuses what is asked
+        ├── AnswerBlocked         a check of the gateway's refuses what is answered
+        ├── RouteEnded            a dynamic route came to no answer
         ├── SpendCapReached       what a client secret may spend is spent
         ├── BudgetSpent           what a key may spend on realtime is spent
         ├── SessionRateReached    more sessions, minutes or tokens than a key may use in a time
@@ -92,6 +97,8 @@ class GatewayError(TrunklineError):
         super().__init__(message)
         self.message = message
         self.retry_after = retry_after
+        # What an answer over HTTP says besides.
+        self.headers: list[tuple[bytes, bytes]] = []
 
 
 class MalformedRequest(GatewayError):
@@ -203,6 +210,53 @@ class TooManyRequests(GatewayError):
     code = 2003
     reason = "too_many_requests"
     type = "rate_limit_error"
+    close_code = 1013
+
+
+class LimitReached(GatewayError):
+    """A rule of the gateway's allows so many requests or tokens in a time, and they are used."""
+
+    status = 429
+    code = 2003
+    reason = "rate_limit_exceeded"
+    type = "rate_limit_error"
+    close_code = 1013
+
+
+class SpendLimitReached(LimitReached):
+    """A rule of the gateway's allows so much money in a time, and it is spent."""
+
+    code = 2041
+    reason = "spend_limit_reached"
+    type = "insufficient_quota"
+
+
+class PromptBlocked(GatewayError):
+    """A check refuses what is asked. ``code`` is 2016 for harm, 2029 for data that must not leave."""
+
+    status = 400
+    code = 2029
+    reason = "request_blocked"
+    type = "invalid_request_error"
+    close_code = 4000
+
+
+class AnswerBlocked(GatewayError):
+    """A check refuses what is answered. ``code`` is 2017 for harm, 2030 for data that must not leave."""
+
+    status = 400
+    code = 2030
+    reason = "response_blocked"
+    type = "invalid_request_error"
+    close_code = 4000
+
+
+class RouteEnded(GatewayError):
+    """A dynamic route came to its end without an answer of a model."""
+
+    status = 502
+    code = 2005
+    reason = "route_ended"
     close_code = 1013
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal
 
+from trunkline.policy.control import ControlRules
 from trunkline.policy.logging import LoggingRules
 from trunkline.policy.sessions import RealtimeRules, SessionLimits
 from trunkline.providers import Via
@@ -46,6 +47,7 @@ class GatewayRules:
     allowed_origins: tuple[str, ...] = ()
     realtime: RealtimeRules = RealtimeRules()
     logging: LoggingRules = LoggingRules()
+    control: ControlRules = ControlRules()
 
 
 @dataclass(frozen=True, slots=True)

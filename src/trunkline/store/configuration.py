@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.errors import SettingsError
 from trunkline.policy.client_secrets import ClientSecret
+from trunkline.policy.control import ControlRules
 from trunkline.policy.logging import LoggingRules
 from trunkline.policy.registry import DEFAULT_ALIAS, ClientSecretMode, GatewayKey, GatewayRules, Registry, Scope
 from trunkline.policy.sessions import RealtimeRules, SessionLimits
@@ -134,14 +135,16 @@ class Configuration:
         *,
         realtime: Mapping[str, Any] | None = None,
         logging: Mapping[str, Any] | None = None,
+        control: Mapping[str, Any] | None = None,
         **changes: Any,
     ) -> GatewayRules:
         """Change fields of a gateway's `GatewayRules`; return the result.
 
-        ``realtime`` is what `RealtimeRules.changed` takes and ``logging`` what `LoggingRules.changed` does: what they
-        do not name stays. Raises `SettingsError`.
+        ``realtime``, ``logging`` and ``control`` are what `RealtimeRules.changed`, `LoggingRules.changed` and
+        `ControlRules.changed` take: what they do not name stays. Raises `SettingsError`.
         """
-        told = {**changes, **({"realtime": realtime} if realtime else {}), **({"logging": logging} if logging else {})}
+        parts = {"realtime": realtime, "logging": logging, "control": control}
+        told = {**changes, **{name: part for name, part in parts.items() if part}}
         async with changing(self._database, Change("gateway.change", "gateway", name, name, told)) as connection:
             await self._require(connection, name)
             row = (await connection.execute(select(schema.gateways).where(schema.gateways.c.id == name))).one()
@@ -150,6 +153,7 @@ class Configuration:
                 rules,
                 realtime=rules.realtime.changed(realtime or {}),
                 logging=rules.logging.changed(logging or {}),
+                control=rules.control.changed(control or {}),
                 **changes,
             )
             values = {key: value for key, value in _gateway_row(changed).items() if key != "created_at"}
@@ -363,6 +367,7 @@ def _rules(row: Row[Any]) -> GatewayRules:
         allowed_origins=tuple(row.allowed_origins),
         realtime=RealtimeRules().changed(row.realtime),
         logging=LoggingRules().changed(row.logging),
+        control=ControlRules().changed(row.control),
     )
 
 
@@ -376,6 +381,7 @@ def _gateway_row(rules: GatewayRules) -> Mapping[str, Any]:
         "created_at": time.time(),
         "realtime": rules.realtime.document(),
         "logging": rules.logging.document(),
+        "control": rules.control.document(),
     }
 
 

@@ -29,6 +29,9 @@ class LogRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``trace_id`` and ``parent_span_id`` are those of the caller's trace, in hex, empty where there was none.
 
+    ``route`` is the dynamic route that was asked for, with its version; ``findings`` are those of the gateway's checks,
+    each with ``rule``, ``check``, ``side``, ``action`` and ``kinds``.
+
     ``request`` and ``response`` are the bodies, redacted, where the gateway keeps them.
     """
 
@@ -73,6 +76,8 @@ class LogRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     parent_span_id: str = ""
     user_agent: str = ""
     metadata: dict[str, str | int | float | bool] = {}
+    route: str = ""
+    findings: tuple[dict[str, Any], ...] = ()
     request_size: int = 0
     response_size: int = 0
     request: bytes | None = None

@@ -71,7 +71,7 @@ def http_refusal(error: GatewayError, dialect: Dialect) -> tuple[int, list[tuple
         headers.append((b"retry-after", str(error.retry_after).encode()))
     if error.status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    return error.status, headers, body
+    return error.status, headers + error.headers, body
 
 
 def realtime_refusal(error: GatewayError, dialect: Dialect, event_id: str) -> tuple[str, int, str]:

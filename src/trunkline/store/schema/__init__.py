@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from trunkline.store.schema import analytics, conversations, management, users
+from trunkline.store.schema import analytics, control, conversations, management, users
 from trunkline.store.schema.base import metadata
 from trunkline.store.schema.configuration import (
     client_secrets,
@@ -25,6 +25,7 @@ __all__ = [
     "HEAD",
     "analytics",
     "client_secrets",
+    "control",
     "conversations",
     "gateway_keys",
     "gateways",
@@ -40,4 +41,4 @@ __all__ = [
 ]
 
 # The newest migration. Known here, so that a start need not load the migration tool to see that all is up to date.
-HEAD: Final = "0007"
+HEAD: Final = "0008"

@@ -17,6 +17,7 @@ gateways = Table(
     Column("created_at", Float, nullable=False),
     Column("realtime", JSON, nullable=False, server_default="{}"),
     Column("logging", JSON, nullable=False, server_default="{}"),
+    Column("control", JSON, nullable=False, server_default="{}"),
 )
 
 gateway_keys = Table(

@@ -14,6 +14,7 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    text,
 )
 
 from trunkline.store.schema.base import metadata
@@ -63,6 +64,8 @@ logs = Table(
     Column("parent_span_id", String(16), nullable=False),
     Column("user_agent", String(200), nullable=False),
     Column("metadata", JSON, nullable=False),
+    Column("route", String(200), nullable=False, server_default=text("''")),
+    Column("findings", JSON, nullable=False, server_default="[]"),
     Column("request_size", BigInteger, nullable=False),
     Column("response_size", BigInteger, nullable=False),
     Column("has_payload", Boolean, nullable=False),

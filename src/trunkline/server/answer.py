@@ -1,0 +1,37 @@
+"""An answer on its way to a client, wherever it comes from; and a request, as all that judges it sees it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+from trunkline.policy.facts import Facts
+from trunkline.server.admission import Admission
+from trunkline.server.logbook import Entry
+from trunkline.wire.head import Head
+
+
+@dataclass(slots=True)
+class Answer:
+    """``headers`` are the provider's or what was made of them, ``told`` what the gateway says besides.
+
+    ``body`` is iterated once; `aclose` gives up whatever is left of it, and may be called again. A stage that changes
+    an answer replaces its fields and calls the `aclose` that was there.
+    """
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: AsyncIterator[bytes]
+    aclose: Callable[[], Awaitable[None]]
+    told: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request to one provider, whole. ``head`` and ``body`` are in the provider's own form."""
+
+    head: Head
+    admission: Admission
+    body: bytes = field(repr=False)
+    facts: Facts
+    entry: Entry
