@@ -29,19 +29,12 @@ HEAD = Head(Transport.WEBSOCKET, "GET", "/v1/local/default", "", [])
 class Answer:
     """An answer whose body is an iterator; it knows whether it was given up."""
 
-    meter = None
-    stripper = None
-    connect_ms = 0.0
-
     def __init__(self, body: Body, kind: bytes = b"text/plain") -> None:
         self.status = 200
         self.headers = [(b"Content-Type", kind)]
-        self.response = self
+        self.body = body()
+        self.told: list[tuple[bytes, bytes]] = []
         self.is_closed = False
-        self._body = body
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._body()
 
     async def aclose(self) -> None:
         self.is_closed = True

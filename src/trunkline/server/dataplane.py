@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 
 from trunkline.errors import GatewayError, MalformedRequest, RequestTooLarge, UpstreamError
-from trunkline.policy.usage import UsageStripper
-from trunkline.server import client_secrets, governing, observing
+from trunkline.server import client_secrets
 from trunkline.server.admission import Admission
+from trunkline.server.answer import Answer
 from trunkline.server.asgi import Message, Receive, Scope, Send, respond
+from trunkline.server.dispatch import MAX_WHOLE_BODY, Dispatch, Sent
 from trunkline.server.gateway import Gateway
 from trunkline.server.logbook import Entry, failed
 from trunkline.server.voice import WebRtcCalls
-from trunkline.upstream.http import Response
 from trunkline.wire.head import Head, returned_headers
 from trunkline.wire.refusal import Dialect, dialect_for, http_refusal
 
@@ -25,20 +25,6 @@ log = structlog.get_logger("trunkline.http")
 
 # RFC 9110 sections 15.3.5 and 15.4.5: these have no body, whatever Content-Length says.
 _BODILESS: Final = frozenset({204, 304})
-
-
-# For bodies that are judged before they are sent on: some base64 images, or an audio file of OpenAI's limit.
-MAX_WHOLE_BODY: Final = 32 * 1024 * 1024
-
-
-class AnswerObserver(Protocol):
-    """Sees an answer beside its way to the client."""
-
-    def begin(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Take the head of the answer."""
-
-    def feed(self, chunk: bytes) -> None:
-        """Take some bytes of it."""
 
 
 class ClientGone(Exception):
@@ -50,8 +36,9 @@ class DataPlane:
 
     _request_type = "http"
 
-    def __init__(self, gateway: Gateway, calls: WebRtcCalls) -> None:
+    def __init__(self, gateway: Gateway, dispatch: Dispatch, calls: WebRtcCalls) -> None:
         self._gateway = gateway
+        self._dispatch = dispatch
         self._calls = calls
 
     async def __call__(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,28 +91,18 @@ class DataPlane:
         if self._calls.is_offer(head, admission):
             await self._place_call(head, exchange, admission)
             return
-        request = await gateway.outgoing_request(head, admission)
         async with exchange:
-            meter = stripper = None
-            asks_for_usage = observing.may_ask_for_usage(head, admission, MAX_WHOLE_BODY)
-            if governing.is_governed(admission) or asks_for_usage:
-                request.body = entry.sees_request(await exchange.whole_body(head))
-                request.content_length = None
+            if self._dispatch.needs_whole(head, admission):
+                sent = Sent(await exchange.whole_body(head))
             else:
-                body, request.content_length = await exchange.request_body(head)
-                request.body = entry.sees_request(body)
-            if governing.is_governed(admission):
-                meter = governing.begin(gateway.registry.broker, head, admission, request)
-            observing.make_readable(request)
-            if asks_for_usage:
-                stripper = observing.ask_for_usage(admission, request)
-            entry.sent()
-            response = await gateway.http.send(request)
-            try:
-                await exchange.relay(response, gateway.origins.cors_headers(head), meter, stripper)
-            finally:
-                await response.aclose()
-                governing.end(gateway.registry.broker, admission, meter)
+                sent = await exchange.request_body(head)
+            await self._give(head, exchange, await self._dispatch.send(head, admission, sent, entry))
+
+    async def _give(self, head: Head, exchange: Exchange, answer: Answer) -> None:
+        try:
+            await exchange.relay(answer, self._gateway.origins.cors_headers(head))
+        finally:
+            await answer.aclose()
 
     async def _mint(
         self, head: Head, exchange: Exchange, admission: Admission, surface: client_secrets.Surface
@@ -204,7 +181,7 @@ class Exchange:
         if self._watcher is not None:
             self._watcher.cancel()
 
-    async def request_body(self, head: Head) -> tuple[bytes | AsyncIterator[bytes] | None, int | None]:
+    async def request_body(self, head: Head) -> Sent:
         """Return the request's body for the provider, and its length where the client declared it.
 
         A body that has arrived in one piece is returned as it is: it can be sent again on a fresh connection. A
@@ -213,13 +190,13 @@ class Exchange:
         length, chunked = _framing(head)
         if length is None and not chunked:
             self._watch()
-            return None, None
+            return Sent(None)
         message = await self._next()
         if not message.get("more_body", False):
             self._watch()
             body: bytes = message.get("body", b"")
-            return body, len(body)
-        return self._stream(message.get("body", b"")), length
+            return Sent(body, len(body))
+        return Sent(self._stream(message.get("body", b"")), length)
 
     async def whole_body(self, head: Head) -> bytes | None:
         """Return the request's body in one piece, or None when it has none. Raises `RequestTooLarge`."""
@@ -235,45 +212,29 @@ class Exchange:
             pieces.append(piece)
         return b"".join(pieces)
 
-    async def relay(
-        self,
-        response: Response,
-        extra: list[tuple[bytes, bytes]],
-        observer: AnswerObserver | None = None,
-        stripper: UsageStripper | None = None,
-    ) -> None:
-        """Send a provider's answer on as it arrives; ``observer`` sees the same bytes, ``stripper`` lets some through.
+    async def relay(self, answer: Answer, extra: list[tuple[bytes, bytes]]) -> None:
+        """Send an answer on as it arrives.
 
-        The exchange is written down before the bytes go out that complete the answer. Raises `UpstreamError` when it
+        The exchange is written down before the bytes go out that complete the answer. Raises `GatewayError` when it
         breaks off.
         """
         entry = self.entry
-        bodiless = response.status in _BODILESS
-        ours = entry.headers()
+        bodiless = answer.status in _BODILESS
+        ours = answer.told + self.extra + entry.headers()
         unsaid = {name for name, _ in ours}
-        if bodiless or stripper is not None:
+        if bodiless:
             unsaid.add(b"content-length")
-        headers = [pair for pair in returned_headers(response.headers) if pair[0] not in unsaid]
-        self.status = response.status
-        if observer is not None:
-            observer.begin(response.headers)
-        entry.begin(response.status, response.headers, connect_ms=response.connect_ms)
-        headers += extra + self.extra + ours
+        headers = [pair for pair in returned_headers(answer.headers) if pair[0] not in unsaid]
+        self.status = answer.status
         if bodiless or entry.is_answered:
             await entry.finish()
-        await self.send({"type": "http.response.start", "status": response.status, "headers": headers})
-        async for chunk in response:
-            if observer is not None:
-                observer.feed(chunk)
-            entry.feed(chunk)
+        await self.send({"type": "http.response.start", "status": answer.status, "headers": headers + extra + ours})
+        async for chunk in answer.body:
             if entry.is_answered:
                 await entry.finish()
-            passed = stripper.feed(chunk) if stripper is not None else chunk
-            if passed:
-                await self.send({"type": "http.response.body", "body": passed, "more_body": True})
+            await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await entry.finish()
-        rest = stripper.finish() if stripper is not None else b""
-        await self.send({"type": "http.response.body", "body": rest, "more_body": False})
+        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Send an answer of the gateway's own."""

@@ -13,7 +13,6 @@ from trunkline.policy.models import models_in_request
 from trunkline.server.admission import Admission
 from trunkline.server.broker import Broker
 from trunkline.server.metering import Meter
-from trunkline.upstream.http import Request
 from trunkline.wire.head import Head
 
 # These ask for something that is there, and cause no work of a model.
@@ -25,12 +24,14 @@ def is_governed(admission: Admission) -> bool:
     return admission.is_restricted or admission.secret is not None
 
 
-def begin(broker: Broker, head: Head, admission: Admission, request: Request) -> Meter | None:
-    """Judge a governed exchange whose body has been read; count it. Return what measures its answer, if it is capped.
+def begin(broker: Broker, head: Head, admission: Admission, sent: object) -> Meter | None:
+    """Judge an exchange, whose body has been read if it is governed; count it.
 
-    Raises the `GatewayError` that refuses it.
+    Return what measures its answer, if it is capped. Raises the `GatewayError` that refuses it.
     """
-    body = request.body if isinstance(request.body, bytes) else b""
+    if not is_governed(admission):
+        return None
+    body = sent if isinstance(sent, bytes) else b""
     if admission.is_restricted and head.method not in _HARMLESS:
         models = models_in_request(
             admission.provider.slug, admission.rest, head.header(b"content-type") or "application/json", body
@@ -46,9 +47,6 @@ def begin(broker: Broker, head: Head, admission: Admission, request: Request) ->
     meter = None
     if secret.spend_cap is not None and head.method not in _HARMLESS:
         meter = Meter(admission, body)
-        # A compressed answer could not be read beside its way to the client.
-        request.headers = [pair for pair in request.headers if pair[0] != b"accept-encoding"]
-        request.headers.append((b"accept-encoding", b"identity"))
     broker.claim(secret)
     return meter
 

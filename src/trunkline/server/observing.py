@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Final
 
 from trunkline.policy.usage import UsageStripper, with_usage
@@ -12,9 +13,17 @@ from trunkline.wire.head import Head
 
 _ENCODINGS: Final = b"accept-encoding"
 
+Body = bytes | AsyncIterator[bytes] | None
 
-def make_readable(request: Request) -> None:
-    """Accept for the client only what the gateway can unpack as well; who accepts nothing still does not."""
+
+def make_readable(request: Request, *, plain: bool = False) -> None:
+    """Accept for the client only what the gateway can unpack as well; who accepts nothing still does not.
+
+    A ``plain`` answer is not compressed at all.
+    """
+    if plain:
+        request.headers = [*(pair for pair in request.headers if pair[0] != _ENCODINGS), (_ENCODINGS, b"identity")]
+        return
     request.headers = [
         (name, readable_encodings(value.decode("latin-1")).encode("latin-1")) if name == _ENCODINGS else (name, value)
         for name, value in request.headers
@@ -32,14 +41,12 @@ def may_ask_for_usage(head: Head, admission: Admission, most: int) -> bool:
     return declared.isdecimal() and int(declared) <= most
 
 
-def ask_for_usage(admission: Admission, request: Request) -> UsageStripper | None:
-    """Ask for the usage where the caller did not; return what takes it out of the answer again, if it was asked."""
-    if not isinstance(request.body, bytes):
-        return None
-    body = with_usage(admission.provider, admission.rest, request.body)
-    if body is None:
-        return None
-    request.body = body
-    # What is taken out of must be plain.
-    request.headers = [*(pair for pair in request.headers if pair[0] != _ENCODINGS), (_ENCODINGS, b"identity")]
-    return UsageStripper()
+def asking_for_usage(admission: Admission, body: Body) -> tuple[Body, UsageStripper | None]:
+    """Ask for the usage where the gateway wants it and the caller did not.
+
+    Return the body to send, and what takes the usage out of the answer again if it was asked for.
+    """
+    if not admission.rules.logging.usage_in_streams or not isinstance(body, bytes):
+        return body, None
+    asking = with_usage(admission.provider, admission.rest, body)
+    return (body, None) if asking is None else (asking, UsageStripper())

@@ -7,45 +7,28 @@ step's is `trunkline.credentials.inheritance`.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from trunkline.credentials.inheritance import inherit, shows_provider_key
 from trunkline.credentials.placements import PLACEMENTS, Carrier, Placement, Role
 from trunkline.errors import MalformedRequest, Unauthorized
-from trunkline.policy.usage import UsageStripper
-from trunkline.server import client_secrets, governing, observing
+from trunkline.server import client_secrets
 from trunkline.server.admission import Admission
-from trunkline.server.broker import Broker
+from trunkline.server.answer import Answer
+from trunkline.server.dispatch import Dispatch, Sent
 from trunkline.server.gateway import Gateway
 from trunkline.server.logbook import Entry
-from trunkline.server.metering import Meter
-from trunkline.upstream.http import Response
 from trunkline.wire.head import Head
 from trunkline.wire.universal import Step
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A provider's answer to a step. ``meter`` has to see its bytes, and ``stripper`` lets some of them pass."""
-
-    response: Response
-    meter: Meter | None
-    stripper: UsageStripper | None
-    _admission: Admission
-    _broker: Broker
-
-    async def aclose(self) -> None:
-        """Give up whatever is left of the answer, and settle what it cost."""
-        await self.response.aclose()
-        governing.end(self._broker, self._admission, self.meter)
 
 
 class StepSender:
     """Sends the steps that one request or WebSocket brings."""
 
-    def __init__(self, gateway: Gateway, head: Head, *, shares_provider_keys: bool = False) -> None:
+    def __init__(self, gateway: Gateway, dispatch: Dispatch, head: Head, *, shares_provider_keys: bool = False) -> None:
         """``shares_provider_keys``: all steps are for one provider, and keys in ``head`` are meant for it."""
         self._gateway = gateway
+        self._dispatch = dispatch
         self._head = head
         self._is_ours = gateway.doorkeeper.is_ours
         self._own = _own_places(gateway)
@@ -63,14 +46,7 @@ class StepSender:
                 "The gateway makes client secrets itself: ask for one at"
                 f" /v1/{admission.account}/{admission.gateway}/{admission.provider.slug}/{admission.rest}."
             )
-        request = await self._gateway.outgoing_request(head, admission)
-        request.body = entry.sees_request(step.body)
-        broker = self._gateway.registry.broker
-        meter = governing.begin(broker, head, admission, request) if governing.is_governed(admission) else None
-        observing.make_readable(request)
-        stripper = observing.ask_for_usage(admission, request) if admission.rules.logging.usage_in_streams else None
-        entry.sent()
-        return Answer(await self._gateway.http.send(request), meter, stripper, admission, broker)
+        return await self._dispatch.send(head, admission, Sent(step.body), entry)
 
     def entry(self, *, id: str = "", event_id: str = "") -> Entry:
         """Begin the log entry of a request that came by itself, over a WebSocket."""

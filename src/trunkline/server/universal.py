@@ -8,8 +8,9 @@ from typing import Final
 import structlog
 
 from trunkline.errors import MalformedRequest, NoProviderKey, UnknownAlias, UnknownProvider, UpstreamError
+from trunkline.server.answer import Answer
 from trunkline.server.dataplane import DataPlane, Exchange
-from trunkline.server.steps import Answer, StepSender, are_for_one_provider, check_entrance
+from trunkline.server.steps import StepSender, are_for_one_provider, check_entrance
 from trunkline.wire.head import Head
 from trunkline.wire.refusal import Dialect
 from trunkline.wire.universal import Step, parse_steps
@@ -35,17 +36,12 @@ class UniversalPlane(DataPlane):
         async with exchange:
             steps = parse_steps(await exchange.whole_body(head) or b"")
             answer = await self._first_success(head, exchange, steps)
-            response = answer.response
-            # A Cloudflare gateway further on counts its own steps.
-            response.headers = [pair for pair in response.headers if pair[0].lower() != STEP_HEADER]
-            try:
-                await exchange.relay(response, self._gateway.origins.cors_headers(head), answer.meter, answer.stripper)
-            finally:
-                await answer.aclose()
+            await self._give(head, exchange, answer)
 
     async def _first_success(self, head: Head, exchange: Exchange, steps: Sequence[Step]) -> Answer:
         """Return the answer of the first step that does not fail, or that of the last, whatever it is."""
-        sender = StepSender(self._gateway, head, shares_provider_keys=are_for_one_provider(self._gateway, steps))
+        is_one = are_for_one_provider(self._gateway, steps)
+        sender = StepSender(self._gateway, self._dispatch, head, shares_provider_keys=is_one)
         *others, last = enumerate(steps)
         for number, step in others:
             answer = await self._success_of(sender, exchange, number, step)
@@ -62,7 +58,7 @@ class UniversalPlane(DataPlane):
         except _FAILURES_OF_A_STEP as error:
             log.info("step failed", step=number, provider=step.provider, code=error.code, why=error.message)
             return None
-        status = answer.response.status
+        status = answer.status
         if status < _FIRST_ERROR_STATUS:
             return answer
         await answer.aclose()

@@ -12,13 +12,14 @@ import msgspec
 import structlog
 
 from trunkline.errors import GatewayError, MalformedRequest, TooManyRequests, UpstreamBroken, UpstreamError
+from trunkline.server.answer import Answer
 from trunkline.server.asgi import Message, Receive, Scope, Send
+from trunkline.server.dispatch import Dispatch
 from trunkline.server.gateway import Gateway
 from trunkline.server.logbook import Entry, failed
 from trunkline.server.session_log import SWITCHED
-from trunkline.server.steps import Answer, StepSender, check_entrance
+from trunkline.server.steps import StepSender, check_entrance
 from trunkline.store.identifiers import ulid
-from trunkline.upstream.http import Response
 from trunkline.wire.head import Head
 from trunkline.wire.refusal import Dialect, http_refusal, realtime_refusal
 from trunkline.wire.sse import SseParser
@@ -49,8 +50,9 @@ _SMALL_ANSWER: Final = 256 * 1024
 class UniversalSocketPlane:
     """Serves WebSocket upgrades at ``/v1/{account}/{gateway}``."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, dispatch: Dispatch) -> None:
         self._gateway = gateway
+        self._dispatch = dispatch
 
     async def __call__(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer requests until the client goes away. A refusal is sent in band, where a browser can read it."""
@@ -66,7 +68,7 @@ class UniversalSocketPlane:
             await send({"type": "websocket.send", "text": event})
             await send({"type": "websocket.close", "code": code, "reason": reason})
             return
-        await UniversalSocket(StepSender(self._gateway, head), receive, send).run()
+        await UniversalSocket(StepSender(self._gateway, self._dispatch, head), receive, send).run()
 
 
 @dataclass(slots=True)
@@ -172,14 +174,10 @@ class UniversalSocket:
         await self._say(answer_frame(call.metadata, body))
 
     async def _relay(self, call: _Call, answer: Answer) -> None:
-        response = answer.response
-        kind = _header(response, b"content-type")
-        if (packing := _header(response, b"content-encoding")) not in ("", "identity"):
+        kind = _header(answer, b"content-type")
+        if (packing := _header(answer, b"content-encoding")) not in ("", "identity"):
             raise UpstreamBroken(f"The provider compressed its answer ({packing[:20]}) though it was asked not to.")
-        call.metadata = msgspec.structs.replace(call.metadata, status=response.status, content_type=kind)
-        if answer.meter is not None:
-            answer.meter.begin(response.headers)
-        call.entry.begin(response.status, response.headers, connect_ms=response.connect_ms)
+        call.metadata = msgspec.structs.replace(call.metadata, status=answer.status, content_type=kind)
         if kind.lower().startswith("text/event-stream"):
             await self._relay_stream(call, answer)
         else:
@@ -189,14 +187,10 @@ class UniversalSocket:
         call.is_streaming = True
         await self._say(stream_begun_frame(call.metadata))
         parser = SseParser()
-        async for piece in answer.response:
-            if answer.meter is not None:
-                answer.meter.feed(piece)
-            call.entry.feed(piece)
+        async for piece in answer.body:
             if call.entry.is_answered:
                 await call.entry.finish()
-            passed = answer.stripper.feed(piece) if answer.stripper is not None else piece
-            for event in parser.feed(passed):
+            for event in parser.feed(piece):
                 if event.data != STREAM_END:
                     await self._say(chunk_frame(call.metadata.event_id, event.data))
         await call.entry.finish()
@@ -205,7 +199,7 @@ class UniversalSocket:
     async def _relay_whole(self, call: _Call, answer: Answer) -> None:
         body = bytearray()
         async with AsyncExitStack() as turn:
-            async for piece in answer.response:
+            async for piece in answer.body:
                 if len(body) <= _SMALL_ANSWER < len(body) + len(piece):
                     # One large answer at a time: sixty-four of them would be more than the gateway should hold.
                     await turn.enter_async_context(self._gathering)
@@ -215,9 +209,6 @@ class UniversalSocket:
                         f"The answer is larger than the {MAX_ANSWER // 2**20} MiB that fit into a frame. Ask for it"
                         " over HTTP."
                     )
-                if answer.meter is not None:
-                    answer.meter.feed(piece)
-                call.entry.feed(piece)
             await call.entry.finish()
             await self._say(answer_frame(call.metadata, bytes(body)))
 
@@ -234,5 +225,5 @@ def _frame_of(message: Message) -> str | bytes:
     return data if text is None else text
 
 
-def _header(response: Response, name: bytes) -> str:
-    return next((value.decode("latin-1") for found, value in response.headers if found.lower() == name), "")
+def _header(answer: Answer, name: bytes) -> str:
+    return next((value.decode("latin-1") for found, value in answer.headers if found.lower() == name), "")
