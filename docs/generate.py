@@ -83,6 +83,7 @@ PROVIDERS_HEAD = """\
 A request to `/v1/{account}/{gateway}/{slug}/{rest}` goes to `{base URL}/{rest}`, over HTTP and WebSocket alike. The key
 is written into the first slot listed, or stays in another of them where the caller put it there. Adding a provider is
 one such file: no code. How each provider's realtime sessions are opened: [realtime providers](realtime-providers.md).
+In whose words the unified API asks a provider: [decision 12](decisions/0012-what-the-unified-api-translates.md).
 """
 
 CREDENTIALS_HEAD = """\
@@ -277,8 +278,8 @@ def settings_page() -> str:
 def providers_page() -> str:
     """Return docs/providers.md."""
     rows = [
-        "| Slug | Aliases | Base URL | Key over HTTP | Realtime | Key on a WebSocket | Usage read as |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| Slug | Aliases | Base URL | Key over HTTP | Realtime | Key on a WebSocket | Usage read as | Unified API |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     rows += [_provider_row(provider) for provider in Catalogue.build({}).all()]
     return "\n".join([PROVIDERS_HEAD, *rows, ""])
@@ -299,7 +300,8 @@ def _provider_row(provider: Provider) -> str:
         realtime = ", ".join(f"`{path}`" for path in paths) or "every path"
         slots = _slots(provider.socket.credential_slots)
     keys = _slots(provider.credential_slots)
-    return f"| `{provider.slug}` | {aliases} | {address} | {keys} | {realtime} | {slots} | {provider.usage} |"
+    cells = (f"`{provider.slug}`", aliases, address, keys, realtime, slots, provider.usage, provider.unified_words)
+    return f"| {' | '.join(cells)} |"
 
 
 def _slots(slots: tuple[Slot, ...]) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trunkline.policy.logging import LoggingRules
 from trunkline.wire.head import Head, Transport
-from trunkline.wire.log_headers import LoggingWish, event_id_of, logging_wish, metadata_of
+from trunkline.wire.log_headers import LoggingWish, event_id_of, ignored_headers, logging_wish, metadata_of
 
 
 def head(**headers: str) -> Head:
@@ -21,6 +21,23 @@ def head(**headers: str) -> Head:
 
 def metadata(value: Any) -> Any:
     return metadata_of(head(cf_aig_metadata=value if isinstance(value, str) else json.dumps(value)))
+
+
+def test_headers_that_are_ignored_are_named() -> None:
+    good = head(cf_aig_collect_log="false", cf_aig_metadata='{"team": "a"}', cf_aig_event_id="e1")
+    bad = head(
+        cf_aig_collect_log="perhaps",
+        cf_aig_collect_log_payload="2",
+        cf_aig_metadata='{"team": {"name": "a"}}',
+        cf_aig_event_id="\u00e4",
+    )
+    assert ignored_headers(good) == []
+    assert sorted(ignored_headers(bad)) == [
+        "cf-aig-collect-log",
+        "cf-aig-collect-log-payload",
+        "cf-aig-event-id",
+        "cf-aig-metadata",
+    ]
 
 
 def test_texts_numbers_and_booleans_are_tags() -> None:

@@ -10,6 +10,8 @@ Dialect = Literal["openai", "anthropic", "google"]
 # Whose events a WebSocket carries: how a session's record reads them.
 Protocol = Literal["openai", "google", "elevenlabs", "deepgram", "cartesia", "none"]
 Usage = Literal["openai", "anthropic", "google", "cohere", "bedrock", "none"]
+# In whose words the unified API asks a provider: its own OpenAI-compatible ones, or those that it is translated to.
+Unified = Literal["openai", "azure", "anthropic", "google", "bedrock", "cohere", "none"]
 
 
 class Slot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -104,9 +106,12 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``version`` is a path segment such as ``v1`` that clients put before the path or leave out: one is added or one
     duplicate removed, as ``base_url`` needs it. ``parameters`` fill names of templates that no path carries.
     ``chat_path``, ``models_path`` and ``client_secrets_path`` are relative to ``base_url`` and absent where the
-    provider has no OpenAI-compatible surface of that kind. ``credential_slots``: the first is where a stored key is
-    written; a caller's own key may stay in any of them. ``realtime`` is ``"cascade"`` when the local voice speaks for
-    the provider's chat. ``stored_key`` and ``via`` come from settings only.
+    provider has no OpenAI-compatible surface of that kind; so is ``responses_path``, of OpenAI's Responses. ``unified``
+    says how the unified API asks it; left out, at ``chat_path`` where there is one. ``credential_slots``: the first is
+    where a stored key is written; a caller's own key may stay in any of them. ``realtime`` is ``"cascade"`` when the
+    local voice speaks for the provider's chat. ``stored_key`` and ``via`` come from settings only. ``public_only``: it
+    is connected to at public addresses alone, whatever its host's name leads to, because its address was given over the
+    network.
     """
 
     slug: str
@@ -125,14 +130,22 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     usage: Usage = "openai"
     chat_path: str | None = None
     models_path: str | None = None
+    responses_path: str | None = None
+    unified: Literal["", Unified] = ""
     client_secrets_path: str | None = None
     stored_key: str = ""
     via: Via | None = None
+    public_only: bool = False
 
     @property
     def is_cascade(self) -> bool:
         """Whether a text model becomes a voice through the local pipeline."""
         return self.realtime == "cascade"
+
+    @property
+    def unified_words(self) -> Unified:
+        """How the unified API asks it."""
+        return self.unified or ("none" if self.chat_path is None else "openai")
 
     @property
     def socket(self) -> Realtime | None:

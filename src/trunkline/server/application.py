@@ -13,16 +13,19 @@ from trunkline.server.bodies import BoundedBodies
 from trunkline.server.console import Console
 from trunkline.server.control import create_api
 from trunkline.server.dataplane import DataPlane
+from trunkline.server.dispatch import Dispatch
 from trunkline.server.gateway import Gateway
 from trunkline.server.management import PREFIX as MANAGEMENT_PREFIX
 from trunkline.server.management import create_management_api
 from trunkline.server.observability.operations import PATHS as OPERATION_PATHS
 from trunkline.server.observability.operations import Operations
+from trunkline.server.unified import UnifiedPlane
 from trunkline.server.universal import UniversalPlane
 from trunkline.server.universal_socket import UniversalSocketPlane
 from trunkline.server.voice import VoicePlane, WebRtcCalls
 from trunkline.settings import Settings
-from trunkline.wire.path import is_universal
+from trunkline.wire.head import Head
+from trunkline.wire.path import is_unified, is_universal
 from trunkline.wire.refusal import Dialect, http_refusal
 
 # Of the set-up: far more than any of it needs.
@@ -35,10 +38,12 @@ class Application:
     def __init__(self, settings: Settings) -> None:
         self.gateway = Gateway(settings)
         self._calls = WebRtcCalls(self.gateway)
-        self._data_plane = DataPlane(self.gateway, self._calls)
+        dispatch = Dispatch(self.gateway)
+        self._data_plane = DataPlane(self.gateway, dispatch, self._calls)
         self._voice_plane = VoicePlane(self.gateway)
-        self._universal_plane = UniversalPlane(self.gateway, self._calls)
-        self._universal_socket_plane = UniversalSocketPlane(self.gateway)
+        self._universal_plane = UniversalPlane(self.gateway, dispatch, self._calls)
+        self._unified_plane = UnifiedPlane(self.gateway, dispatch, self._calls)
+        self._universal_socket_plane = UniversalSocketPlane(self.gateway, dispatch)
         self._operations = Operations(self.gateway)
         self._console = Console(self._direct_origins)
         api = create_api(self.gateway, self._console.build)
@@ -61,8 +66,7 @@ class Application:
                 await receive()
                 await respond_to_upgrade(send, 404, [], b"No WebSocket is served here.\n")
         elif path.startswith("/v1/"):
-            data_plane = self._universal_plane if is_universal(head.path) else self._data_plane
-            await data_plane(head, scope, receive, send)
+            await self._plane_of(head)(head, scope, receive, send)
         elif path in OPERATION_PATHS:
             await self._operations(scope, receive, send)
         elif path == "/api" or path.startswith("/api/"):
@@ -76,6 +80,11 @@ class Application:
                 await respond(send, *http_refusal(error, Dialect.OPENAI))
                 return
             await self._console(head, scope, receive, send)
+
+    def _plane_of(self, head: Head) -> DataPlane:
+        if is_unified(head.path):
+            return self._unified_plane
+        return self._universal_plane if is_universal(head.path) else self._data_plane
 
     async def leave(self, seconds: float) -> None:
         """Let open sessions finish what they are saying, for at most so many seconds, and end them."""

@@ -91,12 +91,13 @@ class DataPlane:
         if self._calls.is_offer(head, admission):
             await self._place_call(head, exchange, admission)
             return
+        dispatch, terms = self._dispatch, self._dispatch.terms(head, admission)
         async with exchange:
-            if self._dispatch.needs_whole(head, admission):
+            if dispatch.needs_whole(head, admission, terms):
                 sent = Sent(await exchange.whole_body(head))
             else:
                 sent = await exchange.request_body(head)
-            await self._give(head, exchange, await self._dispatch.send(head, admission, sent, entry))
+            await self._give(head, exchange, await dispatch.send(head, admission, sent, entry, terms))
 
     async def _give(self, head: Head, exchange: Exchange, answer: Answer) -> None:
         try:
@@ -220,8 +221,10 @@ class Exchange:
         """
         entry = self.entry
         bodiless = answer.status in _BODILESS
-        ours = answer.told + self.extra + entry.headers()
+        ours = answer.told + entry.headers()
         unsaid = {name for name, _ in ours}
+        ours += [pair for pair in self.extra if pair[0] not in unsaid]
+        unsaid.update(name for name, _ in self.extra)
         if bodiless:
             unsaid.add(b"content-length")
         headers = [pair for pair in returned_headers(answer.headers) if pair[0] not in unsaid]

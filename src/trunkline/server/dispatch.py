@@ -1,19 +1,32 @@
-"""The way of a request that was admitted, to its provider and back: one for every endpoint."""
+"""The way of a request that was admitted, to its provider and back: one for every endpoint.
+
+What the rules of its gateway say is done in this order: limits are charged, what is asked is checked, the cache is
+looked into, the provider is tried. An answer comes back through the same: it is seen, kept, checked, and paid for at
+its end, however it ends.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Final, NamedTuple
 
+from trunkline.policy.attempts import AttemptRules, attempt_rules
+from trunkline.policy.caching import CacheWish, cache_wish
+from trunkline.policy.control import ControlRules
 from trunkline.policy.usage import UsageStripper
 from trunkline.server import governing, observing
 from trunkline.server.admission import Admission
-from trunkline.server.answer import Answer
+from trunkline.server.answer import Answer, Asked
+from trunkline.server.asking import facts_of
 from trunkline.server.gateway import Gateway
-from trunkline.server.logbook import Entry
+from trunkline.server.limiting import Lease
+from trunkline.server.logbook import Entry, custom_price
 from trunkline.server.metering import Meter
-from trunkline.upstream.http import Response
+from trunkline.upstream.http import Request, Response
 from trunkline.wire.head import Head
+
+Fetch = Callable[[], Awaitable[Answer]]
 
 # For bodies that are judged before they are sent on: some base64 images, or an audio file of OpenAI's limit.
 MAX_WHOLE_BODY: Final = 32 * 1024 * 1024
@@ -26,29 +39,106 @@ class Sent(NamedTuple):
     length: int | None = None
 
 
+class Terms(NamedTuple):
+    """What the rules of a gateway, and the headers of a request, say of what is done with it."""
+
+    control: ControlRules
+    wish: CacheWish | None
+    tries: AttemptRules
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is sent on as it comes, once."""
+        return self.wish is None and self.tries == _ONCE and not self.control.limits and not self.control.guards
+
+
+_ONCE: Final = AttemptRules()
+
+
 class Dispatch:
     """Sends requests on, and has their answers seen."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    def needs_whole(self, head: Head, admission: Admission) -> bool:
-        """Whether the body must be there in one piece before anything is sent."""
-        return governing.is_governed(admission) or observing.may_ask_for_usage(head, admission, MAX_WHOLE_BODY)
+    def terms(self, head: Head, admission: Admission) -> Terms:
+        """Return what is to be done. Raises `MalformedRequest` naming the header that cannot be used."""
+        control = admission.rules.control
+        return Terms(control, cache_wish(head, control.cache), attempt_rules(head, control.attempts))
 
-    async def send(self, head: Head, admission: Admission, sent: Sent, entry: Entry) -> Answer:
-        """Send a request; return its answer when the head of that is there. Raises `GatewayError`."""
-        entry_body = entry.sees_request(sent.body)
+    def needs_whole(self, head: Head, admission: Admission, terms: Terms) -> bool:
+        """Whether the body must be there in one piece before anything is sent."""
+        if governing.is_governed(admission) or observing.may_ask_for_usage(head, admission, MAX_WHOLE_BODY):
+            return True
+        if terms.is_plain:
+            return False
+        content_type = head.header(b"content-type") or ""
+        if "json" in content_type.lower():
+            return True
+        # A file is sent again if it fits, and streamed if it does not.
+        declared = head.header(b"content-length") or ""
+        return declared.isdecimal() and int(declared) <= MAX_WHOLE_BODY
+
+    async def send(
+        self,
+        head: Head,
+        admission: Admission,
+        sent: Sent,
+        entry: Entry,
+        terms: Terms,
+        *,
+        is_last: bool = True,
+    ) -> Answer:
+        """Send a request; return its answer when the head of that is there. Raises `GatewayError`.
+
+        ``is_last``: nobody else is asked after this one.
+        """
+        body = entry.sees_request(sent.body)
         meter = governing.begin(self._gateway.registry.broker, head, admission, sent.body)
-        body, stripper = observing.asking_for_usage(admission, entry_body)
-        request = await self._gateway.outgoing_request(head, admission)
-        request.body = body
-        request.content_length = None if stripper is not None else sent.length
-        # What is read, or taken out of, must be plain.
-        observing.make_readable(request, plain=meter is not None or stripper is not None)
-        entry.sent()
-        response = await self._gateway.http.send(request)
-        return self._seen(response, admission, entry, meter, stripper)
+        body, stripper = observing.asking_for_usage(admission, body)
+        length = None if stripper is not None else sent.length
+        is_plain = meter is not None or stripper is not None or bool(terms.control.guards)
+
+        async def prepare(used: Admission) -> Request:
+            request = await self._gateway.outgoing_request(head, used)
+            request.body, request.content_length = body, length
+            # What is read, or taken out of, must be plain.
+            observing.make_readable(request, plain=is_plain)
+            return request
+
+        async def fetch() -> Answer:
+            if terms.tries == _ONCE:
+                request = await prepare(admission)
+                entry.sent()
+                response = await self._gateway.http.send(request)
+            else:
+                response, used = await self._gateway.attempts.send(asked, terms.tries, prepare, is_last=is_last)
+                entry.served_by(used)
+            return self._seen(response, admission, entry, meter, stripper)
+
+        if terms.is_plain:
+            return await fetch()
+        whole = sent.body if isinstance(sent.body, bytes) else b""
+        asked = Asked(head, admission, whole, facts_of(head, admission, whole), entry)
+        return await self._governed(asked, fetch, terms)
+
+    async def _governed(self, asked: Asked, fetch: Fetch, terms: Terms) -> Answer:
+        gateway, admission, entry = self._gateway, asked.admission, asked.entry
+        custom = custom_price(asked.head, admission.rules.logging, asked.facts.provider, asked.facts.model)
+        lease = await gateway.limiter.take(terms.control.limits, asked.facts, entry.charged, custom=custom)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(settle, lease, entry)
+            await gateway.guards.check_request(asked)
+            answer = await (gateway.caching.through(asked, fetch) if terms.wish is not None else fetch())
+            stack.push_async_callback(answer.aclose)
+            if entry.is_cached:
+                entry.begin(answer.status, answer.headers)
+                answer.body = _observed(answer.body, entry, None, None)
+            answer = await gateway.guards.watch(asked, answer)
+            answer.told += lease.headers()
+            answer.aclose = stack.pop_all().aclose
+            return answer
+        raise AssertionError("unreachable")
 
     def _seen(
         self,
@@ -74,10 +164,15 @@ class Dispatch:
         return Answer(response.status, headers, _observed(response, entry, meter, stripper), close)
 
 
+async def settle(lease: Lease, entry: Entry) -> None:
+    """Charge what was used: what the answer states, nothing for one that was kept or never came, else the estimate."""
+    await lease.settle(*entry.spent())
+
+
 async def _observed(
-    response: Response, entry: Entry, meter: Meter | None, stripper: UsageStripper | None
+    chunks: AsyncIterator[bytes], entry: Entry, meter: Meter | None, stripper: UsageStripper | None
 ) -> AsyncIterator[bytes]:
-    async for chunk in response:
+    async for chunk in chunks:
         if meter is not None:
             meter.feed(chunk)
         entry.feed(chunk)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -35,6 +36,7 @@ from trunkline.wire.log_headers import (
     LOG_ID_HEADER,
     Tag,
     event_id_of,
+    ignored_headers,
     logging_wish,
     metadata_of,
 )
@@ -57,6 +59,8 @@ MAX_ERROR: Final = 500
 MAX_WORDS: Final = 200
 _BODILESS: Final = frozenset({204, 304})
 
+_OURS: Final = b"cf-aig-"
+_CUSTOM_COST: Final = b"cf-aig-custom-cost"
 # Answers that are secrets, and requests whose bodies come to some.
 _NEVER_KEPT: Final = ("client_secrets", "ephemeral_keys", "realtime/sessions", "auth_tokens", "token")
 
@@ -77,6 +81,8 @@ class Logbook:
         self._listeners: list[Listener] = []
         self._others: list[Listener] = []
         self._strangers: dict[str, tuple[int, int]] = {}
+        self.ignored: Counter[str] = Counter()
+        """How often each header was ignored because its value could not be used."""
         self.catalogue = catalogue
         self.query_names = frozenset[str]().union(*(provider.query_names for provider in catalogue.all()))
 
@@ -93,7 +99,19 @@ class Logbook:
         ``id`` is the record's, where the exchange has one already; ``event_id`` the caller's name for it, where that is
         not in the head.
         """
+        if any(name.startswith(_OURS) for name, _ in head.headers):
+            self._count_ignored(head)
         return Entry(self, head, request_type, id or ulid(), event_id or event_id_of(head))
+
+    def _count_ignored(self, head: Head) -> None:
+        """Count headers whose values cannot be used: the contract has them ignored, and nobody would notice."""
+        names = ignored_headers(head)
+        price = head.header(_CUSTOM_COST)
+        if price and parse_custom_cost(price) is None:
+            names.append(_CUSTOM_COST.decode())
+        for name in names:
+            self.ignored[name] += 1
+            log.info("a header was ignored: its value cannot be used", name=name, path=head.path)
 
     def rules_of_gateway(self, name: str) -> LoggingRules:
         """Return what a gateway keeps, as its rules are now; one that was deleted meanwhile keeps rows alone."""
@@ -176,6 +194,11 @@ class Entry:
         self._facts: RequestFacts | None = None
         self._payloads: tuple[bytes | None, bytes | None] | None = None
         self._answer = SeenAnswer()
+        self._route = ""
+        self._findings: list[dict[str, Any]] = []
+        self.is_cached = False
+        self.charged: set[str] = set()
+        """The limits that this request, however many providers it asks, is counted in already."""
 
     # What the exchange is
 
@@ -195,10 +218,27 @@ class Entry:
         self._admission = None
         self._step = step
         self._answer = SeenAnswer()
+        self.is_cached = False
 
     def sent(self) -> None:
         """Count a request to a provider."""
         self._attempts += 1
+
+    def served_by(self, admission: Admission) -> None:
+        """Learn that another key than the one at first, or another provider, serves the request."""
+        self._admission = admission
+
+    def from_cache(self) -> None:
+        """Learn that the answer is one that was kept: nothing is used by it."""
+        self.is_cached = True
+
+    def routed(self, route: str) -> None:
+        """Learn by which dynamic route the request goes."""
+        self._route = route
+
+    def found(self, finding: dict[str, Any]) -> None:
+        """Learn what a check found: ``rule``, ``check``, ``side``, ``action`` and ``kinds``, never the words."""
+        self._findings.append(finding)
 
     @property
     def is_kept(self) -> bool:
@@ -248,6 +288,20 @@ class Entry:
     def is_answered(self) -> bool:
         """Whether the bytes seen last are the last that belong to the answer, as far as anybody can tell."""
         return self._answer.is_complete
+
+    def spent(self) -> tuple[int | None, float | None]:
+        """Return the tokens and US dollars of the exchange so far, each None where that cannot be told."""
+        if self.is_cached or not self._answer.status:
+            return 0, 0.0
+        admission, answered = self._admission, self._answered()
+        if admission is None or answered.usage is None:
+            return (0, 0.0) if self._answer.status >= _FIRST_ERROR_STATUS else (None, None)
+        cost = cost_of_answer(admission.provider.slug, answered, self._custom_cost(answered))
+        return answered.usage.total, cost
+
+    def _answered(self) -> Answered:
+        reader = self._answer.reader
+        return reader.finish() if reader is not None else Answered("", self._read_request().model, None)
 
     # The end
 
@@ -351,8 +405,9 @@ class Entry:
         head, admission = self._head, self._admission
         facts = self._read_request()
         answer = self._answer
-        answered = answer.reader.finish() if answer.reader is not None else Answered("", facts.model, None)
-        usage = answered.usage
+        answered = self._answered()
+        usage = None if self.is_cached else answered.usage
+        none = 0 if self.is_cached else None
         caller = admission.caller if admission is not None else None
         secrets = self._secrets()
         custom = self._custom_cost(answered) if usage is not None or answered.stated_cost is not None else None
@@ -378,12 +433,13 @@ class Entry:
             success=end_reason == "complete" and 0 < answer.status < _FIRST_ERROR_STATUS and not answered.error,
             step=self._step,
             attempts=self._attempts,
-            tokens_in=usage.input if usage is not None else None,
-            tokens_out=usage.output if usage is not None else None,
+            cached=self.is_cached,
+            tokens_in=usage.input if usage is not None else none,
+            tokens_out=usage.output if usage is not None else none,
             tokens_cached=usage.cached if usage is not None else None,
             tokens_audio=usage.audio if usage is not None else None,
             usage=usage.counts() if usage is not None else {},
-            cost=cost_of_answer(provider, answered, custom) if 0 < answer.status < _FIRST_ERROR_STATUS else None,
+            cost=self._cost(provider, answered, custom),
             custom_cost=custom is not None,
             connect_ms=answer.connect_ms,
             first_byte_ms=(answer.first_byte - self._started) * 1000 if answer.first_byte is not None else None,
@@ -402,11 +458,19 @@ class Entry:
             user_agent=cleaned(head.header(b"user-agent") or "", secrets, MAX_WORDS),
             # Tags find rows and make sums: those of callers who were not admitted could pass for somebody else's.
             metadata=cleaned_tags(metadata_of(head), secrets) if admission is not None else {},
+            route=self._route,
+            findings=tuple(self._findings),
             request_size=self._request.size,
             response_size=answer.size,
             request=self._payloads[0],
             response=self._payloads[1],
         )
+
+    def _cost(self, provider: str, answered: Answered, custom: CustomCost | None) -> float | None:
+        if self.is_cached:
+            return 0.0
+        is_answered = 0 < self._answer.status < _FIRST_ERROR_STATUS
+        return cost_of_answer(provider, answered, custom) if is_answered else None
 
     def _custom_cost(self, answered: Answered) -> CustomCost | None:
         admission = self._admission
@@ -432,7 +496,7 @@ def failed(error: GatewayError) -> str:
 
 def custom_price(head: Head, rules: LoggingRules, provider: str, model: str) -> CustomCost | None:
     """Return the price of the caller's own, else that of the gateway, else None."""
-    return parse_custom_cost(head.header(b"cf-aig-custom-cost") or "") or custom_cost_for(
+    return parse_custom_cost(head.header(_CUSTOM_COST) or "") or custom_cost_for(
         rules.custom_costs, provider, model
     )
 

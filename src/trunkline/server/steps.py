@@ -1,25 +1,44 @@
 """A step of the universal endpoint on its way: it becomes a provider-native request and is admitted as one.
 
 The credentials of the request that holds the step are read by the same function as everywhere; what of them is the
-step's is `trunkline.credentials.inheritance`.
+step's is `trunkline.credentials.inheritance`. A step for the unified API becomes one for the provider of the model that
+it names, or goes the way of a dynamic route and becomes several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Final
 
 from trunkline.credentials.inheritance import inherit, shows_provider_key
 from trunkline.credentials.placements import PLACEMENTS, Carrier, Placement, Role
-from trunkline.errors import MalformedRequest, Unauthorized
+from trunkline.errors import MalformedRequest, Unauthorized, UnknownProvider
+from trunkline.policy.routes import DeployedRoute
+from trunkline.policy.routing import AskModel, TakeQuota
+from trunkline.providers import Provider
 from trunkline.server import client_secrets
 from trunkline.server.admission import Admission
 from trunkline.server.answer import Answer
-from trunkline.server.dispatch import Dispatch, Sent
+from trunkline.server.asking import facts_of
+from trunkline.server.dispatch import Dispatch, Sent, settle
 from trunkline.server.gateway import Gateway
 from trunkline.server.logbook import Entry
+from trunkline.server.routing import RoutePlan, deployed_route
+from trunkline.unified.adapter import Adapter
+from trunkline.unified.choosing import PassedThrough, adapt
+from trunkline.unified.naming import FOREIGN, Wanted, wanted
+from trunkline.wire.documents import json_object
 from trunkline.wire.head import Head
+from trunkline.wire.path import UNIFIED
 from trunkline.wire.universal import Step
+
+# Stands for all of them as long as a dynamic route has chosen none.
+_NONE_YET: Final = Provider(UNIFIED, "The unified API")
+_MOST_ATTEMPTS: Final = 5
 
 
 class StepSender:
@@ -35,9 +54,24 @@ class StepSender:
         self._inherited = inherit(head, self._is_ours, self._own)
         self._shares_provider_keys = shares_provider_keys
 
-    async def send(self, step: Step, entry: Entry, number: int = 0) -> Answer:
-        """Send a step to its provider; return when the head of the answer is there. Raises `GatewayError`."""
-        head = self._head_of(step)
+    async def send(self, step: Step, entry: Entry, number: int = 0, *, is_last: bool = True) -> Answer:
+        """Send a step to its provider; return when the head of the answer is there. Raises `GatewayError`.
+
+        ``is_last``: no other step is tried after it.
+        """
+        if step.provider != UNIFIED:
+            return await self._send(step, entry, number, is_last=is_last)
+        asked = wanted(step.path, step.body, self._gateway.settings.root_provider)
+        if asked.provider:
+            return await self._send_unified(step, asked, entry, number, is_last=is_last)
+        return await self._send_routed(step, asked, entry, number)
+
+    def entry(self, *, id: str = "", event_id: str = "") -> Entry:
+        """Begin the log entry of a request that came by itself, over a WebSocket."""
+        return self._gateway.logbook.open(self._head, "websocket", id=id, event_id=event_id)
+
+    async def _send(self, step: Step, entry: Entry, number: int, *, is_last: bool, is_foreign: bool = False) -> Answer:
+        head = self._head_of(step, is_foreign=is_foreign)
         entry.tries(head, number)
         admission = self._admit(step, head)
         entry.admitted(admission)
@@ -46,14 +80,80 @@ class StepSender:
                 "The gateway makes client secrets itself: ask for one at"
                 f" /v1/{admission.account}/{admission.gateway}/{admission.provider.slug}/{admission.rest}."
             )
-        return await self._dispatch.send(head, admission, Sent(step.body), entry)
+        terms = self._dispatch.terms(head, admission)
+        return await self._dispatch.send(head, admission, Sent(step.body), entry, terms, is_last=is_last)
 
-    def entry(self, *, id: str = "", event_id: str = "") -> Entry:
-        """Begin the log entry of a request that came by itself, over a WebSocket."""
-        return self._gateway.logbook.open(self._head, "websocket", id=id, event_id=event_id)
+    # The unified API
 
-    def _head_of(self, step: Step) -> Head:
-        head = step.head(self._head.path, self._inherited.common)
+    async def _send_unified(self, step: Step, asked: Wanted, entry: Entry, number: int, *, is_last: bool) -> Answer:
+        provider = self._gateway.catalogue.find(asked.provider)
+        if provider is None:
+            raise UnknownProvider(
+                f"The gateway knows no provider {asked.provider[:64]!r}. The model is written provider/model, such as"
+                " openai/gpt-4o-mini; see docs/providers.md for the list."
+            )
+        if provider.slug == "local":
+            provider = await self._gateway.located(provider)
+        now, made = int(time.time()), secrets.token_hex(12)
+        adapter = adapt(asked.surface, provider, asked.model, step.body, now=now, id=made)
+        path, _, query = adapter.path.partition("?")
+        own = {name for name, _ in adapter.headers}
+        headers = [*(pair for pair in step.headers if pair[0] not in own), *adapter.headers]
+        native = Step(provider.slug, path, query, headers, adapter.body)
+        is_foreign = not isinstance(adapter, PassedThrough)
+        answer = await self._send(native, entry, number, is_last=is_last, is_foreign=is_foreign)
+        return _adapted(answer, adapter) if is_foreign else answer
+
+    async def _send_routed(self, step: Step, asked: Wanted, entry: Entry, number: int) -> Answer:
+        """Send a request the way of a dynamic route. Keys that it shows are for no provider in particular."""
+        common = inherit(replace(self._head, headers=list(step.headers)), self._is_ours, self._own).common
+        step = replace(step, headers=common)
+        to_nobody = replace(step, provider="local")  # which every gateway has, and needs no key
+        head = self._head_of(to_nobody)
+        entry.tries(head, number)
+        admission = replace(self._admit(to_nobody, head), provider=_NONE_YET, key=None)
+        entry.admitted(admission)
+        entry.sees_request(step.body)
+        route = deployed_route(self._gateway.registry.now, admission.gateway, asked.model)
+        assert route is not None  # the name begins as that of one
+        entry.routed(f"{route.name}@{route.version}")
+        return await self._walk(route, step, asked, entry, head, admission)
+
+    async def _walk(
+        self, route: DeployedRoute, step: Step, asked: Wanted, entry: Entry, head: Head, admission: Admission
+    ) -> Answer:
+        facts = replace(facts_of(head, admission, step.body), provider="", model=asked.model)
+        limiter = self._gateway.limiter
+
+        async def ask(model: AskModel) -> Answer:
+            tries = [(b"cf-aig-max-attempts", b"%d" % min(model.retries + 1, _MOST_ATTEMPTS))] if model.retries else []
+            if model.timeout_ms:
+                tries.append((b"cf-aig-request-timeout", b"%d" % model.timeout_ms))
+            own = replace(step, headers=[*step.headers, *tries])
+            target = Wanted(asked.surface, model.provider, model.model)
+            return await self._send_unified(own, target, entry, model.number, is_last=False)
+
+        async with AsyncExitStack() as stack:
+
+            async def quota(wanted: TakeQuota) -> bool:
+                lease = await limiter.take([wanted.rule], facts, set())
+                stack.push_async_callback(settle, lease, entry)
+                return True
+
+            answer = await RoutePlan(route, facts, json_object(step.body)).run(ask, quota)
+            stack.push_async_callback(answer.aclose)
+            answer.aclose = stack.pop_all().aclose
+            return answer
+        raise AssertionError("unreachable")
+
+    # Heads
+
+    def _head_of(self, step: Step, *, is_foreign: bool = False) -> Head:
+        """Return the head of a step. ``is_foreign``: the client's own API is not the provider's."""
+        common = self._inherited.common
+        if is_foreign:
+            common = [pair for pair in common if not pair[0].startswith(FOREIGN)]
+        head = step.head(self._head.path, common)
         if not self._shares_provider_keys or self._brings_key(step, head):
             return head
         # Beside what the step has in the same place: that is a key of the gateway's, or says that there is none.
@@ -68,9 +168,9 @@ class StepSender:
             return self._gateway.doorkeeper.admit(head)
         except Unauthorized:
             # Whatever was looked at is named in the refusal: also what was kept from this step.
-            whole = step.head(self._head.path, self._head.headers)
+            seen = step.head(self._head.path, self._head.headers)
             self._gateway.doorkeeper.admit(
-                replace(whole, transport=self._head.transport, subprotocols=self._head.subprotocols)
+                replace(seen, transport=self._head.transport, subprotocols=self._head.subprotocols)
             )
             raise
 
@@ -85,9 +185,15 @@ def check_entrance(gateway: Gateway, head: Head) -> None:
 
 
 def are_for_one_provider(gateway: Gateway, steps: Iterable[Step]) -> bool:
-    """Whether all steps name the same provider, by whatever name."""
-    named = {step.provider for step in steps}
-    return len({provider.slug if (provider := gateway.catalogue.find(name)) else name for name in named}) == 1
+    """Whether all steps name the same provider, by whatever name. Those for a dynamic route may come to any."""
+    named = set()
+    for step in steps:
+        name = step.provider
+        if name == UNIFIED:
+            name = wanted(step.path, step.body, gateway.settings.root_provider).provider
+        provider = gateway.catalogue.find(name)
+        named.add(provider.slug if provider is not None else name)
+    return len(named) == 1 and "" not in named
 
 
 def _own_places(gateway: Gateway) -> list[Placement]:
@@ -97,3 +203,17 @@ def _own_places(gateway: Gateway) -> list[Placement]:
     }
     places = [Placement(Carrier.HEADER, name, Role.PROVIDER) for name in sorted(names)]
     return [place for place in places if place not in PLACEMENTS]
+
+
+def _adapted(answer: Answer, adapter: Adapter) -> Answer:
+    answer.status, answer.headers = adapter.begin(answer.status, answer.headers)
+    answer.body = _told(answer.body, adapter)
+    return answer
+
+
+async def _told(chunks: AsyncIterator[bytes], adapter: Adapter) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        if said := adapter.feed(chunk):
+            yield said
+    if rest := adapter.finish():
+        yield rest

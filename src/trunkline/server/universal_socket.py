@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from trunkline.errors import GatewayError, MalformedRequest, TooManyRequests, UpstreamBroken, UpstreamError
+from trunkline.policy.caching import STATUS_HEADER
 from trunkline.server.answer import Answer
 from trunkline.server.asgi import Message, Receive, Scope, Send
 from trunkline.server.dispatch import Dispatch
@@ -177,7 +178,10 @@ class UniversalSocket:
         kind = _header(answer, b"content-type")
         if (packing := _header(answer, b"content-encoding")) not in ("", "identity"):
             raise UpstreamBroken(f"The provider compressed its answer ({packing[:20]}) though it was asked not to.")
-        call.metadata = msgspec.structs.replace(call.metadata, status=answer.status, content_type=kind)
+        is_hit = (STATUS_HEADER, b"HIT") in answer.told
+        call.metadata = msgspec.structs.replace(
+            call.metadata, status=answer.status, content_type=kind, cache_status="HIT" if is_hit else "MISS"
+        )
         if kind.lower().startswith("text/event-stream"):
             await self._relay_stream(call, answer)
         else:

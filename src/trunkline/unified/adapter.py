@@ -12,10 +12,13 @@ class Adapter(Protocol):
     """One exchange. What goes to the provider is there from the start; what comes back is fed as it comes.
 
     ``path`` follows the provider in a path of the gateway, query included; ``body`` is the provider's own request.
+    ``headers`` of the request, in lower case, take the place of the client's of the same names: a version that the
+    provider wants named, and ``accept-encoding: identity`` where the answer is read here.
     """
 
     path: str
     body: bytes
+    headers: Headers
 
     def begin(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> tuple[int, Headers]:
         """Take the head of the provider's answer; return that of the client's."""

@@ -10,6 +10,10 @@ from trunkline.wire.head import Head
 LOG_ID_HEADER: Final = b"cf-aig-log-id"
 EVENT_ID_HEADER: Final = b"cf-aig-event-id"
 
+_COLLECT: Final = b"cf-aig-collect-log"
+_COLLECT_PAYLOAD: Final = b"cf-aig-collect-log-payload"
+_METADATA: Final = b"cf-aig-metadata"
+
 MAX_TAGS: Final = 5
 _MAX_METADATA: Final = 8192
 _MAX_NAME: Final = 100
@@ -33,7 +37,7 @@ class LoggingWish(NamedTuple):
 
 def logging_wish(head: Head) -> LoggingWish:
     """Read ``cf-aig-collect-log`` and ``cf-aig-collect-log-payload``; a value that is no boolean counts as absent."""
-    collect, payloads = (_boolean(head, name) for name in (b"cf-aig-collect-log", b"cf-aig-collect-log-payload"))
+    collect, payloads = (_boolean(head, name) for name in (_COLLECT, _COLLECT_PAYLOAD))
     return LoggingWish(collect, payloads is not False and collect is not False)
 
 
@@ -43,7 +47,7 @@ def metadata_of(head: Head) -> dict[str, Tag]:
     A header that is no flat JSON object of strings, numbers and booleans is ignored as a whole, as with Cloudflare.
     Long names and values are cut.
     """
-    given = head.header(b"cf-aig-metadata")
+    given = head.header(_METADATA)
     if not given or len(given) > _MAX_METADATA:
         return {}
     try:
@@ -55,6 +59,21 @@ def metadata_of(head: Head) -> dict[str, Tag]:
         return {}
     tags = ((name, value) for name, value in told.items() if not name.lower().startswith(_RESERVED))
     return {_characters(name, _MAX_NAME): _kept(value) for (name, value), _ in zip(tags, range(MAX_TAGS), strict=False)}
+
+
+def ignored_headers(head: Head) -> list[str]:
+    """Return the names of the headers read here whose values cannot be used, and so count as absent."""
+    ignored = [
+        name.decode()
+        for name in (_COLLECT, _COLLECT_PAYLOAD)
+        if head.header(name) is not None and _boolean(head, name) is None
+    ]
+    told = (head.header(_METADATA) or "").strip()
+    if told and told != "{}" and not metadata_of(head):
+        ignored.append(_METADATA.decode())
+    if head.header(EVENT_ID_HEADER) and not event_id_of(head):
+        ignored.append(EVENT_ID_HEADER.decode())
+    return ignored
 
 
 def event_id_of(head: Head) -> str:

@@ -75,6 +75,18 @@ def parse_path(path: str) -> Target:
     return Target(account, gateway, provider, rest)
 
 
+UNIFIED: Final = "compat"
+"""Stands where a provider does for the API that is the same for all of them."""
+
+
+def is_unified(path: str) -> bool:
+    """Whether a percent-encoded path is the unified API's: below ``compat/``, or ``run`` alone."""
+    segments = path.split("/", 5)
+    if len(segments) < 5 or segments[:2] != ["", "v1"] or segments[2] in ROOT_RESOURCES:
+        return False
+    return segments[4] == UNIFIED or (segments[4] == "run" and segments[5:] in ([], [""]))
+
+
 def is_universal(path: str) -> bool:
     """Whether a percent-encoded path is the universal endpoint's, with or without a slash at its end."""
     segments = path.removesuffix("/").split("/", 4)

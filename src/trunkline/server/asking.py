@@ -1,0 +1,36 @@
+"""What is known of a request before it is sent on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trunkline.policy.estimating import estimated_tokens
+from trunkline.policy.facts import Facts
+from trunkline.policy.usage.request import request_facts
+from trunkline.server.admission import Admission
+from trunkline.wire.head import Head
+from trunkline.wire.log_headers import metadata_of
+
+# Kinds of work whose answer is made of tokens.
+_ANSWERED_IN_TOKENS: Final = frozenset({"chat", "completion", "responses"})
+
+
+def facts_of(head: Head, admission: Admission, body: bytes) -> Facts:
+    """Return by what rules are to judge a request; of a body that is not there, only what the head says is known."""
+    content_type = head.header(b"content-type") or "application/json"
+    told = request_facts(admission.provider, admission.rest, content_type, body)
+    tokens_in, tokens_out = estimated_tokens(body, answers=told.kind in _ANSWERED_IN_TOKENS)
+    caller = admission.caller
+    return Facts(
+        gateway=admission.gateway,
+        provider=admission.provider.slug,
+        model=told.model,
+        kind=told.kind,
+        path=admission.rest,
+        stream=told.stream,
+        key=caller.key_id if caller is not None else "",
+        user=told.user,
+        metadata=metadata_of(head),
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
+    )
