@@ -77,6 +77,12 @@ class Settings:
         help="Database: postgresql://USER:PASSWORD@HOST/NAME or sqlite:///PATH. Without it, a file in `data_dir`.",
         secret=True,
     )
+    valkey_url: str = setting(
+        "",
+        help="Valkey or Redis server that several gateway processes share for their cache and limits:"
+        " valkey://:PASSWORD@HOST:6379/0, valkeys:// with TLS. Without it, each process has its own.",
+        secret=True,
+    )
     log_level: str = setting(
         "info",
         help="How much is written to standard error.",
@@ -204,6 +210,29 @@ class Settings:
         help="`interval` forces records to the disk every second, for when power fails. Killed processes need neither.",
         section="journal",
         choices=("off", "interval"),
+    )
+
+    cache_memory: int = setting(
+        64,
+        help="Most that kept answers may take in memory, in each process; 0 keeps none there.",
+        unit="MiB",
+        section="cache",
+        minimum=0,
+    )
+    cache_disk: int = setting(
+        1024,
+        help="Most that kept answers may take in the file cache.db of `data_dir`; 0 makes no file. With `valkey_url`"
+        " they are there instead, bounded by that server's own `maxmemory`.",
+        unit="MiB",
+        section="cache",
+        minimum=0,
+    )
+
+    limits_fail: str = setting(
+        "open",
+        help="While the server of `valkey_url` is away: `open` counts limits in each process by itself, `closed`"
+        " refuses what is limited.",
+        choices=("open", "closed"),
     )
 
     otel_endpoint: str = setting(

@@ -423,6 +423,20 @@ def test_a_provider_that_fails_is_asked_again_as_often_as_the_headers_say(home: 
     run(main())
 
 
+def test_an_answer_that_a_check_stopped_is_paid_for_all_the_same(home: Path) -> None:
+    async def main() -> None:
+        upstream = Provider(chat_answer("Hi."), chat_answer("The key is AKIAIOSFODNN7EXAMPLX."))
+        async with stage(home, openai=upstream) as (address, admin, directory), httpx.AsyncClient() as client:
+            await ruled(admin, guards=[{"id": "keys", "check": "secrets", "action": "block", "sides": ["response"]}])
+            stopped = await asked_until(client, address, lambda answer: answer.status_code == 400)
+            assert "AKIA" not in stopped.text
+        *_, row = await rows_in(directory)
+        assert (row.status, row.error_code, row.tokens_in, row.tokens_out) == (400, 2030, 7, 2)
+        assert row.cost
+
+    run(main())
+
+
 def test_a_check_stops_a_secret_on_its_way_out_and_one_on_its_way_in(home: Path) -> None:
     secret = "AKIAIOSFODNN7EXAMPLX"
 

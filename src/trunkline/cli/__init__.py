@@ -10,6 +10,8 @@ import typer
 import trunkline
 from trunkline.cli import (
     analytics,
+    cache,
+    control,
     conversations,
     gateways,
     keys,
@@ -17,7 +19,9 @@ from trunkline.cli import (
     logs,
     models,
     probe,
+    providers,
     reproduce,
+    routes,
     serve,
     sessions,
     settings,
@@ -42,6 +46,10 @@ application.command("reproduce")(reproduce.reproduce)
 application.add_typer(keys.application, name="keys")
 application.add_typer(vault.application, name="vault")
 application.add_typer(gateways.application, name="gateways")
+application.add_typer(control.application, name="limits")
+application.add_typer(cache.application, name="cache")
+application.add_typer(providers.application, name="providers")
+application.add_typer(routes.application, name="routes")
 application.add_typer(users.application, name="users")
 application.add_typer(models.application, name="models")
 application.add_typer(sessions.application, name="sessions")

@@ -64,10 +64,10 @@ class RunningGateway:
         with self._asking("GET", path, "application/json") as response:
             return json.loads(response.read())
 
-    def delete(self, path: str) -> None:
-        """Have something removed. Raises as `get`."""
+    def delete(self, path: str) -> Any:
+        """Have something removed; return a JSON answer, or None where there is none. Raises as `get`."""
         with self._asking("DELETE", path, "application/json") as response:
-            response.read()
+            return json.loads(response.read() or b"null")
 
     def events(self, path: str) -> Iterator[ServerSentEvent]:
         """Yield server-sent events until the gateway ends the stream. Raises as `get`."""

@@ -14,14 +14,18 @@ from trunkline.credentials import tail
 from trunkline.errors import GatewayError, MalformedRequest
 from trunkline.providers import Provider
 from trunkline.server.account_routes import create_account_routes
-from trunkline.server.administration import create_administration_routes
+from trunkline.server.administration import administration_schemas, create_administration_routes
 from trunkline.server.analytics_routes import analytics_schemas, create_analytics_routes
+from trunkline.server.cache_routes import cache_schemas, create_cache_routes
 from trunkline.server.console_access import entrance, head_of_request, require_console, session_of
 from trunkline.server.conversation_routes import conversation_schemas, create_conversation_routes
 from trunkline.server.direct import DirectCall, mint
 from trunkline.server.gateway import Gateway
+from trunkline.server.limit_routes import create_limit_routes, limit_schemas
 from trunkline.server.log_routes import create_log_routes, log_schemas
 from trunkline.server.probing import create_probe_routes
+from trunkline.server.provider_routes import create_provider_routes
+from trunkline.server.route_routes import create_route_routes
 from trunkline.server.session_routes import create_session_routes, session_schemas
 from trunkline.server.sessions import ConsoleSession
 
@@ -125,6 +129,7 @@ class _Api(FastAPI):
         """Return the OpenAPI document."""
         if not self.openapi_schema:
             schemas = session_schemas() | log_schemas() | conversation_schemas() | analytics_schemas()
+            schemas |= administration_schemas() | cache_schemas() | limit_schemas()
             super().openapi()["components"]["schemas"].update(schemas)
         return super().openapi()
 
@@ -210,6 +215,10 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
 
     api.include_router(create_account_routes(gateway))
     api.include_router(create_administration_routes(gateway))
+    api.include_router(create_provider_routes(gateway))
+    api.include_router(create_cache_routes(gateway))
+    api.include_router(create_limit_routes(gateway))
+    api.include_router(create_route_routes(gateway))
     api.include_router(create_probe_routes(gateway))
     api.include_router(create_session_routes(gateway))
     api.include_router(create_log_routes(gateway))

@@ -107,7 +107,8 @@ class Dispatch:
             return request
 
         async def fetch() -> Answer:
-            if terms.tries == _ONCE:
+            # What comes from the client piece by piece is there once.
+            if terms.tries == _ONCE or isinstance(body, AsyncIterator):
                 request = await prepare(admission)
                 entry.sent()
                 response = await self._gateway.http.send(request)

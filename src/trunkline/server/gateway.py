@@ -29,9 +29,14 @@ from trunkline.providers import (
 )
 from trunkline.providers.schema import Protocol
 from trunkline.server.admission import Admission, Doorkeeper, ProviderKey, sits_in
+from trunkline.server.attempts import Attempts
+from trunkline.server.caching import Caching
 from trunkline.server.chaining import KnownSlots
 from trunkline.server.drain import Drain
+from trunkline.server.guarding import Guards
+from trunkline.server.health import Health
 from trunkline.server.ledger import Ledger
+from trunkline.server.limiting import Limiter, counters_for
 from trunkline.server.live_sessions import LiveSessions
 from trunkline.server.logbook import Logbook
 from trunkline.server.observability import Observability
@@ -40,6 +45,7 @@ from trunkline.server.outgoing import OutgoingCall, compose
 from trunkline.server.registry import LiveRegistry
 from trunkline.server.session_keeper import SessionKeeper
 from trunkline.server.sessions import Sessions
+from trunkline.server.similarity import LocalEmbeddings, Similarity
 from trunkline.settings import Settings
 from trunkline.store import (
     Configuration,
@@ -53,10 +59,12 @@ from trunkline.store import (
     usage_since,
 )
 from trunkline.store.analytics import Analytics
+from trunkline.store.cache import open_cache
 from trunkline.store.conversations import Conversations
 from trunkline.store.journal import Fsync, Policy
 from trunkline.store.log_record import encoded
 from trunkline.store.rollups import Rollups
+from trunkline.store.valkey import Valkey
 from trunkline.upstream.address import parse
 from trunkline.upstream.http import HttpPool, Request
 from trunkline.upstream.timeouts import Timeouts
@@ -108,6 +116,18 @@ class Gateway:
         self.logbook.on_record(self.observability.metrics.take, kept=False)
         timeouts = Timeouts(settings.connect_timeout, settings.first_byte_timeout, settings.idle_timeout)
         self.http = HttpPool(timeouts=timeouts, max_connections_per_origin=settings.max_connections)
+        self.health = Health()
+        self.attempts = Attempts(self.http, self.health, self.doorkeeper, self.catalogue)
+        self.valkey = Valkey.open(settings.valkey_url) if settings.valkey_url else None
+        self.limiter = Limiter(counters_for(settings, self.valkey), self.http, settings.custom_provider_hosts)
+        cache = open_cache(
+            settings.data_dir,
+            memory_bytes=settings.cache_memory << 20,
+            disk_bytes=settings.cache_disk << 20,
+            valkey=self.valkey,
+        )
+        self.caching = Caching(cache, self.registry, Similarity(LocalEmbeddings(self.worker, self.http)))
+        self.guards = Guards(self)
         self.dialer = Dialer(timeouts=timeouts)
 
     async def start(self) -> None:
@@ -120,6 +140,8 @@ class Gateway:
         self._know_providers()
         self.registry.on_change(self._know_providers)
         self.registry.on_change(self._judge_sessions)
+        await self.limiter.start(self.database)
+        await self.caching.start()
         self.observability.start(self.settings, self.http)
         # The price list takes a quarter of a second to read: not in the middle of somebody's answer.
         self._reading_prices = asyncio.create_task(asyncio.to_thread(price_is_known, "openai", "gpt-realtime"))
@@ -127,6 +149,10 @@ class Gateway:
     async def close(self) -> None:
         """Close all connections and the database, and end the worker."""
         await self.keeper.stop()
+        await self.caching.close()
+        await self.limiter.close()
+        if self.valkey is not None:
+            await self.valkey.close()
         await self.drain.stop()
         await self.rollups.stop()
         self.journal.close()
@@ -221,6 +247,8 @@ class Gateway:
             "journal_records_set_aside": journal.set_aside,
             "journal_damaged_places": journal.corrupt,
             "log_rows_not_kept": sum(self.logs.not_kept.values()),
+            "headers_ignored": self.logbook.ignored.total(),
+            **self.limiter.counts(),
         }
 
     def dialect_of(self, head: Head) -> Dialect:
@@ -276,7 +304,7 @@ class Gateway:
         socket = admission.provider.socket
         offered = _merged(socket.subprotocols if socket is not None else (), head.subprotocols)
         outgoing = compose(head, admission, slots, query=target.query, subprotocols=offered)
-        origin, path = parse(target.url)
+        origin, path = parse(target.url, public_only=target.public_only)
         return OutgoingCall(
             origin, _with_query(path, outgoing.query), outgoing.headers, outgoing.subprotocols, slot=tried
         )
@@ -296,7 +324,7 @@ class Gateway:
 
     def _request(self, head: Head, admission: Admission, target: UpstreamTarget) -> Request:
         outgoing = compose(head, admission, admission.provider.credential_slots)
-        origin, path = parse(target.url)
+        origin, path = parse(target.url, public_only=target.public_only)
         return Request(
             method=head.method.encode(),
             origin=origin,

@@ -197,6 +197,7 @@ class Entry:
         self._route = ""
         self._findings: list[dict[str, Any]] = []
         self.is_cached = False
+        self._is_paid = False
         self.charged: set[str] = set()
         """The limits that this request, however many providers it asks, is counted in already."""
 
@@ -218,7 +219,7 @@ class Entry:
         self._admission = None
         self._step = step
         self._answer = SeenAnswer()
-        self.is_cached = False
+        self.is_cached = self._is_paid = False
 
     def sent(self) -> None:
         """Count a request to a provider."""
@@ -337,8 +338,12 @@ class Entry:
             log.exception("an exchange has no log row", id=self.id)
 
     def answered(self, status: int, content_type: str, size: int) -> None:
-        """Take an answer of the gateway's own; neither it nor its request is kept."""
-        self._answer = SeenAnswer()
+        """Take an answer of the gateway's own; neither it nor its request is kept.
+
+        One of a provider's that it stands instead of was paid for all the same.
+        """
+        self._is_paid = self._answer.reader is not None and self._answer.status < _FIRST_ERROR_STATUS
+        self._answer = SeenAnswer(self._answer.reader if self._is_paid else None)
         self._answer.status, self._answer.content_type, self._answer.size = status, content_type[:MAX_TYPE], size
         self._keeps_payloads = False
 
@@ -469,7 +474,7 @@ class Entry:
     def _cost(self, provider: str, answered: Answered, custom: CustomCost | None) -> float | None:
         if self.is_cached:
             return 0.0
-        is_answered = 0 < self._answer.status < _FIRST_ERROR_STATUS
+        is_answered = self._is_paid or 0 < self._answer.status < _FIRST_ERROR_STATUS
         return cost_of_answer(provider, answered, custom) if is_answered else None
 
     def _custom_cost(self, answered: Answered) -> CustomCost | None:
