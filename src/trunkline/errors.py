@@ -20,6 +20,7 @@
         ├── TooManyRequests       more at once than is taken on
         ├── LimitReached          as much was used as a rule of the gateway allows in a time
         │   └── SpendLimitReached     as much money was spent
+        ├── LimitsUnavailable     nothing can be counted now, and nothing is to pass uncounted
         ├── PromptBlocked         a check of the gateway's refuses what is asked
         ├── AnswerBlocked         a check of the gateway's refuses what is answered
         ├── RouteEnded            a dynamic route came to no answer
@@ -41,11 +42,14 @@
         ├── SessionTerminated     an operator ended the realtime session
         └── UpstreamError         no usable answer from the provider
             ├── UpstreamUnresolved    (DNS)
+            ├── UpstreamNotPublic     (an address within this network)
             ├── UpstreamRefused       (connection refused or unreachable)
             ├── UpstreamUntrusted     (TLS)
             ├── UpstreamTimeout
+            │   └── UpstreamLate      (no answer within the time that the request or its gateway gives it)
             ├── UpstreamBroken        (closed, reset or malformed)
             ├── UpstreamBusy          (no free connection in time)
+            │   └── UpstreamResting   (not asked for a while, after failures in a row)
             └── UpstreamUpgradeRefused
 
 Each class says the HTTP ``status``, the gateway's numeric ``code`` (Cloudflare's table where it has one), the
@@ -224,11 +228,22 @@ class LimitReached(GatewayError):
 
 
 class SpendLimitReached(LimitReached):
-    """A rule of the gateway's allows so much money in a time, and it is spent."""
+    """A rule of the gateway's allows so much money in a time, and it is spent. Voice clients do not dial again."""
 
     code = 2041
     reason = "spend_limit_reached"
     type = "insufficient_quota"
+    close_code = 3000
+
+
+class LimitsUnavailable(GatewayError):
+    """The server that counts for limits does not answer, and the gateway is set to let nothing pass then."""
+
+    status = 503
+    code = 2003
+    reason = "limits_unavailable"
+    type = "server_error"
+    close_code = 1013
 
 
 class PromptBlocked(GatewayError):
@@ -441,6 +456,12 @@ class UpstreamUnresolved(UpstreamError):
     reason = "upstream_unresolved"
 
 
+class UpstreamNotPublic(UpstreamError):
+    """The host name of a provider that was added over the network leads to an address that is not public."""
+
+    reason = "upstream_not_public"
+
+
 class UpstreamRefused(UpstreamError):
     """The provider's host refused the connection or cannot be reached."""
 
@@ -460,6 +481,12 @@ class UpstreamTimeout(UpstreamError):
     reason = "upstream_timeout"
 
 
+class UpstreamLate(UpstreamTimeout):
+    """The provider did not begin to answer within the time that the request, or its gateway, gives it."""
+
+    reason = "upstream_late"
+
+
 class UpstreamBroken(UpstreamError):
     """The provider closed or reset the connection, or sent something that is not its protocol."""
 
@@ -471,6 +498,12 @@ class UpstreamBusy(UpstreamError):
 
     status = 504
     reason = "upstream_busy"
+
+
+class UpstreamResting(UpstreamBusy):
+    """The provider failed so often in a row that the gateway leaves it alone for a while."""
+
+    reason = "upstream_resting"
 
 
 # The codes with which OpenAI itself refuses a session, by the status that says the same over HTTP.

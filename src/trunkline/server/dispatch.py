@@ -73,7 +73,7 @@ class Dispatch:
         if terms.is_plain:
             return False
         content_type = head.header(b"content-type") or ""
-        if "json" in content_type.lower():
+        if "json" in content_type.lower() or self._gateway.guards.of(admission.rules).request:
             return True
         # A file is sent again if it fits, and streamed if it does not.
         declared = head.header(b"content-length") or ""

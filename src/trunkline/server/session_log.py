@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -39,6 +39,8 @@ class SessionLog:
     def __init__(self, book: Logbook, head: Head, admission: Admission) -> None:
         self._book = book
         self._head = head
+        self.route = ""
+        """The dynamic route by which the session goes, with its version."""
         self._gateway = admission.gateway
         self._secrets = book.secrets_of([head], admission)
 
@@ -59,6 +61,7 @@ class SessionLog:
         started_at: float,
         model: str,
         failure: GatewayError | None,
+        findings: tuple[dict[str, Any], ...] = (),
     ) -> None:
         """Write the record of the session, which is over. ``admission`` is that of the provider that served last."""
         rules = self._rules()
@@ -100,6 +103,7 @@ class SessionLog:
             caller=caller.name if caller is not None else "",
             key_source=admission.key.source if admission.key is not None else "",
             session_id=id,
+            route=self.route,
             event_id=self._cleaned(event_id_of(head)),
             trace_id=trace.trace_id,
             parent_span_id=trace.parent_span_id,
@@ -108,6 +112,7 @@ class SessionLog:
             request_size=report.from_client.bytes,
             response_size=report.from_provider.bytes,
             response=transcript,
+            findings=findings,
         )
         self._book.keep(record, is_kept=is_kept)
 

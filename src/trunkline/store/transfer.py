@@ -55,7 +55,7 @@ BATCH: Final = 500
 _LOCK: Final = 0x696D706F7274
 
 # Rows that mean something only in their own database, or not for long.
-STAYS: Final = frozenset({"vault_state", "client_secrets", "sign_ins", "login_tokens"})
+STAYS: Final = frozenset({"vault_state", "client_secrets", "sign_ins", "login_tokens", "limit_counts"})
 
 _SETUP: Final = (schema.gateways, schema.gateway_keys, schema.stored_keys, schema.vias)
 # PostgreSQL knows no NUL, and half a surrogate pair is no character to either engine.

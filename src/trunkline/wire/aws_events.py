@@ -69,6 +69,19 @@ class AwsEventParser:
         self._pending.clear()
 
 
+def encoded_exception(kind: str, payload: bytes) -> bytes:
+    """Return a message that says what went wrong, as Amazon's services end a stream with one."""
+    said = {":message-type": "exception", ":exception-type": kind, ":content-type": "application/json"}
+    headers = b"".join(
+        bytes([len(name)]) + name.encode() + bytes([_TEXT]) + len(value).to_bytes(2, "big") + value.encode()
+        for name, value in said.items()
+    )
+    length = _LEAST + len(headers) + len(payload)
+    sizes = length.to_bytes(4, "big") + len(headers).to_bytes(4, "big")
+    message = sizes + zlib.crc32(sizes).to_bytes(4, "big") + headers + payload
+    return message + zlib.crc32(message).to_bytes(4, "big")
+
+
 def _headers(block: bytes) -> dict[str, str]:
     """Return the headers that are texts, up to the first that cannot be read."""
     found: dict[str, str] = {}

@@ -42,6 +42,14 @@ class Unpacker:
             self._is_over = True
         return found if self._left >= 0 else b""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that came was unpacked, to its end."""
+        if self._encoding in ("", "identity"):
+            return True
+        stream = self._stream
+        return stream is not None and stream.eof and not stream.unused_data and self._left >= 0
+
     def _window(self, first: bytes) -> int:
         if self._encoding != "deflate":
             return 16 + zlib.MAX_WBITS

@@ -35,8 +35,10 @@ from trunkline.realtime.events import (
     UpstreamConnected,
     UpstreamText,
 )
+from trunkline.realtime.frames import Frame
 from trunkline.realtime.memory import SessionMemory
 from trunkline.realtime.recording import session_of
+from trunkline.realtime.report import Report
 from trunkline.realtime.session import RelaySession
 from trunkline.server import client_secrets
 from trunkline.server.admission import Admission
@@ -45,7 +47,9 @@ from trunkline.server.gateway import Gateway
 from trunkline.server.recorder import Recorder
 from trunkline.server.voice.brain import Brain
 from trunkline.server.voice.dialling import Dialling, Line, Route
+from trunkline.server.voice.fallbacks import GatewayFallbacks, RouteFallbacks
 from trunkline.server.voice.opened import OpenedSession
+from trunkline.server.voice.speech import Ruling, SpeechGuard, Unjudged
 from trunkline.upstream.websocket import Binary, Closed, Text
 from trunkline.wire.head import Head
 
@@ -61,17 +65,33 @@ _SETTLED_SECONDS: Final = 60.0
 class Call(OpenedSession):
     """A task for each side, both feeding the same `RelaySession`."""
 
-    def __init__(self, gateway: Gateway, head: Head, admission: Admission, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        head: Head,
+        admission: Admission,
+        receive: Receive,
+        send: Send,
+        way: RouteFallbacks | None = None,
+    ) -> None:
+        """``way`` is that of a dynamic route, and ``admission`` then the one to its first provider."""
         rules, provider = admission.rules.realtime, admission.provider
         is_translated = rules.beta_bridge and provider.has_realtime and asks_for_beta(head)
         if is_translated:
             head = without_beta_marker(head)
-        super().__init__(gateway, Route(head, admission, head.query_value("model") or ""))
+        model = way.first.model if way is not None else head.query_value("model") or ""
+        super().__init__(gateway, Route(head, admission, model))
         self._admission = admission
+        self._way = way
+        self._log.route = way.name if way is not None else ""
         self._path = head.path
         self._receive = receive
         self._send = send
-        self._dialling = Dialling(gateway, self.account.route)
+        self._dialling = (
+            Dialling(gateway, self.account.route, GatewayFallbacks(gateway, head, admission))
+            if way is None
+            else Dialling(gateway, way.first, way)
+        )
         # A session that is a second ear on another's call has none of its conversation.
         is_kept = rules.resume and provider.has_realtime and not head.query_values("call_id")
         self._session = RelaySession(
@@ -81,6 +101,8 @@ class Call(OpenedSession):
             bridge=BetaBridge() if is_translated else None,
             memory=SessionMemory() if is_kept else None,
         )
+        self._speech = SpeechGuard(gateway, admission, head, self.protocol, gateway.dialect_of(head))
+        self.findings = self._speech.findings
         self._open = asyncio.Event()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._orders: set[asyncio.Task[None]] = set()
@@ -108,7 +130,9 @@ class Call(OpenedSession):
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._clear_up()
+            report = self._clear_up()
+            if self._way is not None:
+                await self._way.settle(report.cost.total)
 
     def end(self, error: GatewayError) -> None:
         """End the session for a reason of the gateway's own; the client is told."""
@@ -138,7 +162,7 @@ class Call(OpenedSession):
             log.error("a session is not recorded", id=self.id, why=str(error))
             return None
 
-    def _clear_up(self) -> None:
+    def _clear_up(self) -> Report:
         if self._brain is not None:
             self._brain.stop_all()
         if self._line is not None:
@@ -147,6 +171,7 @@ class Call(OpenedSession):
         if self._recorder is not None:
             self._recorder.close(report)
         log.debug("session ended", id=self.id, path=self._path, seconds=round(self.elapsed(), 1))
+        return report
 
     # Sides
 
@@ -167,6 +192,7 @@ class Call(OpenedSession):
     async def _provider_side(self) -> None:
         secret = self._admission.secret
         try:
+            await self.account.allowance.open()
             if secret is not None:
                 self._gateway.registry.broker.claim(secret)
             self.record.dialled(self.elapsed())
@@ -247,8 +273,60 @@ class Call(OpenedSession):
             self._admission.check_frame(event.data.decode("utf-8", "replace"))
 
     async def _take(self, event: Event) -> None:
-        for effect in self._session.receive(event, self.elapsed()):
-            await self._perform(effect)
+        checked = await self._checked(event)
+        if checked is not None:
+            for effect in self._session.receive(checked, self.elapsed()):
+                await self._perform(effect)
+
+    async def _checked(self, event: Event) -> Event | None:
+        """Return what is said as it may go on, None where it may not."""
+        if self._speech.is_idle or not self._session.is_relaying:
+            return event
+        match event:
+            case ClientText(text):
+                ruling = self._speech.client(Frame(text))
+            case ClientBinary(data):
+                ruling = self._speech.client(data)
+            case UpstreamText(text):
+                ruling = self._speech.provider(Frame(text))
+            case UpstreamBinary(data):
+                ruling = self._speech.provider(data)
+            case _:
+                return event
+        await self._carry_out(ruling)
+        match ruling.passes:
+            case Frame(text=passes):
+                return ClientText(passes) if isinstance(event, ClientText) else UpstreamText(passes)
+            case None:
+                return None
+            case _:
+                return event
+
+    async def _carry_out(self, ruling: Ruling) -> None:
+        """Do what follows from what was said, besides passing it on."""
+        error = ruling.blocked
+        if error is not None:
+            log.info("speech blocked", id=self.id, why=shown(error.message))
+            if ruling.ends:
+                await self._take(self._failed(error))
+                return
+            self.record.failed(error.reason, error.message, self.elapsed())
+        for order in ruling.to_provider:
+            await self._perform(SendUpstream(order))
+        for told in ruling.to_client:
+            await self._perform(SendClient(told))
+        for unjudged in ruling.unjudged:
+            task = asyncio.create_task(self._have_judged(unjudged))
+            self._orders.add(task)
+            task.add_done_callback(self._orders.discard)
+
+    async def _have_judged(self, unjudged: Unjudged) -> None:
+        """Have a model judge what was said; the session goes on meanwhile."""
+        found = await self._gateway.guards.judge(
+            unjudged.guards, unjudged.side, unjudged.words, self._admission, self.account.route.head
+        )
+        if self._session.is_relaying:
+            await self._carry_out(self._speech.judged(unjudged, found))
 
     async def _perform(self, effect: Effect) -> None:
         match effect:

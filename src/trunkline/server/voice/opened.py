@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Final
 
 from trunkline.credentials.redaction import redact
 from trunkline.errors import GatewayError, NotPermitted, Unauthorized
 from trunkline.policy.cost import price_is_known
+from trunkline.policy.facts import Facts
+from trunkline.policy.guards.findings import Finding
+from trunkline.policy.limits import LimitRule
 from trunkline.policy.sessions import NO_LIMITS, SessionLimits
 from trunkline.providers.schema import Protocol
 from trunkline.realtime.observing import observer_of
@@ -18,9 +22,10 @@ from trunkline.realtime.report import Report
 from trunkline.server.gateway import Gateway
 from trunkline.server.ledger import caller_key
 from trunkline.server.session_log import SessionLog
-from trunkline.server.voice.accounting import Account
+from trunkline.server.voice.accounting import Account, Allowance
 from trunkline.server.voice.dialling import Route
 from trunkline.store.identifiers import ulid
+from trunkline.wire.log_headers import metadata_of
 
 # What one caller's sessions use together can run out sooner than one of them would know by itself.
 _LOOK_SECONDS: Final = 5.0
@@ -39,14 +44,18 @@ class OpenedSession(ABC):
         self.caller = caller.name if caller is not None else "no key"
         self.user_agent = redact(route.head.header(b"user-agent") or "")
         self.started_at = time.time()
+        self._metadata = metadata_of(route.head)
         socket = admission.provider.socket
         self.protocol: Protocol = socket.protocol if socket is not None else "openai"
         _check_budget(admission.limits, self.protocol, admission.provider.slug, route.model)
         lease = gateway.ledger.open(caller_key(self.gateway, self.key_id), admission.limits, self.started_at)
-        self.account = Account(gateway.registry.broker, lease, route)
+        allowance = Allowance(gateway.limiter, self._terms, self.end)
+        self.account = Account(gateway.registry.broker, lease, route, allowance)
         self.record = SessionRecord(self.protocol, price=self.account.price, model=route.model)
         self.failure: GatewayError | None = None
         """For what the gateway ended it, or could not begin it."""
+        self.findings: list[Finding] = []
+        """What checks found in what was said."""
         self._log = SessionLog(gateway.logbook, route.head, admission)
         self._started = time.perf_counter()
         self._gateway = gateway
@@ -80,6 +89,7 @@ class OpenedSession(ABC):
             self.end(Unauthorized(f"The gateway ended this session: the key that opened it {reason}."))
             return
         lease.limits = registry.limits(self.gateway, self.key_id)
+        self.account.allowance.look()
         last = self.started_at + self.record.active_at
         try:
             lease.tick(now, last_activity=last)
@@ -105,12 +115,28 @@ class OpenedSession(ABC):
             started_at=self.started_at,
             model=self.model,
             failure=self.failure,
+            findings=tuple(found.document() for found in self.findings),
         )
         return report
 
     def fit_to_keep(self, report: Report) -> Report:
         """Return a report as it may be kept: with what was said only if the gateway keeps that."""
         return self._log.fit_to_keep(report)
+
+    def _terms(self) -> tuple[Sequence[LimitRule], Facts]:
+        """Return the gateway's present limits, and what is known of the session."""
+        rules = self._gateway.registry.rules(self.gateway)
+        facts = Facts(
+            gateway=self.gateway,
+            provider=self.provider,
+            model=self.model,
+            kind="realtime",
+            path="realtime",
+            stream=True,
+            key=self.key_id,
+            metadata=self._metadata,
+        )
+        return rules.control.limits if rules is not None else (), facts
 
     def _expiry(self) -> float | None:
         return self._gateway.registry.expiry(self._caller) if self._caller is not None else None

@@ -75,6 +75,7 @@ class WebRtcCalls:
         head, offer = self._judged(head, admission, offer)
         ear = self._ear(head, admission, offer.model or head.query_value("model") or "")
         try:
+            await ear.account.allowance.open()
             response = await self._send(head, admission, offer)
             try:
                 answer = await _whole(response)
@@ -182,7 +183,7 @@ class Sideband(OpenedSession):
         """Go on without hearing the call, unless it may use so much only: then nobody would know when to end it."""
         log.warning("a call is not heard", call=self._call_id, why=shown(str(error)))
         self.record.failed("not_heard", str(error), self.elapsed())
-        if self.account.lease.limits != NO_LIMITS or self.account.is_priced:
+        if self.account.lease.limits != NO_LIMITS or self.account.is_priced or self.account.allowance.is_limited:
             self._ending = self._ending or UpstreamError(
                 "The gateway ended this call: it has limits, and the provider does not let the gateway hear it."
             )
