@@ -36,7 +36,7 @@
         ├── UnknownSession        no realtime session of that id
         ├── UnknownLog            no row of the log of that id
         ├── UnknownConversation   no conversation of that id that is the caller's
-        ├── NotFound              nothing of that id, in the management API (UnknownCustomProvider is one)
+        ├── NotFound              nothing of that id, in the management API (UnknownCustomProvider and UnknownRoute are)
         ├── Taken                 something has that name already (SlugTaken is one)
         ├── NotSoldHere           what only a seller of credits has
         ├── SessionTerminated     an operator ended the realtime session
@@ -222,7 +222,7 @@ class LimitReached(GatewayError):
 
     status = 429
     code = 2003
-    reason = "rate_limit_exceeded"
+    reason = "limit_reached"
     type = "rate_limit_error"
     close_code = 1013
 

@@ -16,6 +16,7 @@ from trunkline.errors import (
     UnknownGateway,
     UnknownProvider,
 )
+from trunkline.policy.balancing import names
 from trunkline.policy.client_secrets import ClientSecret
 from trunkline.policy.models import UnreadableFrame, is_allowed, models_in_frame
 from trunkline.policy.registry import DEFAULT_ALIAS, GatewayRules
@@ -145,11 +146,11 @@ class Doorkeeper:
         """Whether a value is one of the gateway's own keys, which never leave."""
         return self._registry.recognise(value) is not None
 
-    def admit(self, head: Head) -> Admission:
-        """Admit a head, or raise the `GatewayError` that refuses it."""
+    def admit(self, head: Head, name: str = "") -> Admission:
+        """Admit a head to the provider of its path, or to another one; or raise the `GatewayError` that refuses it."""
         self._origins.check_host(head)
         target = parse_path(head.path)
-        named = self._provider(target.provider or self._settings.root_provider)
+        named = self._provider(name or target.provider or self._settings.root_provider)
         session = self._session(head)
         found = credentials.read(
             head,
@@ -168,6 +169,12 @@ class Doorkeeper:
         secret = self._secret(found.caller)
         via = self._registry.now.vias.get((rules.id, provider.slug)) or provider.via
         alias = _alias(head, secret)
+        try:
+            key = self._key(provider, found, session, head.transport, rules, secret, alias, via)
+        except NoProviderKey:
+            if not _is_pooled(head, rules, provider, target.rest):
+                raise
+            key = None  # which key it is will be said by the pool
         return Admission(
             provider=provider,
             rest=target.rest,
@@ -175,7 +182,7 @@ class Doorkeeper:
             gateway=rules.id,
             rules=rules,
             caller=found.caller,
-            key=self._key(provider, found, session, head.transport, rules, secret, alias, via),
+            key=key,
             alias=alias,
             via=via,
             secret=secret,
@@ -194,6 +201,31 @@ class Doorkeeper:
         via = self._registry.now.vias.get((admission.gateway, provider.slug)) or provider.via
         key = self._key(provider, nothing, None, Transport.WEBSOCKET, admission.rules, None, DEFAULT_ALIAS, via)
         return replace(admission, provider=provider, rest="realtime", key=key, alias=DEFAULT_ALIAS, via=via)
+
+    def with_member(self, admission: Admission, provider: str, alias: str, rest: str | None) -> Admission:
+        """Return the admission of the same caller to a member of a pool, with the gateway's key of that alias.
+
+        ``provider`` is empty where it stays the same, ``rest`` None where the path does. Raises `UnknownProvider`,
+        `UnknownAlias` or `NoProviderKey` for a member that is not there, and `NotPermitted` where the caller's key is
+        good for the first provider only. Which models the caller may use is for `Admission.check_models` to say.
+        """
+        found = self._provider(provider) if provider else admission.provider
+        caller = admission.caller
+        if caller is not None and caller.provider not in (None, found.slug):
+            raise NotPermitted(
+                f"The gateway refused this request: the {_words(caller)} is good for {caller.provider}, not for"
+                f" {found.slug}."
+            )
+        nothing = Credentials(caller, ())
+        via = self._registry.now.vias.get((admission.gateway, found.slug)) or found.via
+        key = self._key(found, nothing, None, Transport.HTTP, admission.rules, None, alias, via)
+        path = admission.rest if rest is None else rest
+        return replace(admission, provider=found, rest=path, key=key, alias=alias, via=via)
+
+    def check_key(self, admission: Admission) -> None:
+        """Raise `NoProviderKey` where a pool was to bring a key, and brought none."""
+        if admission.key is None and admission.via is None and admission.provider.needs_key:
+            raise _no_key(admission.provider)
 
     def _places_of(self, provider: Provider) -> list[Placement]:
         """Return a provider's own places, also those of one that was added since the start."""
@@ -238,8 +270,8 @@ class Doorkeeper:
         provider = self._catalogue.find(name)
         if provider is None and name == "compat":
             raise UnknownProvider(
-                "This gateway has no endpoint 'compat' yet: dynamic routes are kept and versioned, and not carried out."
-                " Name a provider in the path instead."
+                "The path 'compat' has no such endpoint. It serves chat/completions and its like over HTTP, and"
+                " realtime over WebSocket; docs/routes.md and docs/universal.md say more."
             )
         if provider is None:
             raise UnknownProvider(
@@ -306,12 +338,7 @@ class Doorkeeper:
         if alias != DEFAULT_ALIAS:
             raise self._unknown_alias(provider, rules, alias, found.caller)
         if provider.needs_key:
-            variable = f"TRUNKLINE_PROVIDERS__{provider.slug.upper().replace('-', '_')}__API_KEY"
-            raise NoProviderKey(
-                f"The gateway has no key for {provider.name}, and the request brought none. Send your"
-                f" {provider.name} key in {provider.credential_slots[0]}, type it into the console's settings, store it"
-                f" with `trunkline vault set {provider.slug}`, or set {variable}."
-            )
+            raise _no_key(provider)
         return None
 
     def _stored(self, provider: Provider, rules: GatewayRules, alias: str) -> ProviderKey | None:
@@ -336,6 +363,21 @@ def _alias(head: Head, secret: ClientSecret | None) -> str:
     if secret is not None:  # which key it uses was for its maker to choose
         return secret.alias or DEFAULT_ALIAS
     return (head.header(ALIAS_HEADER) or "").strip() or DEFAULT_ALIAS
+
+
+def _is_pooled(head: Head, rules: GatewayRules, provider: Provider, rest: str) -> bool:
+    """Whether a request may get its key from a member of a pool. Sessions get none: they are not shared."""
+    is_request = head.transport is Transport.HTTP and "realtime" not in rest
+    return is_request and any(names(provider, pool.provider) for pool in rules.control.attempts.pools)
+
+
+def _no_key(provider: Provider) -> NoProviderKey:
+    variable = f"TRUNKLINE_PROVIDERS__{provider.slug.upper().replace('-', '_')}__API_KEY"
+    return NoProviderKey(
+        f"The gateway has no key for {provider.name}, and the request brought none. Send your"
+        f" {provider.name} key in {provider.credential_slots[0]}, type it into the console's settings, store it"
+        f" with `trunkline vault set {provider.slug}`, or set {variable}."
+    )
 
 
 def _words(caller: Caller) -> str:

@@ -21,6 +21,7 @@ from trunkline.server.console_access import entrance, head_of_request, require_c
 from trunkline.server.conversation_routes import conversation_schemas, create_conversation_routes
 from trunkline.server.direct import DirectCall, mint
 from trunkline.server.gateway import Gateway
+from trunkline.server.health_routes import create_health_routes, health_schemas
 from trunkline.server.limit_routes import create_limit_routes, limit_schemas
 from trunkline.server.log_routes import create_log_routes, log_schemas
 from trunkline.server.probing import create_probe_routes
@@ -129,7 +130,7 @@ class _Api(FastAPI):
         """Return the OpenAPI document."""
         if not self.openapi_schema:
             schemas = session_schemas() | log_schemas() | conversation_schemas() | analytics_schemas()
-            schemas |= administration_schemas() | cache_schemas() | limit_schemas()
+            schemas |= administration_schemas() | cache_schemas() | limit_schemas() | health_schemas()
             super().openapi()["components"]["schemas"].update(schemas)
         return super().openapi()
 
@@ -218,6 +219,7 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
     api.include_router(create_provider_routes(gateway))
     api.include_router(create_cache_routes(gateway))
     api.include_router(create_limit_routes(gateway))
+    api.include_router(create_health_routes(gateway))
     api.include_router(create_route_routes(gateway))
     api.include_router(create_probe_routes(gateway))
     api.include_router(create_session_routes(gateway))

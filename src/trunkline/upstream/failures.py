@@ -8,6 +8,7 @@ import ssl
 from trunkline.errors import (
     UpstreamBroken,
     UpstreamError,
+    UpstreamLate,
     UpstreamRefused,
     UpstreamTimeout,
     UpstreamUnresolved,
@@ -48,6 +49,14 @@ def connecting(error: BaseException, origin: Origin) -> UpstreamError:
 def first_byte_timeout(origin: Origin) -> UpstreamTimeout:
     """Return the error for an answer that did not begin in time."""
     return UpstreamTimeout(f"{origin} accepted the request and sent no answer in time (upstream.first_byte_timeout).")
+
+
+def late(origin: Origin, seconds: float) -> UpstreamLate:
+    """Return the error for an answer that did not begin in the time that was given for this request."""
+    return UpstreamLate(
+        f"{origin} did not begin to answer within the {round(seconds * 1000)} ms of cf-aig-request-timeout, or of the"
+        " gateway's own timeout."
+    )
 
 
 def idle_timeout(origin: Origin) -> UpstreamTimeout:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Final, cast
 
 import httptools
 
-from trunkline.errors import MalformedRequest, UpstreamBusy
+from trunkline.errors import MalformedRequest, UpstreamBroken, UpstreamBusy, UpstreamError
 from trunkline.upstream import failures
 from trunkline.upstream.address import Origin
 from trunkline.upstream.connecting import Connector
@@ -35,7 +35,8 @@ class Request:
     """One request. ``target`` is path and query; ``headers`` hold no ``Host`` and no framing, which the pool writes.
 
     ``body`` is bytes, an iterator of bytes, or None. ``content_length`` is the length of an iterator where it is
-    known; otherwise it is sent chunked.
+    known; otherwise it is sent chunked. ``first_byte_timeout`` is for how many seconds the head of the answer is waited
+    for in all, connecting included; the pool's own timeouts count besides.
     """
 
     method: bytes
@@ -44,6 +45,7 @@ class Request:
     headers: list[tuple[bytes, bytes]]
     body: bytes | AsyncIterator[bytes] | None = None
     content_length: int | None = None
+    first_byte_timeout: float | None = None
 
     @property
     def is_repeatable(self) -> bool:
@@ -56,10 +58,22 @@ class Request:
 class Response:
     """A provider's answer. Iterate once for the body; `aclose` gives up whatever is left of it."""
 
-    __slots__ = ("_connection", "connect_ms", "first_byte_ms", "headers", "reason", "status")
+    __slots__ = (
+        "_connection",
+        "_has_let_go",
+        "_is_read",
+        "_on_end",
+        "connect_ms",
+        "first_byte_ms",
+        "headers",
+        "reason",
+        "status",
+    )
 
     def __init__(self, connection: _Connection, connect_ms: float, first_byte_ms: float) -> None:
         self._connection = connection
+        self._has_let_go = self._is_read = False
+        self._on_end: Callable[[UpstreamError | None], None] | None = None
         self.status = connection.status
         self.reason = connection.reason
         self.headers = connection.headers
@@ -71,14 +85,36 @@ class Response:
 
     async def __anext__(self) -> bytes:
         """Return the next bytes. Raises `UpstreamError` when the answer is cut off or stalls."""
-        chunk = await self._connection.read()
+        if self._has_let_go:
+            if self._is_read:
+                raise StopAsyncIteration
+            raise UpstreamBroken("The answer was given up before its end.")
+        try:
+            chunk = await self._connection.read()
+        except UpstreamError as error:
+            self._end(error)
+            raise
         if chunk is None:
+            self._has_let_go = self._is_read = True
+            self._end(None)
             raise StopAsyncIteration
         return chunk
 
     async def aclose(self) -> None:
         """End the exchange: the provider sees at once that nobody reads on."""
-        self._connection.finish()
+        if not self._has_let_go:  # a connection that was given back may be another exchange's by now
+            self._has_let_go = True
+            self._connection.finish()
+        self._end(None)
+
+    def on_end(self, listener: Callable[[UpstreamError | None], None]) -> None:
+        """Have ``listener`` called once, when the exchange ends, with what broke it off, if anything did."""
+        self._on_end = listener
+
+    def _end(self, error: UpstreamError | None) -> None:
+        listener, self._on_end = self._on_end, None
+        if listener is not None:
+            listener(error)
 
 
 class HttpPool:
@@ -101,6 +137,15 @@ class HttpPool:
 
     async def send(self, request: Request) -> Response:
         """Send a request; return when the head of its answer is there. Raises `UpstreamError`."""
+        if request.first_byte_timeout is None:
+            return await self._send(request)
+        try:
+            async with asyncio.timeout(request.first_byte_timeout):
+                return await self._send(request)
+        except TimeoutError as error:
+            raise failures.late(request.origin, request.first_byte_timeout) from error
+
+    async def _send(self, request: Request) -> Response:
         head = _request_head(request)
         pool = self._origins.get(request.origin)
         if pool is None:

@@ -97,16 +97,18 @@ def is_for_gateway(name: bytes) -> bool:
     return name.startswith(_CLOUDFLARE_PREFIX) or name in _OLD_CLOUDFLARE_NAMES
 
 
-# Of the gateway that is in front, whatever comes behind it: who calls, and which of its own keys it is to use.
-_CHAIN_ENDS: Final = frozenset({b"cf-aig-authorization", b"cf-aig-gateway-id"})
+# Of the gateway that is in front, whatever comes behind it: who calls, which of its own keys it is to use, and how
+# often it tries. Two gateways that try five times each would ask a provider that fails 25 times.
+_TRIES: Final = frozenset({b"cf-aig-request-timeout", b"cf-aig-max-attempts", b"cf-aig-retry-delay", b"cf-aig-backoff"})
+_CHAIN_ENDS: Final = frozenset({b"cf-aig-authorization", b"cf-aig-gateway-id"}) | _TRIES
 ALIAS_HEADER: Final = b"cf-aig-byok-alias"
 
 
 def chained_headers(headers: Sequence[tuple[bytes, bytes]], *, key_is_there: bool) -> Iterator[tuple[bytes, bytes]]:
     """Yield the headers of Cloudflare's gateway that another one behind this one is to see.
 
-    What this gateway acts on ends here; what is asked of a gateway and left undone here (cache, retries, metadata) goes
-    on. ``key_is_there``: the other gateway holds the provider key, so which of its keys to use is for it to read.
+    What this gateway acts on ends here; what is asked of a gateway and left undone here (cache, metadata) goes on.
+    ``key_is_there``: the other gateway holds the provider key, so which of its keys to use is for it to read.
     """
     for name, value in headers:
         if is_for_gateway(name) and name not in _CHAIN_ENDS and (name != ALIAS_HEADER or key_is_there):
