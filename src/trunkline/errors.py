@@ -19,14 +19,14 @@
         ├── UnknownAlias          no stored key of that alias
         ├── TooManyRequests       more at once than is taken on
         ├── LimitReached          as much was used as a rule of the gateway allows in a time
-        │   └── SpendLimitReached     as much money was spent
+        │   ├── SpendLimitReached     as much money was spent
+        │   └── SessionRateReached    more sessions, minutes or tokens than a key may use in a time
         ├── LimitsUnavailable     nothing can be counted now, and nothing is to pass uncounted
         ├── PromptBlocked         a check of the gateway's refuses what is asked
         ├── AnswerBlocked         a check of the gateway's refuses what is answered
         ├── RouteEnded            a dynamic route came to no answer
         ├── SpendCapReached       what a client secret may spend is spent
         ├── BudgetSpent           what a key may spend on realtime is spent
-        ├── SessionRateReached    more sessions, minutes or tokens than a key may use in a time
         ├── TooManySessions       more of a key's sessions are open than may be
         ├── SessionExpired        a realtime session was open as long as one may be
         ├── SessionIdle           nothing happened in it for too long
@@ -222,7 +222,7 @@ class LimitReached(GatewayError):
 
     status = 429
     code = 2003
-    reason = "limit_reached"
+    reason = "rate_limit_exceeded"
     type = "rate_limit_error"
     close_code = 1013
 
@@ -298,14 +298,8 @@ class BudgetSpent(GatewayError):
     close_code = 3000
 
 
-class SessionRateReached(GatewayError):
+class SessionRateReached(LimitReached):
     """A key has opened as many sessions, or used as many minutes or tokens, as it may within a time."""
-
-    status = 429
-    code = 2003
-    reason = "rate_limit_exceeded"
-    type = "rate_limit_error"
-    close_code = 1013
 
 
 class TooManySessions(GatewayError):

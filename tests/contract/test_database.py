@@ -32,8 +32,8 @@ RELEASED = Path(__file__).parent / "schemas"
 def has_other_default(
     context: object, found_column: object, column: object, found: str | None, default: object, rendered: str | None
 ) -> bool:
-    """Whether two defaults differ as text; PostgreSQL shows one with its type."""
-    shown = [None if words is None else words.partition("::")[0].strip("'\"") for words in (found, rendered)]
+    """Whether two defaults differ as text; PostgreSQL shows one with its type, SQLite in brackets."""
+    shown = [None if words is None else words.partition("::")[0].strip("()'\"") for words in (found, rendered)]
     return shown[0] != shown[1]
 
 

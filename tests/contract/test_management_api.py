@@ -443,14 +443,26 @@ def test_a_database_that_is_away_is_told_in_an_envelope() -> None:
     run(main())
 
 
-def test_calling_a_dynamic_route_says_that_it_is_not_carried_out_yet() -> None:
+def test_a_dynamic_route_can_be_called_as_soon_as_it_is_made_and_no_more_when_it_is_gone() -> None:
     async def main() -> None:
-        async with gateway() as address, httpx.AsyncClient() as app:
-            answer = await app.post(
-                f"{address.http}/v1/local/default/compat/chat/completions", json={"model": "dynamic/support"}
-            )
-            assert answer.status_code == 400
-            assert "dynamic routes are kept and versioned, and not carried out" in answer.text
+        elements = [
+            {"id": "in", "type": "start", "outputs": {"next": {"elementId": "out"}}},
+            {"id": "out", "type": "end", "outputs": {}},
+        ]
+        async with (
+            gateway(gateway_token=TOKEN) as address,
+            api(address) as client,
+            httpx.AsyncClient(headers={"cf-aig-authorization": f"Bearer {TOKEN}"}) as app,
+        ):
+            url = f"{address.http}/v1/local/default/compat/chat/completions"
+            wanted = {"model": "dynamic/support", "messages": []}
+            assert (await app.post(url, json=wanted)).status_code == 404
+            made = await client.post("/gateways/default/routes", json={"name": "support", "elements": elements})
+            answer = await app.post(url, json=wanted)
+            assert answer.status_code == 502
+            assert "No model is on the way" in answer.text
+            await client.delete(f"/gateways/default/routes/{made.json()['result']['id']}")
+            assert (await app.post(url, json=wanted)).status_code == 404
 
     run(main())
 
@@ -466,7 +478,7 @@ def test_what_the_api_keeps_is_kept_on_both_engines(database_url: str, tmp_path:
         database, configuration, vault = await stores(database_url, tmp_path)
         try:
             management, routes = Management(database, vault), Routes(database)
-            providers = CustomProviders(database, vault)
+            providers = CustomProviders(database, vault, ())
             await configuration.ensure_gateway("default")
             with pytest.raises(SettingsError, match="no gateway"):
                 await configuration.ensure_gateway("nowhere")

@@ -10,12 +10,15 @@ import typer
 from rich.table import Table
 
 from trunkline.cli.configuration import chosen_settings, provider_slug, with_configuration
+from trunkline.cli.control import control as control_command
+from trunkline.cli.control import control_words, takes_control
 from trunkline.cli.data_directory import DataDirOption
 from trunkline.cli.log_flags import logging_words, takes_logging
 from trunkline.cli.output import err, out
 from trunkline.cli.secrets import ask
 from trunkline.cli.session_flags import realtime_words, takes_realtime
 from trunkline.errors import SettingsError
+from trunkline.policy.control import ControlRules
 from trunkline.policy.logging import LoggingRules
 from trunkline.policy.registry import ClientSecretMode, GatewayRules
 from trunkline.policy.sessions import RealtimeRules, checked_fallbacks
@@ -23,6 +26,8 @@ from trunkline.providers import Catalogue, check_via
 from trunkline.settings import Settings
 
 application = typer.Typer(help="Make gateways and set their switches.", no_args_is_help=True)
+
+application.command("control")(control_command)
 
 # Cloudflare's limit of 64 characters, and what a path segment holds without being encoded.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -55,10 +60,12 @@ OriginsOption = Annotated[
 @application.command()
 @takes_realtime
 @takes_logging
+@takes_control
 def create(
     name: NameArgument,
     realtime: dict[str, Any],
     logging: dict[str, Any],
+    control: dict[str, Any],
     authenticated: AuthenticatedOption = None,
     stored_key_wins: StoredKeyWinsOption = None,
     client_secrets: ClientSecretsOption = None,
@@ -74,6 +81,7 @@ def create(
         name,
         realtime=RealtimeRules().changed(_checked(chosen, realtime)),
         logging=LoggingRules().changed(logging),
+        control=ControlRules().changed(control),
         **changes,
     )
     with_configuration(chosen, lambda configuration: configuration.create_gateway(rules))
@@ -85,10 +93,12 @@ def create(
 @application.command("set")
 @takes_realtime
 @takes_logging
+@takes_control
 def set_(
     name: NameArgument,
     realtime: dict[str, Any],
     logging: dict[str, Any],
+    control: dict[str, Any],
     authenticated: AuthenticatedOption = None,
     stored_key_wins: StoredKeyWinsOption = None,
     client_secrets: ClientSecretsOption = None,
@@ -97,12 +107,15 @@ def set_(
 ) -> None:
     """Change a gateway's switches; what is not named stays. It counts within a second."""
     changes = _changes(authenticated, stored_key_wins, client_secrets, origins)
-    if not changes and not realtime and not logging:
+    if not any((changes, realtime, logging, control)):
         raise SettingsError("Nothing to change was named; see trunkline gateways set --help.")
     chosen = chosen_settings(data_dir)
     told = _checked(chosen, realtime)
     rules = with_configuration(
-        chosen, lambda configuration: configuration.change_gateway(name, realtime=told, logging=logging, **changes)
+        chosen,
+        lambda configuration: configuration.change_gateway(
+            name, realtime=told, logging=logging, control=control, **changes
+        ),
     )
     err.print(f"Gateway {name}: {_words(rules)}.", markup=False)
 
@@ -218,4 +231,7 @@ def _words(rules: GatewayRules) -> str:
     logging = logging_words(rules.logging)
     if logging:
         words.append(logging)
+    done = control_words(rules.control)
+    if done:
+        words.append(done)
     return ", ".join(words)

@@ -68,6 +68,8 @@ def remove(
 ) -> None:
     """Remove a stored key: callers who relied on it are refused from then on."""
     chosen = chosen_settings(data_dir)
-    slug, owner = provider_slug(chosen, provider), gateway or chosen.gateway
+    # Also a key of a custom provider that is gone: it stands in the way of another of that name.
+    slug = provider if provider.startswith("custom-") else provider_slug(chosen, provider)
+    owner = gateway or chosen.gateway
     with_configuration(chosen, lambda configuration: configuration.forget_key(owner, slug, alias))
     err.print(f"The {slug} key {alias!r} of gateway {owner} is removed.", markup=False)

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 from trunkline.policy.control import ControlRules
 from trunkline.policy.logging import LoggingRules
+from trunkline.policy.routes import DeployedRoute
 from trunkline.policy.sessions import RealtimeRules, SessionLimits
 from trunkline.providers import Via
 
@@ -87,7 +88,8 @@ class GatewayKey:
 class Registry:
     """The snapshot. ``stored`` holds provider keys by (gateway, provider), then by alias; ``vias`` by the same pair.
 
-    ``providers`` are tables of custom providers, as the settings may have them, by name.
+    ``providers`` are tables of custom providers, as the settings may have them, by name. ``routes`` are the deployed
+    dynamic routes by (gateway, name).
     """
 
     gateways: Mapping[str, GatewayRules]
@@ -95,6 +97,7 @@ class Registry:
     stored: Mapping[tuple[str, str], Mapping[str, str]] = field(default_factory=dict, repr=False)
     vias: Mapping[tuple[str, str], Via] = field(default_factory=dict, repr=False)
     providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+    routes: Mapping[tuple[str, str], DeployedRoute] = field(default_factory=dict, repr=False)
 
     def stored_keys(self, gateway: str, provider: str) -> Mapping[str, str]:
         """Return the provider keys of one gateway for one provider, by alias."""

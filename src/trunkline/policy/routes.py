@@ -8,23 +8,33 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from trunkline.errors import SettingsError
 
+ROUTE_PREFIX: Final = "dynamic/"
+"""What a model's name begins with that is a route's."""
+
 _MAX_ELEMENTS: Final = 200
 _MAX_SHARES: Final = 5
 _MAX_DEPTH: Final = 20
-_SHARE: Final = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)%")
+SHARE: Final = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)%")
+"""The name of an output of a `Percentage`."""
+
 _OF_LISTS: Final = frozenset({"$and", "$or"})
 _OF_VALUES: Final = frozenset({"$eq", "$ne", "$gt", "$gte", "$lt", "$lte"})
 _OF_SETS: Final = frozenset({"$in", "$nin"})
 
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-_Positive = Annotated[float, msgspec.Meta(gt=0)]
-_NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+# As `LimitRule` bounds them, which counts them.
+_Amount = Annotated[float, msgspec.Meta(gt=0, le=1e15)]
+_Seconds = Annotated[float, msgspec.Meta(gt=0, le=31_622_400)]
+_Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=600_000)]
+# It is told in a header of the answer.
+_ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class Output(msgspec.Struct, frozen=True, rename="camel"):
@@ -49,9 +59,20 @@ class End(Element, frozen=True, tag="end"):
 
 
 class Conditions(msgspec.Struct, frozen=True):
-    """What must be true of a request, as MongoDB writes it: ``{"metadata.plan": {"$eq": "free"}}``."""
+    """What must be true of a request, as MongoDB writes it: ``{"metadata.plan": {"$eq": "free"}}``.
+
+    Cloudflare's pages write ``condition`` and its API ``conditions``: what stands under either counts.
+    """
 
     conditions: dict[str, Any] = {}
+    condition: dict[str, Any] = {}
+
+    @property
+    def all(self) -> dict[str, Any]:
+        """Return the one object that must be true as a whole."""
+        if self.conditions and self.condition:
+            return {"$and": [self.conditions, self.condition]}
+        return self.conditions or self.condition
 
 
 class Conditional(Element, frozen=True, tag="conditional"):
@@ -68,9 +89,9 @@ class Quota(msgspec.Struct, frozen=True, rename="camel"):
     """So many requests, or US dollars, in ``window`` seconds, for each value of ``key``."""
 
     key: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    limit: _Positive
+    limit: _Amount
     limit_type: Literal["count", "cost"]
-    window: _Positive
+    window: _Seconds
 
 
 class Rate(Element, frozen=True, tag="rate"):
@@ -83,8 +104,8 @@ class Call(msgspec.Struct, frozen=True):
     """Which model to ask; ``timeout`` is milliseconds."""
 
     provider: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-    model: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
-    timeout: _NotNegative = 0
+    model: _ModelName
+    timeout: _Milliseconds = 0
     retries: Annotated[float, msgspec.Meta(ge=0, le=5)] = 0
 
 
@@ -105,10 +126,40 @@ _OUTPUTS: Final[dict[type[Element], tuple[frozenset[str], frozenset[str]]]] = {
 }
 
 
-def parse_route(elements: Sequence[Mapping[str, Any]], providers: Collection[str]) -> list[AnyElement]:
+def route_name(model: str) -> str | None:
+    """Return the name of the route that stands for a model, ``NAME`` of ``dynamic/NAME``, or None."""
+    return model.removeprefix(ROUTE_PREFIX) if model.startswith(ROUTE_PREFIX) else None
+
+
+@dataclass(frozen=True, slots=True)
+class DeployedRoute:
+    """A route as requests walk it: the version in use, its elements by id, and where it starts."""
+
+    id: str
+    version: str
+    name: str
+    start: Start
+    elements: Mapping[str, AnyElement] = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        id: str,
+        version: str,
+        name: str,
+        elements: Sequence[Mapping[str, Any]],
+        providers: Collection[str] | None = None,
+    ) -> DeployedRoute:
+        """Read a route as `parse_route` does."""
+        parsed = parse_route(elements, providers)
+        start = next(element for element in parsed if isinstance(element, Start))
+        return cls(id, version, name, start, {element.id: element for element in parsed})
+
+
+def parse_route(elements: Sequence[Mapping[str, Any]], providers: Collection[str] | None = None) -> list[AnyElement]:
     """Return the elements of a route: one start, from which every other is reached, and no way leads in a circle.
 
-    ``providers`` are the names that models may have. Raises `SettingsError` naming the element at fault.
+    ``providers`` are the names that models may have, None any. Raises `SettingsError` naming the element at fault.
     """
     try:
         parsed = msgspec.convert(list(elements), list[AnyElement])
@@ -127,9 +178,11 @@ def parse_route(elements: Sequence[Mapping[str, Any]], providers: Collection[str
     for element in parsed:
         _check_outputs(element, by_id)
         if isinstance(element, Conditional):
-            _check_conditions(element.properties.conditions, element.id, 0)
-        if isinstance(element, Model) and element.properties.provider not in providers:
+            _check_conditions(element.properties.all, element.id, 0)
+        if isinstance(element, Model) and providers is not None and element.properties.provider not in providers:
             raise SettingsError(f"elements: {element.id!r} names no provider: {element.properties.provider!r}.")
+        if isinstance(element, Rate):
+            _check_quota(element)
     _check_ways(starts[0], by_id)
     return parsed
 
@@ -137,7 +190,7 @@ def parse_route(elements: Sequence[Mapping[str, Any]], providers: Collection[str
 def _check_outputs(element: AnyElement, by_id: Mapping[str, AnyElement]) -> None:
     names = element.outputs.keys()
     if isinstance(element, Percentage):
-        shares = [_SHARE.fullmatch(name) for name in names]
+        shares = [SHARE.fullmatch(name) for name in names]
         total = sum(float(share[1]) for share in shares if share is not None)
         if None in shares or not 1 <= len(shares) <= _MAX_SHARES or not math.isclose(total, 100, abs_tol=0.001):
             raise SettingsError(
@@ -151,6 +204,12 @@ def _check_outputs(element: AnyElement, by_id: Mapping[str, AnyElement]) -> None
     for output in element.outputs.values():
         if output.element_id not in by_id:
             raise SettingsError(f"elements: {element.id!r} leads to {output.element_id[:100]!r}, which is not there.")
+
+
+def _check_quota(element: Rate) -> None:
+    quota = element.properties
+    if quota.limit_type == "count" and not quota.limit.is_integer():
+        raise SettingsError(f"elements: the limit of {element.id!r} is a whole number of requests, from 1.")
 
 
 def _check_conditions(conditions: Any, where: str, depth: int) -> None:

@@ -7,35 +7,15 @@ those addresses, so that a second answer cannot move it.
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv6Address
-from typing import Final
+from collections.abc import Iterable, Sequence
 
 from aiohappyeyeballs import AddrInfoType
 
 from trunkline.probe.errors import AddressRefused
 from trunkline.upstream.address import Origin
 from trunkline.upstream.connecting import Connector
-
-_Address = IPv4Address | IPv6Address
-
-# Where clouds tell a machine its own credentials; some of them are no private addresses.
-_METADATA: Final = frozenset(
-    map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
-)
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-
-RULES: Final[tuple[tuple[str, Callable[[_Address], bool]], ...]] = (
-    ("metadata", lambda address: address in _METADATA),
-    ("loopback", lambda address: address.is_loopback),
-    ("link-local", lambda address: address.is_link_local),
-    ("multicast", lambda address: address.is_multicast),
-    ("private", lambda address: address.is_private or (isinstance(address, IPv6Address) and address.is_site_local)),
-    ("reserved", lambda address: address.is_reserved or address.is_unspecified or not address.is_global),
-)
-"""What an address may not be, and the name of each rule. The first that fits is named."""
+from trunkline.wire.public_addresses import broken_rule
 
 
 class AddressGuard:
@@ -82,23 +62,3 @@ def check(host: str, addresses: Iterable[str]) -> None:
                 f"{host} is not probed from here: the rule {rule!r} refuses its address {text}. If that is meant, add"
                 " the host to those that the probe may reach."
             )
-
-
-def broken_rule(text: str) -> str | None:
-    """Return the name of the rule that an address breaks, or None for a public one."""
-    for address in _meanings(ipaddress.ip_address(text)):
-        for name, applies in RULES:
-            if applies(address):
-                return name
-    return None
-
-
-def _meanings(address: _Address) -> Iterator[_Address]:
-    """Yield an address; of an IPv6 one that stands for IPv4 or carries it, the IPv4 address first."""
-    if isinstance(address, IPv6Address):
-        translated = IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else address.ipv4_mapped
-        if translated is not None:
-            yield translated
-            return  # as IPv6 addresses these are all reserved
-        yield from filter(None, (address.sixtofour, *(address.teredo or ())))
-    yield address

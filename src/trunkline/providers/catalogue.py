@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ import msgspec
 from trunkline.errors import SettingsError
 from trunkline.providers.schema import Provider, Via
 from trunkline.settings import is_loopback_host
+from trunkline.wire.public_addresses import broken_rule
 
 _CUSTOM_PREFIX: Final = "custom-"
 _CUSTOM_NAME: Final = re.compile(r"custom-[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
@@ -90,10 +90,13 @@ def custom_provider(name: str, table: Mapping[str, Any], private_hosts: Collecti
     """Return the provider ``custom-...`` of a table that came over the network.
 
     It may be at one of ``private_hosts``, at any host where ``*`` is among them, and else only at a public address that
-    is spoken to over TLS. Raises `SettingsError` naming the field at fault.
+    is spoken to over TLS: it is then ``public_only``, since a name can lead anywhere. Raises `SettingsError` naming the
+    field at fault.
     """
-    data = _overlaid(_custom_data(name, name), table)
-    return provider_from(data, name, lambda address, where: _check_public_address(address, where, private_hosts))
+    data = {**_overlaid(_custom_data(name, name), table), "public_only": False}
+    provider = provider_from(data, name, lambda address, where: _check_public_address(address, where, private_hosts))
+    hosts = [_host_of(address, where) for where, address in _addresses(provider)]
+    return msgspec.structs.replace(provider, public_only=not all(_is_exempt(host, private_hosts) for host in hosts))
 
 
 def _custom_data(name: str, where: str) -> dict[str, Any]:
@@ -105,8 +108,8 @@ def _custom_data(name: str, where: str) -> dict[str, Any]:
 def _check_public_address(address: str, where: str, private_hosts: Collection[str]) -> None:
     """Refuse an address that carries more than a place, and one that is not public or not protected by TLS."""
     parts = _place(address, where)
-    host = (parts.hostname or "").rstrip(".").lower()
-    if "*" in private_hosts or host in private_hosts:
+    host = _host_of(address, where)
+    if _is_exempt(host, private_hosts):
         return
     remedy = f"If that is meant, add {host} to custom_provider_hosts (TRUNKLINE_CUSTOM_PROVIDER_HOSTS)."
     if parts.scheme not in ("https", "wss"):
@@ -115,10 +118,21 @@ def _check_public_address(address: str, where: str, private_hosts: Collection[st
         raise SettingsError(f"{where}: {host} is an address within this network. {remedy}")
 
 
+def _host_of(address: str, where: str) -> str:
+    return (_place(address, where).hostname or "").rstrip(".").lower()
+
+
+def _is_exempt(host: str, private_hosts: Collection[str]) -> bool:
+    return "*" in private_hosts or host in private_hosts
+
+
 def _is_public(host: str) -> bool:
-    """Whether a host may be one that everybody can reach; a name without a dot is one of this network."""
+    """Whether a host may be one that everybody can reach; a name without a dot is one of this network.
+
+    Where a name leads to is judged when it is connected to.
+    """
     try:
-        return ipaddress.ip_address(host).is_global
+        return broken_rule(host) is None
     except ValueError:
         # A last label of digits makes other spellings of an address, such as 127.1 or 0x7f.1.
         last = host.rpartition(".")[2]

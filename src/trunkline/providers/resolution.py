@@ -21,10 +21,14 @@ _UNSAFE: Final = re.compile(r"[\x00-\x20\x7f\\#?]")
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTarget:
-    """An upstream address: ``url`` without query, and the query as it is to be sent, less credentials."""
+    """An upstream address: ``url`` without query, and the query as it is to be sent, less credentials.
+
+    ``public_only`` is as in `Provider`.
+    """
 
     url: str
     query: str = ""
+    public_only: bool = False
 
 
 def resolve_http(provider: Provider, rest: str) -> UpstreamTarget:
@@ -40,13 +44,14 @@ def resolve_http(provider: Provider, rest: str) -> UpstreamTarget:
         if match is not None:
             values, remaining = match
             return UpstreamTarget(
-                _join(_filled(route.base_url, {**provider.parameters, **values}, provider), remaining)
+                _join(_filled(route.base_url, {**provider.parameters, **values}, provider), remaining),
+                public_only=provider.public_only,
             )
     if not provider.base_url:
         forms = " or ".join(route.path for route in provider.routes)
         raise UnknownProvider(f"{provider.name}: the path after the provider begins with {forms}.")
     base = _filled(provider.base_url, provider.parameters, provider)
-    return UpstreamTarget(_join(base, versioned(rest, provider.version, base)))
+    return UpstreamTarget(_join(base, versioned(rest, provider.version, base)), public_only=provider.public_only)
 
 
 def resolve_realtime(provider: Provider, rest: str, query: str) -> UpstreamTarget | None:
@@ -64,7 +69,7 @@ def resolve_realtime(provider: Provider, rest: str, query: str) -> UpstreamTarge
     base = _filled(place.base_url, {**provider.parameters, **place.values}, provider)
     path = versioned(place.path, provider.version, base) if place.path else ""
     query = with_live_model(exclusive(query, socket.exclusive_query), socket.models)
-    return UpstreamTarget(re.sub(r"^http", "ws", _join(base, path)), query)
+    return UpstreamTarget(re.sub(r"^http", "ws", _join(base, path)), query, provider.public_only)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,17 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Body, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from trunkline.credentials import Caller, tail
 from trunkline.errors import MalformedRequest, NotPermitted, SettingsError
+from trunkline.policy.control import ControlRules
 from trunkline.policy.keys import ID_DIGITS, VALUE_DIGITS, new_key
 from trunkline.policy.logging import LoggingRules, Strategy
 from trunkline.policy.registry import DEFAULT_ALIAS, ClientSecretMode, GatewayKey, GatewayRules, Scope
 from trunkline.policy.roles import ADMINISTER
 from trunkline.policy.sessions import NO_LIMITS, RealtimeRules, SessionLimits, checked_fallbacks
+from trunkline.server.answers import REFERENCE, schemas_of
 from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
 
@@ -34,6 +36,10 @@ _Texts = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Fi
 
 _Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _CLEARED_BY_NULL: Final = frozenset({"max_rows", "max_age_days"})
+
+# The rules are structs of the gateway's own, which check themselves; their schema is in the description of the API.
+_CONTROL: Final = {"allOf": [{"$ref": REFERENCE.format(name=ControlRules.__name__)}]}
+_Control = Annotated[dict[str, Any], WithJsonSchema(_CONTROL)]
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Quota = Annotated[str, Field(max_length=80, examples=["10/minute", "5/10m"])]
@@ -130,7 +136,7 @@ class LoggingChange(BaseModel):
 
 
 class GatewayView(BaseModel):
-    """A gateway and its switches."""
+    """A gateway and its switches. ``control`` is what it does with requests besides passing them on, whole."""
 
     id: str
     authenticated: bool
@@ -139,10 +145,15 @@ class GatewayView(BaseModel):
     allowed_origins: list[str]
     realtime: RealtimeView
     logging: LoggingView
+    control: _Control
 
 
 class GatewayChange(BaseModel):
-    """Switches to set; what is absent stays, or for a new gateway is the default."""
+    """Switches to set; what is absent stays, or for a new gateway is the default.
+
+    Of ``control``, fields within ``cache`` and ``attempts`` are set one by one; ``limits`` and ``guards`` are replaced
+    whole, and a list without rules removes them.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -152,6 +163,7 @@ class GatewayChange(BaseModel):
     allowed_origins: Annotated[list[_Origin], Field(max_length=200)] | None = None
     realtime: RealtimeChange | None = None
     logging: LoggingChange | None = None
+    control: _Control | None = None
 
 
 class NewGateway(GatewayChange):
@@ -222,6 +234,11 @@ class NewStoredKey(BaseModel):
     key: _Secret
 
 
+def administration_schemas() -> dict[str, Any]:
+    """Return the JSON schemas of a gateway's rules, by name."""
+    return schemas_of(ControlRules)
+
+
 def create_administration_routes(gateway: Gateway) -> APIRouter:
     """Return the routes below ``/api/gateways``."""
     routes = APIRouter(prefix="/api/gateways", tags=["administration"])
@@ -239,9 +256,22 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
         if ADMINISTER not in require_scope(gateway, request, "edit", None).scopes:
             raise NotPermitted("Only an administrator, or who has the gateway token, makes gateways.")
         logging = LoggingRules().changed(_logging_changes(wanted))
-        rules = GatewayRules(wanted.id, realtime=_new_rules(gateway, wanted), logging=logging, **_changes(wanted))
+        rules = GatewayRules(
+            wanted.id,
+            realtime=_new_rules(gateway, wanted),
+            logging=logging,
+            control=_new_control(wanted),
+            **_changes(wanted),
+        )
         await done(gateway, gateway.configuration.create_gateway(rules))
         return _gateway_view(rules)
+
+    @routes.get("/{name}")
+    async def one_gateway(request: Request, name: _Name) -> GatewayView:
+        """Return a gateway and its switches."""
+        require_scope(gateway, request, "read", name)
+        known = await gateway.configuration.gateways()
+        return _gateway_view(next((rules for rules in known if rules.id == name), GatewayRules(name)))
 
     @routes.patch("/{name}")
     async def change_gateway(request: Request, name: _Name, wanted: GatewayChange) -> GatewayView:
@@ -250,10 +280,12 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
         if wanted.authenticated is False and ADMINISTER not in caller.scopes:
             raise NotPermitted("Only an administrator, or who has the gateway token, opens a gateway to everybody.")
         realtime = _realtime_changes(gateway, wanted)
-        if "limits" in realtime:
+        if "limits" in realtime or "limits" in (wanted.control or {}):
             _free_of_limits(gateway, caller)
         logging = _logging_changes(wanted)
-        change = gateway.configuration.change_gateway(name, realtime=realtime, logging=logging, **_changes(wanted))
+        change = gateway.configuration.change_gateway(
+            name, realtime=realtime, logging=logging, control=wanted.control, **_changes(wanted)
+        )
         return _gateway_view(await done(gateway, change))
 
     @routes.delete("/{name}", status_code=204)
@@ -326,7 +358,9 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
     async def forget_key(request: Request, name: _Name, provider: str, alias: _Alias) -> None:
         """Remove a provider key."""
         require_scope(gateway, request, "edit", name)
-        await done(gateway, gateway.configuration.forget_key(name, _provider(gateway, provider), alias))
+        # Also a key of a custom provider that is gone: it stands in the way of another of that name.
+        slug = provider if provider.startswith("custom-") else _provider(gateway, provider)
+        await done(gateway, gateway.configuration.forget_key(name, slug, alias))
 
     return routes
 
@@ -371,7 +405,7 @@ def _provider(gateway: Gateway, name: str) -> str:
 
 
 def _changes(wanted: GatewayChange) -> dict[str, Any]:
-    told = wanted.model_dump(exclude={"id", "realtime", "logging"})
+    told = wanted.model_dump(exclude={"id", "realtime", "logging", "control"})
     given = {name: value for name, value in told.items() if value is not None}
     if "allowed_origins" in given:
         origins: Sequence[str] = given["allowed_origins"]
@@ -408,6 +442,13 @@ def _new_rules(gateway: Gateway, wanted: GatewayChange) -> RealtimeRules:
         raise MalformedRequest(str(error)) from error
 
 
+def _new_control(wanted: GatewayChange) -> ControlRules:
+    try:
+        return ControlRules().changed(wanted.control or {})
+    except SettingsError as error:
+        raise MalformedRequest(str(error)) from error
+
+
 def _new_limits(wanted: NewKey) -> SessionLimits:
     try:
         return NO_LIMITS.changed(wanted.limits.model_dump(exclude_unset=True))
@@ -424,6 +465,7 @@ def _gateway_view(rules: GatewayRules) -> GatewayView:
         allowed_origins=list(rules.allowed_origins),
         realtime=RealtimeView(**rules.realtime.document()),
         logging=_logging_view(rules.logging),
+        control=rules.control.whole(),
     )
 
 

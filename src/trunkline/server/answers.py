@@ -9,7 +9,7 @@ import msgspec
 from fastapi.responses import Response
 
 NO_STORE: Final = {"cache-control": "no-store"}
-_REFERENCE: Final = "#/components/schemas/{name}"
+REFERENCE: Final = "#/components/schemas/{name}"
 
 
 class Deleted(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ def json_answer(answer: Any) -> Response:
 
 def schemas_of(*kinds: type[msgspec.Struct]) -> dict[str, Any]:
     """Return the JSON schemas of structs and of all that is in them, by name."""
-    _, schemas = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=REFERENCE)
     for schema in schemas.values():
         schema["description"] = "\n".join(line.strip() for line in schema.get("description", "").splitlines())
     return schemas
@@ -34,7 +34,7 @@ def schemas_of(*kinds: type[msgspec.Struct]) -> dict[str, Any]:
 def content_of(kind: type[msgspec.Struct], others: Sequence[str] = ()) -> dict[str, Any]:
     """Describe a body: JSON of a struct, or text of ``others``, which are content types."""
     return {
-        "application/json": {"schema": {"$ref": _REFERENCE.format(name=kind.__name__)}},
+        "application/json": {"schema": {"$ref": REFERENCE.format(name=kind.__name__)}},
         **{other: {"schema": {"type": "string"}} for other in others},
     }
 

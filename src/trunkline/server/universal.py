@@ -54,7 +54,7 @@ class UniversalPlane(DataPlane):
     async def _success_of(self, sender: StepSender, exchange: Exchange, number: int, step: Step) -> Answer | None:
         _say_step(exchange, number)
         try:
-            answer = await sender.send(step, exchange.entry, number)
+            answer = await sender.send(step, exchange.entry, number, is_last=False)
         except _FAILURES_OF_A_STEP as error:
             log.info("step failed", step=number, provider=step.provider, code=error.code, why=error.message)
             return None

@@ -21,7 +21,9 @@ from trunkline.policy.sessions import RealtimeRules, SessionLimits
 from trunkline.providers import Via
 from trunkline.store import schema
 from trunkline.store.audit import Change, changing
+from trunkline.store.custom_providers import paths_of
 from trunkline.store.database import Database
+from trunkline.store.routes import deployed_routes
 from trunkline.store.vault import Unsealable, Vault
 
 _CHECK_WORD: Final = "trunkline"
@@ -93,11 +95,13 @@ class Configuration:
                     "name": row.name,
                     "base_url": row.base_url,
                     "headers": json.loads(self._opened(row.sealed, "custom provider", row.id)) if row.sealed else {},
+                    **paths_of(row.fields),
                 }
                 for row in await connection.execute(select(customs).where(customs.c.enable))
             }
+            routes = await deployed_routes(connection)
         gateways.setdefault(self._default.id, self._default)
-        return number, Registry(gateways, keys, stored, vias, providers)
+        return number, Registry(gateways, keys, stored, vias, providers, routes)
 
     # Gateways
 

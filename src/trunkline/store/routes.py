@@ -8,15 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+import structlog
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.errors import SettingsError
+from trunkline.policy.routes import DeployedRoute
 from trunkline.store.audit import Change, changing
 from trunkline.store.database import Database
 from trunkline.store.identifiers import ulid
 from trunkline.store.schema.management import route_deployments, route_versions, routes
+
+log = structlog.get_logger("trunkline.routes")
 
 Elements = Sequence[Mapping[str, Any]]
 
@@ -75,6 +79,11 @@ class Routes:
         async with self._database.reading() as connection:
             return await _found(connection, gateway, id)
 
+    async def named(self, gateway: str, name: str) -> Route | None:
+        """Return the route of a name, if there is one."""
+        async with self._database.reading() as connection:
+            return await _named(connection, gateway, name)
+
     async def create(self, gateway: str, name: str, elements: Elements) -> Route:
         """Add a route and deploy its first version. Raises `SettingsError` when there is one of that name."""
         made, now = str(uuid.uuid4()), time.time()
@@ -87,6 +96,27 @@ class Routes:
                 return await _required(connection, gateway, made)
         except IntegrityError as error:
             raise _name_taken(name) from error
+
+    async def put(self, gateway: str, name: str, elements: Elements) -> tuple[Route, bool]:
+        """Make a version and deploy it, of a route that is made if there is none; return it, and whether it was made.
+
+        Elements that are in use already stay so, and nothing changes.
+        """
+        known = await self.named(gateway, name)
+        if known is not None and known.deployed.elements == list(elements):
+            return known, False
+        change = Change("route.put", "route", "", gateway, {"name": name})
+        async with changing(self._database, change) as connection:
+            now = time.time()
+            found = await connection.scalar(select(routes.c.id).filter_by(gateway=gateway, name=name))
+            change.target_id = route = found or str(uuid.uuid4())
+            if found is None:
+                row = {"id": route, "gateway": gateway, "name": name, "created_at": now, "modified_at": now}
+                await connection.execute(insert(routes).values(row))
+            else:
+                await connection.execute(update(routes).filter_by(id=route).values(modified_at=now))
+            await _deploy(connection, route, await _add_version(connection, route, elements, now), now)
+            return await _required(connection, gateway, route), found is None
 
     async def rename(self, gateway: str, id: str, name: str) -> Route | None:
         """Rename a route; return it, or None when there is none. Raises as `create`."""
@@ -139,6 +169,27 @@ class Routes:
             return None
 
 
+async def deployed_routes(connection: AsyncConnection) -> dict[tuple[str, str], DeployedRoute]:
+    """Return what every gateway's routes are at present, by gateway and name. One that cannot be read is left out."""
+    version, deployment = route_versions.c, route_deployments.c
+    newest = func.row_number().over(
+        partition_by=deployment.route, order_by=(deployment.created_at.desc(), deployment.id.desc())
+    )
+    ranked = select(deployment.route, deployment.version, newest.label("rank")).subquery()
+    asked = (
+        select(routes.c.id, routes.c.gateway, routes.c.name, version.id.label("version"), version.elements)
+        .join(ranked, (ranked.c.route == routes.c.id) & (ranked.c.rank == 1))
+        .join(route_versions, version.id == ranked.c.version)
+    )
+    found = {}
+    for row in await connection.execute(asked):
+        try:
+            found[row.gateway, row.name] = DeployedRoute.of(row.id, row.version, row.name, row.elements)
+        except SettingsError as error:
+            log.warning("a dynamic route cannot be used", gateway=row.gateway, route=row.name, why=str(error))
+    return found
+
+
 class _Absent(Exception):
     """Ends a transaction that found nothing to change, so that nothing is written of it."""
 
@@ -156,6 +207,11 @@ async def _required(connection: AsyncConnection, gateway: str, id: str) -> Route
 
 async def _found(connection: AsyncConnection, gateway: str, id: str) -> Route | None:
     row = (await connection.execute(select(routes).filter_by(gateway=gateway, id=id))).one_or_none()
+    return None if row is None else await _route(connection, row)
+
+
+async def _named(connection: AsyncConnection, gateway: str, name: str) -> Route | None:
+    row = (await connection.execute(select(routes).filter_by(gateway=gateway, name=name))).one_or_none()
     return None if row is None else await _route(connection, row)
 
 

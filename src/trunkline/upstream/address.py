@@ -8,11 +8,16 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A scheme (``http`` or ``https``), host and port: what a connection belongs to."""
+    """A scheme (``http`` or ``https``), host and port: what a connection belongs to.
+
+    ``public_only``: a stranger chose the host, so that it is connected to at addresses that everybody can reach, and at
+    no other, whatever its name leads to.
+    """
 
     scheme: str
     host: str
     port: int
+    public_only: bool = False
 
     @property
     def is_secure(self) -> bool:
@@ -30,7 +35,7 @@ class Origin:
         return f"{host}:{self.port}"
 
 
-def parse(url: str) -> tuple[Origin, str]:
+def parse(url: str, *, public_only: bool = False) -> tuple[Origin, str]:
     """Split a URL into its origin and path; ``ws`` and ``wss`` are ``http`` and ``https``."""
     parts = urlsplit(url)
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
@@ -38,4 +43,4 @@ def parse(url: str) -> tuple[Origin, str]:
     host = parts.hostname or ""
     if not host.isascii():
         host = host.encode("idna").decode()
-    return Origin(scheme, host, port), parts.path or "/"
+    return Origin(scheme, host, port, public_only), parts.path or "/"

@@ -15,6 +15,8 @@ const routes: Readonly<Record<string, Route>> = {
   '/voice': { name: 'voice', load: () => import('../pages/voice/VoicePage.svelte') },
   '/probe': { name: 'probe', load: () => import('../pages/probe/ProbePage.svelte') },
   '/sessions': { name: 'sessions', load: () => import('../pages/sessions/SessionsPage.svelte') },
+  '/routes': { name: 'routes', load: () => import('../pages/routes/RoutesPage.svelte') },
+  '/providers': { name: 'providers', load: () => import('../pages/providers/ProvidersPage.svelte') },
   '/login': { name: 'login', load: () => import('../pages/login/LoginPage.svelte') },
   '/settings': { name: 'settings', load: () => import('../pages/settings/SettingsPage.svelte') },
 };

@@ -8,6 +8,8 @@ const PLACES: Readonly<Record<string, string>> = {
   d: '/direct/',
   p: '/probe',
   l: '/sessions',
+  r: '/routes',
+  o: '/providers',
   s: '/settings',
 };
 

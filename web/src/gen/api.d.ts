@@ -351,7 +351,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * One Gateway
+         * @description Return a gateway and its switches.
+         */
+        get: operations["one_gateway_api_gateways__name__get"];
         put?: never;
         post?: never;
         /**
@@ -455,6 +459,206 @@ export interface paths {
          * @description Remove a provider key.
          */
         delete: operations["forget_key_api_gateways__name__stored_keys__provider___alias__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Providers
+         * @description List every provider, with where it is set up.
+         */
+        get: operations["providers_api_providers_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/providers/custom": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Custom
+         * @description List the custom providers that were added, oldest first.
+         */
+        get: operations["custom_api_providers_custom_get"];
+        put?: never;
+        /**
+         * Add
+         * @description Add a custom provider.
+         */
+        post: operations["add_api_providers_custom_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/providers/custom/{slug}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Remove
+         * @description Remove a custom provider, with the keys that the vault holds for it.
+         */
+        delete: operations["remove_api_providers_custom__slug__delete"];
+        options?: never;
+        head?: never;
+        /**
+         * Change
+         * @description Change a custom provider.
+         */
+        patch: operations["change_api_providers_custom__slug__patch"];
+        trace?: never;
+    };
+    "/api/gateways/{name}/cache": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Stats
+         * @description Tell what is kept, and how often it was of use.
+         */
+        get: operations["stats_api_gateways__name__cache_get"];
+        put?: never;
+        post?: never;
+        /**
+         * Purge
+         * @description Remove what is kept: all of it, or what fits all that is said.
+         */
+        delete: operations["purge_api_gateways__name__cache_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateways/{name}/limits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Limits
+         * @description Show how much of each limit is used, and by whom.
+         */
+        get: operations["limits_api_gateways__name__limits_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateways/{gateway_name}/routes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Routes
+         * @description List a gateway's routes, oldest first.
+         */
+        get: operations["list_routes_api_gateways__gateway_name__routes_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateways/{gateway_name}/routes/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show Route
+         * @description Show a route, as it is deployed or at one of its versions.
+         */
+        get: operations["show_route_api_gateways__gateway_name__routes__name__get"];
+        /**
+         * Put Route
+         * @description Make a version of a route and deploy it; the route is made if there is none.
+         */
+        put: operations["put_route_api_gateways__gateway_name__routes__name__put"];
+        post?: never;
+        /**
+         * Delete Route
+         * @description Remove a route with its versions: requests for it are refused from then on.
+         */
+        delete: operations["delete_route_api_gateways__gateway_name__routes__name__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateways/{gateway_name}/routes/{name}/deploy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Deploy
+         * @description Put a version into use, an older one too.
+         */
+        post: operations["deploy_api_gateways__gateway_name__routes__name__deploy_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateways/{gateway_name}/routes/simulate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Simulate Route
+         * @description Say where a request would go and why, without asking a provider and without touching a quota.
+         */
+        post: operations["simulate_route_api_gateways__gateway_name__routes_simulate_post"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -915,6 +1119,54 @@ export interface components {
             local: components["schemas"]["LocalView"];
         };
         /**
+         * CustomChange
+         * @description Fields to set; what is absent stays. ``headers`` go with every request to it: all of them are replaced.
+         *
+         *     One that is moved to another host needs its headers sent anew.
+         */
+        CustomChange: {
+            /** Name */
+            name?: string | null;
+            /** Base Url */
+            base_url?: string | null;
+            /** Enabled */
+            enabled?: boolean | null;
+            /** Headers */
+            headers?: {
+                [key: string]: string;
+            } | null;
+            /** Chat Path */
+            chat_path?: string | null;
+            /** Models Path */
+            models_path?: string | null;
+        };
+        /**
+         * CustomProviderView
+         * @description A custom provider that was added. Values of ``headers`` are shown as asterisks; times are Unix seconds.
+         */
+        CustomProviderView: {
+            /** Slug */
+            slug: string;
+            /** Name */
+            name: string;
+            /** Base Url */
+            base_url: string;
+            /** Enabled */
+            enabled: boolean;
+            /** Headers */
+            headers: {
+                [key: string]: string;
+            };
+            /** Chat Path */
+            chat_path: string | null;
+            /** Models Path */
+            models_path: string | null;
+            /** Created At */
+            created_at: number;
+            /** Modified At */
+            modified_at: number;
+        };
+        /**
          * DirectCall
          * @description How a browser reaches the provider: ``url`` and the sub-protocols to offer, valid until ``expires_at``.
          */
@@ -937,8 +1189,41 @@ export interface components {
             model: string;
         };
         /**
+         * DynamicRoute
+         * @description A dynamic route, called as the model ``dynamic/NAME``. Versions are newest first; times are Unix time.
+         */
+        DynamicRoute: {
+            /** Name */
+            name: string;
+            /** Id */
+            id: string;
+            /** Version */
+            version: string;
+            /** Versions */
+            versions: components["schemas"]["DynamicRouteVersion"][];
+            /** Created At */
+            created_at: number;
+            /** Modified At */
+            modified_at: number;
+        };
+        /**
+         * DynamicRouteVersion
+         * @description A version of a route. ``created_at`` is Unix time; ``deployed``: requests walk it.
+         */
+        DynamicRouteVersion: {
+            /** Id */
+            id: string;
+            /** Created At */
+            created_at: number;
+            /** Deployed */
+            deployed: boolean;
+        };
+        /**
          * GatewayChange
          * @description Switches to set; what is absent stays, or for a new gateway is the default.
+         *
+         *     Of ``control``, fields within ``cache`` and ``attempts`` are set one by one; ``limits`` and ``guards`` are replaced
+         *     whole, and a list without rules removes them.
          */
         GatewayChange: {
             /** Authenticated */
@@ -950,10 +1235,12 @@ export interface components {
             allowed_origins?: string[] | null;
             realtime?: components["schemas"]["RealtimeChange"] | null;
             logging?: components["schemas"]["LoggingChange"] | null;
+            /** Control */
+            control?: components["schemas"]["ControlRules"] | null;
         };
         /**
          * GatewayView
-         * @description A gateway and its switches.
+         * @description A gateway and its switches. ``control`` is what it does with requests besides passing them on, whole.
          */
         GatewayView: {
             /** Id */
@@ -967,6 +1254,8 @@ export interface components {
             allowed_origins: string[];
             realtime: components["schemas"]["RealtimeView"];
             logging: components["schemas"]["LoggingView"];
+            /** Control */
+            control: components["schemas"]["ControlRules"];
         };
         /** HTTPValidationError */
         HTTPValidationError: {
@@ -1200,6 +1489,31 @@ export interface components {
             prices: components["schemas"]["PricesView"];
         };
         /**
+         * NewCustom
+         * @description A custom provider to add; it is reached as ``custom-{slug}``.
+         */
+        NewCustom: {
+            /** Name */
+            name?: string | null;
+            /** Base Url */
+            base_url: string;
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled: boolean;
+            /** Headers */
+            headers?: {
+                [key: string]: string;
+            } | null;
+            /** Chat Path */
+            chat_path?: string | null;
+            /** Models Path */
+            models_path?: string | null;
+            /** Slug */
+            slug: string;
+        };
+        /**
          * NewGateway
          * @description A gateway to make.
          */
@@ -1213,6 +1527,8 @@ export interface components {
             allowed_origins?: string[] | null;
             realtime?: components["schemas"]["RealtimeChange"] | null;
             logging?: components["schemas"]["LoggingChange"] | null;
+            /** Control */
+            control?: components["schemas"]["ControlRules"] | null;
             /** Id */
             id: string;
         };
@@ -1470,6 +1786,25 @@ export interface components {
             control: boolean;
         };
         /**
+         * ProviderEntry
+         * @description A provider. ``base_url`` is empty where the path says which host it is; ``source`` is where it is set up.
+         */
+        ProviderEntry: {
+            /** Slug */
+            slug: string;
+            /** Name */
+            name: string;
+            /** Base Url */
+            base_url: string;
+            /**
+             * Source
+             * @enum {string}
+             */
+            source: "builtin" | "settings" | "added";
+            /** Enabled */
+            enabled: boolean;
+        };
+        /**
          * ProviderKeyState
          * @description As `KeyState`, with where the key comes from.
          */
@@ -1551,6 +1886,119 @@ export interface components {
          * @enum {string}
          */
         Role: "viewer" | "editor" | "admin";
+        /**
+         * RouteDeploymentWish
+         * @description The version that requests are to walk from now on.
+         */
+        RouteDeploymentWish: {
+            /** Version */
+            version: string;
+        };
+        /**
+         * RouteElements
+         * @description A route's graph, as Cloudflare's API has it. ``name`` may stand there too, as in an exported route.
+         */
+        RouteElements: {
+            /** Elements */
+            elements: {
+                [key: string]: unknown;
+            }[];
+            /** Name */
+            name?: string | null;
+        };
+        /**
+         * RouteResult
+         * @description Whose answer the request would have got; empty where nobody's. ``step`` counts the models asked before.
+         */
+        RouteResult: {
+            /** Answered */
+            answered: boolean;
+            /** Element */
+            element: string;
+            /** Provider */
+            provider: string;
+            /** Model */
+            model: string;
+            /** Step */
+            step: number | null;
+        };
+        /**
+         * RouteSimulation
+         * @description Where a request would have gone.
+         */
+        RouteSimulation: {
+            /** Trace */
+            trace: components["schemas"]["RouteTraceLine"][];
+            result: components["schemas"]["RouteResult"];
+            /** Chance */
+            chance: number;
+        };
+        /**
+         * RouteSimulationWish
+         * @description A request to walk a route that is there, or a graph that need not be. Nobody is asked for anything.
+         *
+         *     ``outcomes`` says of elements by their ids how they go: models and quotas do well unless it does. ``chance`` is from
+         *     0 up to, but not, 1; without it one is drawn.
+         */
+        RouteSimulationWish: {
+            /** Route */
+            route?: string | null;
+            /** Version */
+            version?: string | null;
+            /** Elements */
+            elements?: {
+                [key: string]: unknown;
+            }[] | null;
+            /**
+             * Request
+             * @default {}
+             */
+            request: {
+                [key: string]: unknown;
+            };
+            /**
+             * Metadata
+             * @default {}
+             */
+            metadata: {
+                [key: string]: boolean | number | string;
+            };
+            /**
+             * Key
+             * @default
+             */
+            key: string;
+            /**
+             * User
+             * @default
+             */
+            user: string;
+            /**
+             * Outcomes
+             * @default {}
+             */
+            outcomes: {
+                [key: string]: "success" | "failure";
+            };
+            /** Chance */
+            chance?: number | null;
+        };
+        /**
+         * RouteTraceLine
+         * @description Why a way went on where it did; ``output`` is null where it ended.
+         */
+        RouteTraceLine: {
+            /** Element */
+            element: string;
+            /** Type */
+            type: string;
+            /** Looked At */
+            looked_at: string;
+            /** Output */
+            output: string | null;
+            /** Why */
+            why: string;
+        };
         /**
          * Scope
          * @description What a gateway key may do. None includes another.
@@ -1673,6 +2121,28 @@ export interface components {
             input?: unknown;
             /** Context */
             ctx?: Record<string, never>;
+        };
+        /**
+         * WholeDynamicRoute
+         * @description As `DynamicRoute`, with the elements of the version that was asked for, or else of the deployed one.
+         */
+        WholeDynamicRoute: {
+            /** Name */
+            name: string;
+            /** Id */
+            id: string;
+            /** Version */
+            version: string;
+            /** Versions */
+            versions: components["schemas"]["DynamicRouteVersion"][];
+            /** Created At */
+            created_at: number;
+            /** Modified At */
+            modified_at: number;
+            /** Elements */
+            elements: {
+                [key: string]: unknown;
+            }[];
         };
         /**
          * SessionList
@@ -2105,6 +2575,10 @@ export interface components {
             metadata: {
                 [key: string]: string | number | boolean;
             };
+            /** @default  */
+            route: string;
+            /** @default [] */
+            findings: Record<string, never>[];
             /** @default 0 */
             request_size: number;
             /** @default 0 */
@@ -2371,6 +2845,221 @@ export interface components {
             total: {
                 [key: string]: number | null;
             };
+        };
+        /**
+         * ControlRules
+         * @description One gateway's rules, as they are kept. Nothing is done where nothing is set.
+         */
+        ControlRules: {
+            /** @default {} */
+            cache: components["schemas"]["CacheRules"];
+            /** @default [] */
+            limits: components["schemas"]["LimitRule"][];
+            /** @default {} */
+            attempts: components["schemas"]["AttemptRules"];
+            /** @default [] */
+            guards: components["schemas"]["GuardRule"][];
+        };
+        /**
+         * CacheRules
+         * @description A gateway's cache. ``ttl`` is seconds, 0 keeps nothing unless a request asks for it.
+         *
+         *     ``max_bytes`` is the largest answer that is kept. ``invalidate_on_update``: a change of the gateway empties its
+         *     cache. ``semantic`` is how alike two questions must be to have the same answer (cosine, 0 to 1); 0 is never.
+         */
+        CacheRules: {
+            /** @default 0 */
+            ttl: number;
+            /** @default 10485760 */
+            max_bytes: number;
+            /** @default false */
+            invalidate_on_update: boolean;
+            /** @default 0 */
+            semantic: number;
+        };
+        /**
+         * LimitRule
+         * @description So much of a measure within a time, for everybody together or for each of some.
+         *
+         *     ``cost`` is in US dollars, ``minutes`` are those of realtime sessions. ``window`` is seconds; a fixed one is aligned
+         *     to the clock, a sliding one is the last so many seconds. ``concurrent`` has no window. ``per`` names what has a
+         *     count of its own: ``key``, ``user``, ``provider``, ``model`` or ``metadata.NAME``; ``where`` says which exchanges
+         *     count, by the same names and patterns of values. ``warn_at`` is the part of the limit from which on ``webhook`` is
+         *     told.
+         */
+        LimitRule: {
+            id: string;
+            /** @enum {unknown} */
+            measure: "concurrent" | "cost" | "minutes" | "requests" | "tokens";
+            limit: number;
+            /** @default 60 */
+            window: number;
+            /**
+             * @default fixed
+             * @enum {unknown}
+             */
+            technique: "fixed" | "sliding";
+            /** @default [] */
+            per: string[];
+            /** @default {} */
+            where: {
+                [key: string]: string[];
+            };
+            /** @default 0.8 */
+            warn_at: number;
+            /** @default  */
+            webhook: string;
+            /** @default true */
+            enabled: boolean;
+        };
+        /**
+         * AttemptRules
+         * @description A gateway's tries. ``delay`` and ``timeout`` are milliseconds; a timeout ends with the first byte, 0 is none.
+         *
+         *     ``hedge`` is after how many milliseconds without a first byte the same is asked a second time, 0 is never.
+         *     ``breaker`` is after how many failures in a row a provider rests, 0 is never, and ``rest`` for how many seconds.
+         */
+        AttemptRules: {
+            /** @default 1 */
+            max_attempts: number;
+            /** @default 0 */
+            delay: number;
+            /**
+             * @default constant
+             * @enum {unknown}
+             */
+            backoff: "constant" | "exponential" | "linear";
+            /** @default 0 */
+            timeout: number;
+            /** @default 0 */
+            hedge: number;
+            /** @default 0 */
+            breaker: number;
+            /** @default 30 */
+            rest: number;
+            /** @default [] */
+            pools: components["schemas"]["Pool"][];
+        };
+        /**
+         * Pool
+         * @description Who shares the requests for ``provider``, for models that fit ``model`` (``*`` stands for anything).
+         *
+         *     ``weighted`` shares them by weight, ``least-busy`` gives to whom has the fewest open exchanges for its weight,
+         *     ``latency`` to whom begins its answers soonest.
+         */
+        Pool: {
+            provider: string;
+            /** @default * */
+            model: string;
+            /**
+             * @default weighted
+             * @enum {unknown}
+             */
+            strategy: "latency" | "least-busy" | "weighted";
+            members: components["schemas"]["Member"][];
+        };
+        /**
+         * Member
+         * @description One of several places for the same work: a stored key by its alias, or another provider with its own.
+         *
+         *     ``model`` is asked for instead of the request's. ``path`` stands instead of as many leading segments of the path as
+         *     it has itself: where a provider has the region, the resource or the deployment there, it names another.
+         */
+        Member: {
+            /** @default default */
+            alias: string;
+            /** @default  */
+            provider: string;
+            /** @default  */
+            model: string;
+            /** @default  */
+            path: string;
+            /** @default 1 */
+            weight: number;
+        };
+        /**
+         * GuardRule
+         * @description One check. ``check`` names its kind, ``options`` are that kind's own.
+         *
+         *     Flagged exchanges go on, and say so in their row of the log and in ``cf-aig-dlp``; blocked ones end.
+         */
+        GuardRule: {
+            id: string;
+            /** @enum {unknown} */
+            check: "injection" | "judge" | "personal" | "secrets" | "topics";
+            /**
+             * @default block
+             * @enum {unknown}
+             */
+            action: "block" | "flag";
+            /**
+             * @default [
+             *       "request",
+             *       "response"
+             *     ]
+             */
+            sides: ("request" | "response")[];
+            /** @default {} */
+            options: Record<string, never>;
+            /** @default true */
+            enabled: boolean;
+        };
+        /**
+         * CacheView
+         * @description What a gateway's cache holds, and how often an answer was there or not, in this process since its start.
+         */
+        CacheView: {
+            entries: number;
+            bytes: number;
+            hits: number;
+            misses: number;
+        };
+        /**
+         * Purged
+         * @description How many kept answers were removed.
+         */
+        Purged: {
+            purged: number;
+        };
+        /**
+         * LimitStandings
+         * @description All limits of a gateway, in their order.
+         */
+        LimitStandings: {
+            limits: components["schemas"]["LimitStanding"][];
+        };
+        /**
+         * LimitStanding
+         * @description A limit and its counts that are in use: the 100 that are used most.
+         */
+        LimitStanding: {
+            id: string;
+            /** @enum {unknown} */
+            measure: "concurrent" | "cost" | "minutes" | "requests" | "tokens";
+            limit: number;
+            window: number;
+            /** @enum {unknown} */
+            technique: "fixed" | "sliding";
+            per: string[];
+            where: {
+                [key: string]: string[];
+            };
+            enabled: boolean;
+            buckets: components["schemas"]["LimitBucket"][];
+        };
+        /**
+         * LimitBucket
+         * @description One count of a limit. ``values`` are those of its ``per`` by name; a long one is shown as a digest.
+         *
+         *     ``resets_at`` is the Unix time when the oldest of what is counted is forgotten, null for what is going on now.
+         */
+        LimitBucket: {
+            values: {
+                [key: string]: string;
+            };
+            used: number;
+            limit: number;
+            resets_at: number | null;
         };
     };
     responses: never;
@@ -2956,6 +3645,37 @@ export interface operations {
             };
         };
     };
+    one_gateway_api_gateways__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GatewayView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
     delete_gateway_api_gateways__name__delete: {
         parameters: {
             query?: never;
@@ -3241,6 +3961,443 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    providers_api_providers_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderEntry"][];
+                };
+            };
+        };
+    };
+    custom_api_providers_custom_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CustomProviderView"][];
+                };
+            };
+        };
+    };
+    add_api_providers_custom_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewCustom"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CustomProviderView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    remove_api_providers_custom__slug__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    change_api_providers_custom__slug__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                slug: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CustomChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CustomProviderView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    stats_api_gateways__name__cache_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CacheView"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    purge_api_gateways__name__cache_delete: {
+        parameters: {
+            query?: {
+                /** @description As callers name it in cf-aig-cache-key. */
+                key?: string | null;
+                model?: string | null;
+                provider?: string | null;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Purged"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    limits_api_gateways__name__limits_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LimitStandings"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    list_routes_api_gateways__gateway_name__routes_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                gateway_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DynamicRoute"][];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    show_route_api_gateways__gateway_name__routes__name__get: {
+        parameters: {
+            query?: {
+                version?: string | null;
+            };
+            header?: never;
+            path: {
+                gateway_name: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WholeDynamicRoute"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    put_route_api_gateways__gateway_name__routes__name__put: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                gateway_name: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RouteElements"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WholeDynamicRoute"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    delete_route_api_gateways__gateway_name__routes__name__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                gateway_name: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    deploy_api_gateways__gateway_name__routes__name__deploy_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                gateway_name: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RouteDeploymentWish"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WholeDynamicRoute"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    simulate_route_api_gateways__gateway_name__routes_simulate_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                gateway_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RouteSimulationWish"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RouteSimulation"];
+                };
             };
             /** @description Validation Error */
             422: {

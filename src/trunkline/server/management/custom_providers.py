@@ -10,8 +10,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from trunkline.errors import MalformedRequest, NotFound, SettingsError, Taken
-from trunkline.providers import custom_provider
+from trunkline.errors import MalformedRequest, NotFound, Taken
 from trunkline.server.gateway import Gateway
 from trunkline.server.management.access import ManagementRoute, TheGateway
 from trunkline.server.management.envelope import (
@@ -24,7 +23,7 @@ from trunkline.server.management.envelope import (
     moment,
 )
 from trunkline.server.management.gateways import masked_headers, unmasked_headers
-from trunkline.store.custom_providers import CustomProvider, CustomProviders
+from trunkline.store.custom_providers import PATHS, SLUG, CustomProvider, CustomProviders, is_same_host
 
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 _Address = Annotated[str, Field(min_length=1, max_length=500)]
@@ -69,7 +68,7 @@ class NewCustomProvider(CustomProviderChange):
 
     name: _Name
     base_url: _Address
-    slug: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,54}[a-z0-9])?$")]
+    slug: Annotated[str, Field(pattern=SLUG)]
     enable: bool = False
 
 
@@ -106,7 +105,7 @@ async def list_custom_providers(
     """List the custom providers."""
     found = [
         _view(one)
-        for one in await _stored(gateway).all()
+        for one in await custom_providers_of(gateway).all()
         if enable in (None, one.enable)
         and beta in (None, bool(one.fields.get("beta")))
         and matches(search, one.id, one.name, one.slug)
@@ -118,10 +117,8 @@ async def list_custom_providers(
 async def create_custom_provider(gateway: TheGateway, wanted: NewCustomProvider) -> Envelope[CustomProviderObject]:
     """Make a custom provider, which the settings must not have under that name."""
     headers = _headers(wanted.headers, {})
-    _check(gateway, wanted.slug, wanted.name, wanted.base_url, headers)
-    stored = _stored(gateway)
-    slugs = {one.slug for one in await stored.all()}
-    if wanted.slug in slugs or gateway.catalogue.find(f"custom-{wanted.slug}") is not None:
+    stored = custom_providers_of(gateway)
+    if await stored.find(wanted.slug) or gateway.catalogue.find(f"custom-{wanted.slug}") is not None:
         raise SlugTaken(f"There is a custom provider {wanted.slug!r} already; choose another slug.")
     made = await stored.create(
         wanted.slug,
@@ -145,7 +142,10 @@ async def get_custom_provider(gateway: TheGateway, id: str) -> Envelope[CustomPr
 async def change_custom_provider(
     gateway: TheGateway, id: str, wanted: CustomProviderChange
 ) -> Envelope[CustomProviderObject]:
-    """Change a custom provider: what is sent is set, and what is absent stays."""
+    """Change a custom provider: what is sent is set, and what is absent stays.
+
+    Who moves it to another host sends its headers anew: those that are kept were given for the old one.
+    """
     found = await _found(gateway, id)
     given = {
         name: value
@@ -154,15 +154,9 @@ async def change_custom_provider(
     }
     changes: dict[str, Any] = {**given, "fields": {**found.fields, **_fields(wanted)}}
     if wanted.headers is not None:
-        changes["headers"] = _headers(wanted.headers, found.headers)
-    _check(
-        gateway,
-        found.slug,
-        changes.get("name", found.name),
-        changes.get("base_url", found.base_url),
-        changes.get("headers", found.headers),
-    )
-    changed = await _stored(gateway).change(id, **changes)
+        stays = is_same_host(given.get("base_url", found.base_url), found.base_url)
+        changes["headers"] = _headers(wanted.headers, found.headers if stays else {})
+    changed = await custom_providers_of(gateway).change(id, **changes)
     await gateway.registry.refresh()
     if changed is None:
         raise _unknown(id)
@@ -172,19 +166,20 @@ async def change_custom_provider(
 @routes.delete("/{id}")
 async def delete_custom_provider(gateway: TheGateway, id: str) -> Envelope[CustomProviderObject]:
     """Remove a custom provider: requests for it are refused at once."""
-    gone = await _stored(gateway).delete(id)
+    gone = await custom_providers_of(gateway).delete(id)
     if gone is None:
         raise _unknown(id)
     await gateway.registry.refresh()
     return Envelope(result=_view(gone))
 
 
-def _stored(gateway: Gateway) -> CustomProviders:
-    return CustomProviders(gateway.database, gateway.vault)
+def custom_providers_of(gateway: Gateway) -> CustomProviders:
+    """Return the custom providers in the database."""
+    return CustomProviders(gateway.database, gateway.vault, gateway.settings.custom_provider_hosts)
 
 
 async def _found(gateway: Gateway, id: str) -> CustomProvider:
-    found = await _stored(gateway).get(id)
+    found = await custom_providers_of(gateway).get(id)
     if found is None:
         raise _unknown(id)
     return found
@@ -192,15 +187,6 @@ async def _found(gateway: Gateway, id: str) -> CustomProvider:
 
 def _unknown(id: str) -> UnknownCustomProvider:
     return UnknownCustomProvider(f"There is no custom provider with the id {id[:64]!r}.")
-
-
-def _check(gateway: Gateway, slug: str, name: str, base_url: str, headers: Mapping[str, str]) -> None:
-    """Raise `MalformedRequest` for what could not become a provider."""
-    table = {"name": name, "base_url": base_url, "headers": headers}
-    try:
-        custom_provider(f"custom-{slug}", table, gateway.settings.custom_provider_hosts)
-    except SettingsError as error:
-        raise MalformedRequest(str(error)) from error
 
 
 def _headers(text: str | None, old: Mapping[str, str]) -> dict[str, str]:
@@ -229,5 +215,5 @@ def _view(one: CustomProvider) -> CustomProviderObject:
         headers=json.dumps(masked_headers(one.headers)) if one.headers else None,
         created_at=moment(one.created_at),
         modified_at=moment(one.modified_at),
-        **one.fields,
+        **{name: value for name, value in one.fields.items() if name not in PATHS},
     )

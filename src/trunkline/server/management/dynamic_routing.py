@@ -1,4 +1,4 @@
-"""Dynamic routes: graphs that are checked, kept in versions and deployed. Carrying one out is still to come."""
+"""Dynamic routes: graphs that are checked, kept in versions and deployed. Requests for ``dynamic/NAME`` walk them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from trunkline.policy.routes import parse_route
 from trunkline.server.gateway import Gateway
 from trunkline.server.management.access import ManagementRoute, TheGateway
 from trunkline.server.management.envelope import Envelope, Paging, Problem, moment
+from trunkline.server.routing import provider_names
 from trunkline.store.routes import Route, RouteDeployment, Routes, RouteVersion
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -179,6 +180,7 @@ async def create_route(gateway: TheGateway, gateway_id: str, wanted: NewRoute) -
         made = await _stored(gateway).create(gateway_id, wanted.name, wanted.elements)
     except SettingsError as error:
         raise Taken(str(error)) from error
+    await gateway.registry.refresh()
     return Envelope(result=_view(gateway, made))
 
 
@@ -195,6 +197,7 @@ async def rename_route(gateway: TheGateway, gateway_id: str, id: str, wanted: Ro
         changed = await _stored(gateway).rename(gateway_id, id, wanted.name)
     except SettingsError as error:
         raise Taken(str(error)) from error
+    await gateway.registry.refresh()
     return ChangedRoute(route=_view(gateway, _there(changed, id)))
 
 
@@ -202,6 +205,7 @@ async def rename_route(gateway: TheGateway, gateway_id: str, id: str, wanted: Ro
 async def delete_route(gateway: TheGateway, gateway_id: str, id: str) -> Envelope[PlainRoute]:
     """Remove a route with its versions, and return it as it was deployed."""
     gone = _there(await _stored(gateway).delete(gateway_id, id), id)
+    await gateway.registry.refresh()
     return Envelope(result=_plain(gateway, gone, gone.deployed.elements))
 
 
@@ -255,6 +259,7 @@ async def create_deployment(
     route = await _stored(gateway).deploy(gateway_id, id, wanted.version_id)
     if route is None:
         raise NotFound(f"There is no route {id[:64]!r} with a version {wanted.version_id[:64]!r}.")
+    await gateway.registry.refresh()
     return Envelope(result=_plain(gateway, route, route.deployed.elements))
 
 
@@ -263,7 +268,7 @@ def _stored(gateway: Gateway) -> Routes:
 
 
 def _check(gateway: Gateway, elements: list[dict[str, Any]]) -> None:
-    parse_route(elements, {name for one in gateway.catalogue.all() for name in (one.slug, *one.aliases)})
+    parse_route(elements, provider_names(gateway.catalogue))
 
 
 async def _found(gateway: Gateway, name: str, id: str) -> Route:

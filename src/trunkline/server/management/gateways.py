@@ -10,14 +10,19 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from trunkline.errors import MalformedRequest, NotPermitted, Taken
+from trunkline.policy.caching import LONGEST_TTL
+from trunkline.policy.control import ControlRules
 from trunkline.policy.logging import LoggingRules
 from trunkline.policy.registry import GatewayRules
 from trunkline.policy.roles import ADMINISTER
 from trunkline.server.gateway import Gateway
 from trunkline.server.management.access import ManagementRoute, TheCaller, TheGateway, rules_of
+from trunkline.server.management.acting import acting_fields, control_changes, named
 from trunkline.server.management.envelope import Envelope, Listing, Paging, matches, moment
 from trunkline.store.management import GatewayFields, Management
 
+# Of a limit: 366 days, in seconds.
+LONGEST_WINDOW: Final = 31_622_400
 # What is shown instead of a credential; who sends it back keeps what is there.
 MASK: Final = "********"
 
@@ -107,15 +112,15 @@ class EachOf(_Strict):
 class SpendRule(_Strict):
     """So many US dollars in ``window`` seconds."""
 
-    id: Annotated[str, Field(max_length=64)] | None = None
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
     enabled: bool | None = None
-    limit: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    limit: Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
     limitType: Literal["cost"]  # noqa: N815 - Cloudflare's name
-    window: Annotated[int, Field(ge=1)]
+    window: Annotated[int, Field(ge=1, le=LONGEST_WINDOW)]
     technique: Literal["fixed", "sliding"] | None = None
     metadata: dict[str, EachOf | AnyOf] | None = None
-    model: AnyOf | None = None
-    provider: AnyOf | None = None
+    model: EachOf | AnyOf | None = None
+    provider: EachOf | AnyOf | None = None
 
 
 class SpendLimits(_Strict):
@@ -138,9 +143,6 @@ class Stripe(_Strict):
     usage_events: Annotated[list[StripeEvent], Field(max_length=100)]
 
 
-_Count = Annotated[int, Field(ge=0)]
-
-
 class GatewaySettings(BaseModel):
     """The fields of a gateway that can be set; what is absent stays as it is.
 
@@ -150,10 +152,10 @@ class GatewaySettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     cache_invalidate_on_update: bool
-    cache_ttl: _Count | None
+    cache_ttl: Annotated[int, Field(ge=0, le=LONGEST_TTL)] | None
     collect_logs: bool
-    rate_limiting_interval: _Count | None
-    rate_limiting_limit: _Count | None
+    rate_limiting_interval: Annotated[int, Field(ge=0, le=LONGEST_WINDOW)] | None
+    rate_limiting_limit: Annotated[int, Field(ge=0, le=10**15)] | None
     rate_limiting_technique: Literal["fixed", "sliding"] | None = None
     authentication: bool | None = None
     byok_only: bool | None = None
@@ -215,12 +217,6 @@ class GatewayObject(BaseModel):
 # What is kept as it was given. The rest are our own switches, or cannot be set.
 _SWITCHES: Final = ("authentication", "collect_logs", "log_payloads", "log_management", "log_management_strategy")
 _READ_ONLY: Final = ("id", "is_default", "created_at", "modified_at")
-_UNSET: Final[dict[str, Any]] = {
-    "cache_invalidate_on_update": False,
-    "cache_ttl": None,
-    "rate_limiting_interval": None,
-    "rate_limiting_limit": None,
-}
 
 routes = APIRouter(tags=["gateways"], route_class=ManagementRoute)
 _Search = Annotated[str | None, Query(max_length=200)]
@@ -244,10 +240,11 @@ async def list_gateways(
 async def create_gateway(gateway: TheGateway, wanted: NewGateway) -> Envelope[GatewayObject]:
     """Make a gateway. It demands a key of its callers, unless ``authentication`` is false."""
     given = wanted.model_dump(exclude_unset=True)
+    control = ControlRules().changed(control_changes(given, {}, ControlRules()))
     payloads = wanted.collect_logs if wanted.log_payloads is None else wanted.log_payloads
     logging = LoggingRules().changed(_logging(given) | {"payloads": payloads})
-    rules = GatewayRules(wanted.id, authenticated=wanted.authentication is not False, logging=logging)
-    fields = _kept(given, {})
+    rules = GatewayRules(wanted.id, authenticated=wanted.authentication is not False, logging=logging, control=control)
+    fields = named(_kept(given, {}), control)
     if gateway.registry.rules(wanted.id) is not None:
         raise Taken(f"There is a gateway {wanted.id!r} already; choose another id.")
     await gateway.configuration.create_gateway(rules)
@@ -266,15 +263,17 @@ async def update_gateway(
 ) -> Envelope[GatewayObject]:
     """Change a gateway: what is sent is set, null clears it, and what is absent stays."""
     given = wanted.model_dump(exclude_unset=True)
-    rules = rules_of(gateway, gateway_id)
-    opens = wanted.authentication is False and rules.authenticated
+    rules = await _stored(gateway, gateway_id)
+    opens = wanted.authentication is False and rules_of(gateway, gateway_id).authenticated
     if opens and ADMINISTER not in caller.scopes:
         raise NotPermitted("Only an administrator opens a gateway to everybody; the gateway token is one.")
     before = (await _known(gateway))[gateway_id].fields
-    fields = _kept(given, before)
+    kept = _kept(given, before)
     changes: dict[str, Any] = {} if wanted.authentication is None else {"authenticated": wanted.authentication}
-    await gateway.configuration.change_gateway(gateway_id, logging=_logging(given), **changes)
-    return await _changed(gateway, gateway_id, {**before, **fields})
+    changed = await gateway.configuration.change_gateway(
+        gateway_id, logging=_logging(given), control=control_changes(given, before, rules.control), **changes
+    )
+    return await _changed(gateway, gateway_id, {**before, **named(kept, changed.control)})
 
 
 @routes.delete("/gateways/{gateway_id}")
@@ -297,9 +296,14 @@ async def _known(gateway: Gateway) -> dict[str, GatewayFields]:
 
 
 async def _one(gateway: Gateway, name: str) -> Envelope[GatewayObject]:
-    stored = {rules.id: rules for rules in await gateway.configuration.gateways()}
-    rules = stored.get(name) or rules_of(gateway, name)
+    rules = await _stored(gateway, name)
     return Envelope(result=_view(gateway, rules, (await _known(gateway))[name]))
+
+
+async def _stored(gateway: Gateway, name: str) -> GatewayRules:
+    """Return a gateway's switches as they are kept, which may be newer than those in force."""
+    stored = {rules.id: rules for rules in await gateway.configuration.gateways()}
+    return stored.get(name) or rules_of(gateway, name)
 
 
 async def _changed(gateway: Gateway, name: str, fields: Mapping[str, Any]) -> Envelope[GatewayObject]:
@@ -310,7 +314,7 @@ async def _changed(gateway: Gateway, name: str, fields: Mapping[str, Any]) -> En
 
 def _view(gateway: Gateway, rules: GatewayRules, known: GatewayFields) -> GatewayObject:
     return GatewayObject(
-        **{**_UNSET, **_masked(known.fields)},
+        **{**_masked(known.fields), **acting_fields(rules.control, known.fields)},
         id=rules.id,
         is_default=rules.id == gateway.settings.gateway,
         created_at=moment(known.created_at),
@@ -368,7 +372,9 @@ def unmasked(given: str, old: str | None, where: str) -> str:
     if given != MASK:
         return given
     if old is None:
-        raise MalformedRequest(f"{where}: asterisks stand for a value that is kept, and none is; send the value.")
+        raise MalformedRequest(
+            f"{where}: asterisks stand for a value that is kept, and none is for this address; send the value."
+        )
     return old
 
 

@@ -12,11 +12,13 @@ import structlog
 from trunkline.errors import GatewayError, GatewayLeaving, UpgradeRequired
 from trunkline.realtime.bounded import shown
 from trunkline.server import client_secrets
-from trunkline.server.admission import Admission
 from trunkline.server.asgi import Receive, Scope, Send, respond_to_upgrade
 from trunkline.server.gateway import Gateway
+from trunkline.server.routing import deployed_route
 from trunkline.server.session_log import SWITCHED
 from trunkline.server.voice.call import Call
+from trunkline.server.voice.fallbacks import RouteFallbacks
+from trunkline.server.voice.unified import admitted_to_route, is_routed, to_provider
 from trunkline.wire.head import Head
 from trunkline.wire.refusal import dialect_for, http_refusal, realtime_refusal
 from trunkline.wire.subprotocols import select
@@ -49,7 +51,7 @@ class VoicePlane:
             return
         await send({"type": "websocket.accept", "subprotocol": select(head.subprotocols)})
         try:
-            call = Call(self._gateway, *self._admitted(head), receive, send)
+            call = await self._admitted(head, receive, send)
         except GatewayError as error:
             await self._refuse(head, send, error)
             return
@@ -61,13 +63,23 @@ class VoicePlane:
             if not self._calls:
                 self._emptied.set()
 
-    def _admitted(self, head: Head) -> tuple[Head, Admission]:
+    async def _admitted(self, head: Head, receive: Receive, send: Send) -> Call:
         if self._is_leaving:
             raise GatewayLeaving("The gateway is about to stop; dial again in a moment.")
-        admission = self._gateway.doorkeeper.admit(head)
+        head = to_provider(head)
+        if is_routed(head):
+            admission = admitted_to_route(self._gateway.doorkeeper, head)
+        else:
+            admission = self._gateway.doorkeeper.admit(head)
         head = client_secrets.bound(head, admission)
-        admission.check_models(head.query_values("model"))
-        return head, admission
+        model = head.query_value("model") or ""
+        route = deployed_route(self._gateway.registry.now, admission.gateway, model)
+        if route is None:
+            admission.check_models(head.query_values("model"))
+            return Call(self._gateway, head, admission, receive, send)
+        way = RouteFallbacks(self._gateway, head, admission, route)
+        first = await way.start()
+        return Call(self._gateway, head, first.admission, receive, send, way)
 
     async def _refuse(self, head: Head, send: Send, error: GatewayError) -> None:
         log.warning("session refused", path=head.path, code=error.code, why=shown(error.message))

@@ -71,51 +71,51 @@ export class ConsoleApi {
 
   /** Who is signed in here, and whether somebody must. */
   account(): Promise<AccountView> {
-    return this.#call<AccountView>('GET', '/api/account');
+    return this.call<AccountView>('GET', '/api/account');
   }
 
   signIn(name: string, password: string): Promise<AccountView> {
-    return this.#call<AccountView>('POST', '/api/account/sign-in', { name, password });
+    return this.call<AccountView>('POST', '/api/account/sign-in', { name, password });
   }
 
   signOut(): Promise<AccountView> {
-    return this.#call<AccountView>('POST', '/api/account/sign-out');
+    return this.call<AccountView>('POST', '/api/account/sign-out');
   }
 
   /** Every other browser of who is signed in is signed out. */
   changePassword(current: string, password: string): Promise<AccountView> {
-    return this.#call<AccountView>('PUT', '/api/account/password', { current, password });
+    return this.call<AccountView>('PUT', '/api/account/password', { current, password });
   }
 
   /** What a one-time link is for; looking does not use it. */
   lookAtLink(token: string): Promise<LinkView> {
-    return this.#call<LinkView>('POST', '/api/account/link', { token });
+    return this.call<LinkView>('POST', '/api/account/link', { token });
   }
 
   /** Use a one-time link: set a password, and for the first account its name. */
   redeem(wanted: { token: string; password: string; name: string }): Promise<AccountView> {
-    return this.#call<AccountView>('POST', '/api/account/redeem', wanted);
+    return this.call<AccountView>('POST', '/api/account/redeem', wanted);
   }
 
   config(signal?: AbortSignal): Promise<ConfigView> {
-    return this.#call<ConfigView>('GET', '/api/config', undefined, signal);
+    return this.call<ConfigView>('GET', '/api/config', undefined, signal);
   }
 
   session(): Promise<SessionView> {
-    return this.#call<SessionView>('GET', '/api/session');
+    return this.call<SessionView>('GET', '/api/session');
   }
 
   changeSession(change: SessionChange): Promise<SessionView> {
-    return this.#call<SessionView>('PUT', '/api/session', change);
+    return this.call<SessionView>('PUT', '/api/session', change);
   }
 
   endSession(): Promise<SessionView> {
-    return this.#call<SessionView>('DELETE', '/api/session');
+    return this.call<SessionView>('DELETE', '/api/session');
   }
 
   /** Mint a short-lived secret with which this browser can dial the provider itself. */
   direct(provider: string, model: string, signal: AbortSignal): Promise<DirectCall> {
-    return this.#call<DirectCall>('POST', '/api/direct', { provider, model }, signal);
+    return this.call<DirectCall>('POST', '/api/direct', { provider, model }, signal);
   }
 
   /** Run the auth matrix, line by line. Aborting the signal or leaving the loop ends the run on the server too. */
@@ -148,34 +148,34 @@ export class ConsoleApi {
   /** The sessions that have ended, newest first: the first ones, or those that began before the session of an id. */
   endedSessions(limit: number, before?: string): Promise<RecordPage> {
     const query = new URLSearchParams({ open: 'false', limit: String(limit), ...(before && { before }) });
-    return this.#call<RecordPage>('GET', `/api/realtime/records?${query}`);
+    return this.call<RecordPage>('GET', `/api/realtime/records?${query}`);
   }
 
   /** All that is kept of a session. */
   record(id: string): Promise<StoredSession> {
-    return this.#call<StoredSession>('GET', `/api/realtime/records/${encodeURIComponent(id)}`);
+    return this.call<StoredSession>('GET', `/api/realtime/records/${encodeURIComponent(id)}`);
   }
 
   /** The conversations that were changed last, pinned ones first, or those after them. */
   conversations(limit: number, before?: string): Promise<ConversationPage> {
     const query = new URLSearchParams({ limit: String(limit), ...(before && { before }) });
-    return this.#call<ConversationPage>('GET', `/api/conversations?${query}`);
+    return this.call<ConversationPage>('GET', `/api/conversations?${query}`);
   }
 
   /** The conversations with all words of a query in their title or messages. */
   async searchConversations(words: string, signal: AbortSignal): Promise<readonly SearchHit[]> {
     const path = `/api/conversations/search?${new URLSearchParams({ q: words })}`;
-    return (await this.#call<Schemas['SearchHits']>('GET', path, undefined, signal)).hits;
+    return (await this.call<Schemas['SearchHits']>('GET', path, undefined, signal)).hits;
   }
 
   /** A conversation with all its branches. */
   conversation(id: string): Promise<StoredConversation> {
-    return this.#call<StoredConversation>('GET', `/api/conversations/${encodeURIComponent(id)}`);
+    return this.call<StoredConversation>('GET', `/api/conversations/${encodeURIComponent(id)}`);
   }
 
   /** Change a conversation, or begin it. Sent again, it changes nothing more. */
   keepConversation(id: string, change: ConversationChange): Promise<ConversationSummary> {
-    return this.#call<ConversationSummary>('PUT', `/api/conversations/${encodeURIComponent(id)}`, change);
+    return this.call<ConversationSummary>('PUT', `/api/conversations/${encodeURIComponent(id)}`, change);
   }
 
   /** Delete some conversations, or all. */
@@ -190,10 +190,12 @@ export class ConsoleApi {
     for await (const line of readNdjson(body)) if (isImportEvent(line)) yield line;
   }
 
-  async #call<Answer>(method: string, path: string, body?: object, signal?: AbortSignal): Promise<Answer> {
+  /** Ask for what the pages that are loaded later need; a method of its own names each request of the others. */
+  async call<Answer>(method: string, path: string, body?: object, signal?: AbortSignal): Promise<Answer> {
     const response = await this.#ask(method, path, body, signal);
-    // A shape is trusted here, in `isProbeLine`, `isImportEvent` and `openSessions` only: it is generated from the server that ships with this page.
-    return (await response.json()) as Answer;
+    // A shape is trusted here, in `isProbeLine`, `isImportEvent` and `openSessions` only: it is generated from the server
+    // that ships with this page.
+    return (response.status === 204 ? undefined : await response.json()) as Answer;
   }
 
   async #ask(

@@ -2,7 +2,8 @@
 import { announcer } from '../../app/announcer.svelte';
 import { app } from '../../app/console.svelte';
 import { ApiFailure, type SessionChange } from '../../core/api/console';
-import { fill, words } from '../../i18n/index.svelte';
+import { fill } from '../../i18n/index.svelte';
+import { own } from './words';
 
 class Saving {
   /** Why the last change was not saved; empty when it was. */
@@ -10,7 +11,7 @@ class Saving {
 
   /** Tell the gateway of a change. Returns whether it was saved. */
   async save(change: SessionChange): Promise<boolean> {
-    return this.attempt(() => app.change(change), words.t.settings.saved);
+    return this.attempt(() => app.change(change), own.t.saved);
   }
 
   /** Do what changes the session, and announce `done`. Returns whether it succeeded. */
@@ -20,7 +21,7 @@ class Saving {
       await change();
     } catch (error) {
       if (!(error instanceof ApiFailure)) throw error;
-      this.problem = fill(words.t.settings.notSaved, { reason: error.message });
+      this.problem = fill(own.t.notSaved, { reason: error.message });
       return false;
     }
     announcer.say(done);
