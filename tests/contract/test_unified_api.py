@@ -13,7 +13,7 @@ import httpx
 import openai
 import pytest
 
-from tests.contract.administration import administration
+from tests.contract.administration import administration, new_key
 from tests.contract.log_rows import json_answer, rows_in, stream_of
 from tests.contract.raw_server import raw_server
 from tests.contract.test_dataplane import read_request
@@ -341,6 +341,25 @@ def test_a_route_shows_no_provider_the_key_that_came_with_the_request(home: Path
             async with httpx.AsyncClient() as client:
                 await routed(client, address, authorization="Bearer sk-of-some-provider")
         assert [headers["authorization"] for _, headers, _ in cheap.asked] == [["Bearer sk-openai-stored"]]
+
+    run(main())
+
+
+def test_a_key_for_a_route_opens_what_the_route_leads_to_and_nothing_else(home: Path) -> None:
+    async def main() -> None:
+        async with stage(home, openai=Provider(chat_answer("Hi."))) as (address, admin, directory):
+            key, _ = await new_key(admin, models=("dynamic/support",))
+            other, _ = await new_key(admin, models=("openai/o3",))
+            await deployed(directory)
+            async with httpx.AsyncClient() as client:
+                while (await routed(client, address, authorization=f"Bearer {key}")).status_code != 200:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+                refused = await routed(client, address, authorization=f"Bearer {other}")
+                assert refused.status_code == 403
+                body = {"model": "openai/gpt-4o-mini", "messages": HELLO}
+                headers = {"authorization": f"Bearer {key}"}
+                direct = await client.post(f"{address.http}{COMPAT}/chat/completions", json=body, headers=headers)
+                assert direct.status_code == 403
 
     run(main())
 

@@ -12,11 +12,12 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from trunkline.credentials.inheritance import inherit, shows_provider_key
 from trunkline.credentials.placements import PLACEMENTS, Carrier, Placement, Role
 from trunkline.errors import MalformedRequest, Unauthorized, UnknownProvider
+from trunkline.policy.models import is_allowed
 from trunkline.policy.routes import DeployedRoute
 from trunkline.policy.routing import AskModel, TakeQuota
 from trunkline.providers import Provider
@@ -41,6 +42,18 @@ _NONE_YET: Final = Provider(UNIFIED, "The unified API")
 _MOST_ATTEMPTS: Final = 5
 
 
+class _Turn(NamedTuple):
+    """How a step goes on: as the one of that ``number``, and the ``is_last`` that is tried.
+
+    ``is_foreign``: the client's own API is not the provider's. ``is_permitted``: whoever asks may use the model.
+    """
+
+    number: int
+    is_last: bool
+    is_foreign: bool = False
+    is_permitted: bool = False
+
+
 class StepSender:
     """Sends the steps that one request or WebSocket brings."""
 
@@ -59,21 +72,24 @@ class StepSender:
 
         ``is_last``: no other step is tried after it.
         """
+        turn = _Turn(number, is_last)
         if step.provider != UNIFIED:
-            return await self._send(step, entry, number, is_last=is_last)
+            return await self._send(step, entry, turn)
         asked = wanted(step.path, step.body, self._gateway.settings.root_provider)
         if asked.provider:
-            return await self._send_unified(step, asked, entry, number, is_last=is_last)
+            return await self._send_unified(step, asked, entry, turn)
         return await self._send_routed(step, asked, entry, number)
 
     def entry(self, *, id: str = "", event_id: str = "") -> Entry:
         """Begin the log entry of a request that came by itself, over a WebSocket."""
         return self._gateway.logbook.open(self._head, "websocket", id=id, event_id=event_id)
 
-    async def _send(self, step: Step, entry: Entry, number: int, *, is_last: bool, is_foreign: bool = False) -> Answer:
-        head = self._head_of(step, is_foreign=is_foreign)
-        entry.tries(head, number)
+    async def _send(self, step: Step, entry: Entry, turn: _Turn) -> Answer:
+        head = self._head_of(step, is_foreign=turn.is_foreign)
+        entry.tries(head, turn.number)
         admission = self._admit(step, head)
+        if turn.is_permitted and admission.caller is not None:
+            admission = replace(admission, caller=replace(admission.caller, models=()))
         entry.admitted(admission)
         if client_secrets.surface_of(head, admission) is not None:
             raise MalformedRequest(
@@ -81,11 +97,11 @@ class StepSender:
                 f" /v1/{admission.account}/{admission.gateway}/{admission.provider.slug}/{admission.rest}."
             )
         terms = self._dispatch.terms(head, admission)
-        return await self._dispatch.send(head, admission, Sent(step.body), entry, terms, is_last=is_last)
+        return await self._dispatch.send(head, admission, Sent(step.body), entry, terms, is_last=turn.is_last)
 
     # The unified API
 
-    async def _send_unified(self, step: Step, asked: Wanted, entry: Entry, number: int, *, is_last: bool) -> Answer:
+    async def _send_unified(self, step: Step, asked: Wanted, entry: Entry, turn: _Turn) -> Answer:
         provider = self._gateway.catalogue.find(asked.provider)
         if provider is None:
             raise UnknownProvider(
@@ -101,7 +117,7 @@ class StepSender:
         headers = [*(pair for pair in step.headers if pair[0] not in own), *adapter.headers]
         native = Step(provider.slug, path, query, headers, adapter.body)
         is_foreign = not isinstance(adapter, PassedThrough)
-        answer = await self._send(native, entry, number, is_last=is_last, is_foreign=is_foreign)
+        answer = await self._send(native, entry, turn._replace(is_foreign=is_foreign))
         return _adapted(answer, adapter) if is_foreign else answer
 
     async def _send_routed(self, step: Step, asked: Wanted, entry: Entry, number: int) -> Answer:
@@ -123,7 +139,10 @@ class StepSender:
         self, route: DeployedRoute, step: Step, asked: Wanted, entry: Entry, head: Head, admission: Admission
     ) -> Answer:
         facts = replace(facts_of(head, admission, step.body), provider="", model=asked.model)
-        limiter = self._gateway.limiter
+        limiter, caller = self._gateway.limiter, admission.caller
+        # Who may use the route may use what it leads to.
+        is_permitted = caller is not None and bool(caller.models) and is_allowed(asked.model, caller.models, "")
+        turn = _Turn(0, is_last=False, is_permitted=is_permitted)
 
         async def ask(model: AskModel) -> Answer:
             tries = [(b"cf-aig-max-attempts", b"%d" % min(model.retries + 1, _MOST_ATTEMPTS))] if model.retries else []
@@ -131,7 +150,7 @@ class StepSender:
                 tries.append((b"cf-aig-request-timeout", b"%d" % model.timeout_ms))
             own = replace(step, headers=[*step.headers, *tries])
             target = Wanted(asked.surface, model.provider, model.model)
-            return await self._send_unified(own, target, entry, model.number, is_last=False)
+            return await self._send_unified(own, target, entry, turn._replace(number=model.number))
 
         async with AsyncExitStack() as stack:
 
