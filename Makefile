@@ -56,7 +56,7 @@ types: $(STAMPS)/dev
 
 unit: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/chromium models $(CONSOLE)
 	$(say) "Unit, contract and end-to-end tests"
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 browser: $(STAMPS)/dev models $(PACKAGES) $(STAMPS)/chromium $(CONSOLE)
 	$(say) "Console: types, lint, unit and browser tests"

@@ -116,6 +116,7 @@ def wrong(**attributes: Any) -> Callable[[Provider], None]:
         for name, value in attributes.items():
             setattr(provider, name, value)
 
+    change.__name__ = "_".join(f"{name}_{value}" for name, value in attributes.items())
     return change
 
 
@@ -142,7 +143,7 @@ def no_subject(provider: Provider) -> None:
         other_issuer,
         no_subject,
     ],
-    ids=str,
+    ids=lambda change: change.__name__,
 )
 def test_an_answer_that_cannot_be_trusted_lets_nobody_in(change: Callable[[Provider], None]) -> None:
     async def main() -> None:

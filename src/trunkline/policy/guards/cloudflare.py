@@ -39,7 +39,7 @@ _PROFILES: Final[Sequence[tuple[re.Pattern[str], CheckName, tuple[str, ...]]]] =
     (re.compile(r"financ|bank"), "personal", ("card", "iban")),
     (re.compile(r"card|pci"), "personal", ("card",)),
     (re.compile(r"iban"), "personal", ("iban",)),
-    (re.compile(r"social.?security|ssn|national.?id|tax|insurance"), "personal", ("ssn",)),
+    (re.compile(r"social.?security|ssn|national.?id|tax|insurance"), "personal", ("national_id", "ssn")),
     (re.compile(r"e-?mail"), "personal", ("email",)),
     (re.compile(r"phone|telephone"), "personal", ("phone",)),
     (re.compile(r"\bip\b|ip.?address"), "personal", ("ip",)),

@@ -27,16 +27,21 @@ def _sign(kind: str, weight: float, pattern: str, needs: str) -> _Sign:
     return _Sign(kind, weight, re.compile(plain(pattern)), tuple(plain(needs).split("|")))
 
 
+# In place of a star: a word without an end, made of such words, would be read to its end for each of them.
+_REST_OF_A_WORD: Final = r"\w{0,30}+"
+
+
 def _orders(verbs: str, which: str, what: str) -> str:
     """Return a pattern for verbs before "the former instructions", in either order of words."""
     gap = r"[^.\n。]{0,40}?"
-    return rf"(?:{verbs}){gap}(?:(?:{which}){gap}(?:{what})|(?:{what}){gap}(?:{which}))"
+    pattern = rf"(?:{verbs}){gap}(?:(?:{which}){gap}(?:{what})|(?:{what}){gap}(?:{which}))"
+    return pattern.replace(r"\w*", _REST_OF_A_WORD)
 
 
 def _orders_behind(verbs: str, which: str, what: str) -> str:
     """Return one for languages that put the verb last."""
     gap = r"[^.\n。]{0,25}?"
-    return rf"(?:{which}){gap}(?:{what}){gap}(?:{verbs})"
+    return rf"(?:{which}){gap}(?:{what}){gap}(?:{verbs})".replace(r"\w*", _REST_OF_A_WORD)
 
 
 # Who is told to forget what was said before, by language. Patterns are made plain as texts are, which makes all letters
@@ -209,10 +214,14 @@ _BASE64: Final = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{24,8000}={0,2}
 _HEXADECIMAL: Final = re.compile(r"(?<![0-9A-Fa-f])(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ ,:]?){16,4000}(?![0-9A-Fa-f])")
 _PERCENT: Final = re.compile(r"(?:%[0-9A-Fa-f]{2}|[\w.+-]){16,4000}")
 _NO_DIGITS: Final = re.compile(r"0x|\\x|[ ,:]")
-_SPACED: Final = re.compile(r"(?<!\w)(?:\w[ .*_-]{1,2}){10,200}\w(?!\w)")
+# What is a letter here is no separator: a row of characters that were both would be parted in all ways there are.
+_SPACED: Final = re.compile(r"(?<!\w)(?:[^\W_][ .*_-]{1,2}+){10,200}[^\W_](?!\w)")
 _SQUEEZED: Final = re.compile(
     r"(?:ignore|disregard|forget)(?:all)?(?:previous|prior|your|the|above)?(?:instruction|rule|prompt)"
 )
+# A pattern is searched for in so much at once, and then others have their turn: it lets nobody else work meanwhile.
+_PIECE: Final = 16_384
+_LONGEST_SIGN: Final = 512
 _PAYLOADS: Final = 20
 _PRINTABLE: Final = 0.85
 _SURER: Final = 0.2
@@ -255,11 +264,19 @@ def _spoken(text: str) -> dict[str, tuple[float, Match]]:
         known = found.get(sign.kind)
         if (known is not None and known[0] >= sign.weight) or not any(word in text for word in sign.needs):
             continue
-        match = sign.pattern.search(text)
+        match = _first(sign.pattern, text)
         if match is not None:
             left = len(text) - match.end()
             found[sign.kind] = sign.weight, Match(sign.kind, len(text) - match.start(), left)
     return found
+
+
+def _first(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    for start in range(0, len(text), _PIECE):
+        match = pattern.search(text, start, start + _PIECE + _LONGEST_SIGN)
+        if match is not None:
+            return match
+    return None
 
 
 def _hidden(text: str) -> Iterator[tuple[str, float]]:

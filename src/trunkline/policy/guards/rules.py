@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 
+from trunkline.credentials.national_ids import COUNTRIES, Country
 from trunkline.credentials.personal_data import USUAL, PersonalKind
 from trunkline.credentials.redaction import SecretKind
+from trunkline.credentials.telephones import knows_region
 
 Side = Literal["request", "response"]
 Action = Literal["flag", "block"]
@@ -38,10 +41,25 @@ class SecretsOptions(_Options, frozen=True, kw_only=True, omit_defaults=True, fo
 
 
 class PersonalOptions(_Options, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """``kinds`` of data that are looked for."""
+    """``kinds`` of data that are looked for.
+
+    ``countries`` (ISO 3166-1) are those whose national ids are. ``regions`` are countries whose telephone numbers are
+    found without the international prefix as well.
+    """
 
     include_system: bool = True
     kinds: Annotated[tuple[PersonalKind, ...], msgspec.Meta(min_length=1)] = tuple(sorted(USUAL))
+    countries: Annotated[tuple[Country, ...], msgspec.Meta(min_length=1)] = tuple(sorted(COUNTRIES))
+    regions: Annotated[tuple[str, ...], msgspec.Meta(max_length=10)] = ()
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a region whose telephone numbers nobody knows."""
+        for region in self.regions:
+            if not knows_region(region):
+                raise ValueError(
+                    f"`regions` names countries by their two capital letters (ISO 3166-1), such as US or DE; telephone"
+                    f" numbers of {region[:20]!r} are not known"
+                )
 
 
 class InjectionOptions(_Options, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -101,11 +119,13 @@ _OPTIONS: Final[dict[CheckName, type[Options]]] = {
     "judge": JudgeOptions,
 }
 # What could stand where another word does: errors leave it out.
-_CHOICES: Final[dict[CheckName, str]] = {
-    "secrets": f"; expected {', '.join(get_args(SecretKind))}",
-    "personal": f"; expected {', '.join(get_args(PersonalKind))}",
-    "judge": "; expected block or pass",
+_CHOICES: Final[dict[tuple[CheckName, str], str]] = {
+    ("secrets", "kinds"): ", ".join(get_args(SecretKind)),
+    ("personal", "kinds"): ", ".join(get_args(PersonalKind)),
+    ("personal", "countries"): ", ".join(sorted(COUNTRIES)),
+    ("judge", "on_failure"): "block or pass",
 }
+_PLACE: Final = re.compile(r"Invalid enum value .*`\$\.([a-z_]+)", re.DOTALL)
 # These find data that must not leave; the others find what must not be asked or said.
 _DATA: Final = frozenset({"secrets", "personal"})
 
@@ -128,8 +148,10 @@ class GuardRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
         try:
             self._converted(_OPTIONS[self.check])
         except msgspec.ValidationError as error:
-            choices = _CHOICES.get(self.check, "") if str(error).startswith("Invalid enum value") else ""
-            raise ValueError(f"options of the check {self.id!r} ({self.check}): {error}{choices}") from error
+            place = _PLACE.match(str(error))
+            choices = _CHOICES.get((self.check, place[1]), "") if place is not None else ""
+            expected = f"; expected {choices}" if choices else ""
+            raise ValueError(f"options of the check {self.id!r} ({self.check}): {error}{expected}") from error
 
     @property
     def is_about_data(self) -> bool:

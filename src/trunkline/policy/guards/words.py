@@ -1,7 +1,9 @@
 """What somebody said in a request or an answer of any API: the strings that are content, and who said them.
 
 A request is known by its members that hold content (`_ASKED`), an answer likewise (`_ANSWERED`). Within them every
-string counts but those that only name, choose or refer to something. Of a document of another shape all count.
+string counts but those that only name, choose or refer to something. Of a document of another shape all count. Other
+members of a request are taken for the application's own. What could be read in two ways is read in both: which one
+counts is the provider's to say.
 """
 
 from __future__ import annotations
@@ -123,29 +125,47 @@ _TYPES: Final[Mapping[str, Speaker]] = {
     "reasoning": "assistant",
     "tool_use": "assistant",
 }
+# Whatever a call is given, or gave: its members have names of their own.
+_FREELY_NAMED: Final = frozenset({"args", "arguments", "parameters", "variables"})
+_FREELY_NAMED_BY_TOOLS: Final = frozenset({"response", "json", "outputs", "data"})
+# By what the end user, and the place in a cache, are told apart.
+_NAMES_OF_USERS: Final = frozenset({"user", "safety_identifier", "prompt_cache_key"})
+# Where a provider takes a text for the address of a file, or the file itself.
+_FILES: Final = frozenset({"url", "uri", "image_url", "file_url", "file_data", "fileUri", "image", "images", "video"})
 _DEEPEST: Final = 60
 _LONGEST_NUMBER: Final = 10**8
+# A member's name that is longer says something.
+_LONGEST_NAME: Final = 16
 
-# Files and pictures: long, and without a space.
-_BLOB: Final = re.compile(r"[A-Za-z0-9+/=_\-\r\n]{512}")
-_SHORTEST_BLOB: Final = 2000
+# Files and pictures: long, without a space, in lines that are long too.
+_BLOB: Final = re.compile(r"(?<![A-Za-z0-9+/=_-])(?:[A-Za-z0-9+/=_-]{60,}+(?:\r?\n)?+)+")
+_SHORTEST_BLOB: Final = 512
+# Of base64 a thirty-second each: where there are more, they stand between words.
+_SIGNS: Final = "+/_-"
+_MOST_SIGNS: Final = 0.12
 _DATA_URL: Final = re.compile(r"data:([\w.+-]{1,80}/[\w.+-]{1,80})?[^,]{0,200},")
 _TEXT_KINDS: Final = ("text/", "application/json", "application/xml")
+_ESCAPED: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
+_CONTROLS: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "", "f": " "}
+_LOOKED_AT: Final = 4096
 # In which events of a stream of OpenAI's responses something is said anew; the others say again what was said.
 _SAID_ANEW: Final = ".delta"
 
 
 def asked(content_type: str, body: bytes) -> list[Words]:
-    """Return what a request says. Never raises: what is no JSON is taken as it is."""
+    """Return what a request says. Never raises: what is no JSON is taken as it is.
+
+    What it says of its own type is no reason to look away: providers read JSON also where it is called something else.
+    """
+    document = _read_with_repeats(body)
+    if document is not None:
+        return list(_said(document, "user", _ASKED))
     kind = content_type.partition(";")[0].strip().lower()
     if kind.startswith("multipart/"):
         return _form(content_type, body)
-    if kind.startswith(("audio/", "image/", "video/")) or (kind == "application/octet-stream" and b"\0" in body[:4096]):
+    if kind.startswith(("audio/", "image/", "video/", "application/octet-stream")) and _is_binary(body):
         return []
-    document = _read(body)
-    if document is None:
-        return [Words("user", _text_of(body))] if body else []
-    return list(_said(document, "user", _ASKED))
+    return _unread(body)
 
 
 def answered(body: bytes) -> list[Words]:
@@ -211,6 +231,42 @@ def _read(body: bytes) -> Any:
         return None
 
 
+def _read_with_repeats(body: bytes) -> Any:
+    try:
+        return json.loads(body, object_pairs_hook=_object)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; of a member that is there several times, a list of all."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for name in found:
+            values = [value for other, value in pairs if other == name]
+            found[name] = values if len(values) > 1 else values[0]
+    return found
+
+
+def _unread(body: bytes) -> list[Words]:
+    """Return what cannot be read here and may be by others, as it is, and without its escapes."""
+    text = _text_of(body)
+    found = [Words("user", text)] if text else []
+    if "\\" in text:
+        found.append(
+            Words("user", _ESCAPED.sub(_unescaped, text).encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+        )
+    return found
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16)) if match[1] else _CONTROLS.get(match[2], match[2])
+
+
+def _is_binary(body: bytes) -> bool:
+    return b"\0" in body[:_LOOKED_AT]
+
+
 def _text_of(body: bytes) -> str:
     return body.replace(b"\0", b"").decode("utf-8", "replace")
 
@@ -224,6 +280,10 @@ def _said(document: Any, speaker: Speaker, known: frozenset[str], *, is_event: b
         place = _place_of(document)
         for name, value in parts.items():
             yield from _member(name, value, speaker, place, document, 1)
+        if speaker == "user":
+            for name, value in document.items():
+                if name not in known and name not in _NAMES_OF_USERS:
+                    yield from _member(name, value, "system", place, document, 1)
     else:
         yield from _leaves(document, speaker, "")
 
@@ -234,9 +294,9 @@ def _place_of(value: Mapping[str, Any]) -> str:
     )
 
 
-def _leaves(value: Any, speaker: Speaker, place: str, depth: int = 0) -> Iterator[Words]:
+def _leaves(value: Any, speaker: Speaker, place: str, depth: int = 0, *, is_file: bool = False) -> Iterator[Words]:
     if isinstance(value, str):
-        text = _words_of(value)
+        text = _words_of(value, is_file=is_file)
         if text:
             yield Words(speaker, text, place)
     elif isinstance(value, bool) or value is None or isinstance(value, float):
@@ -247,10 +307,10 @@ def _leaves(value: Any, speaker: Speaker, place: str, depth: int = 0) -> Iterato
     elif depth > _DEEPEST:
         yield Words(speaker, json.dumps(value, ensure_ascii=False), place)
     elif isinstance(value, list):
-        if value and all(isinstance(one, int | float) for one in value[:8]):
+        if value and all(isinstance(one, int | float) for one in value):
             return  # tokens, or a vector
         for one in value:
-            yield from _leaves(one, speaker, place, depth + 1)
+            yield from _leaves(one, speaker, place, depth + 1, is_file=is_file)
     elif isinstance(value, dict):
         speaker = _speaker_of(value, speaker)
         beside = _place_of(value)
@@ -264,8 +324,8 @@ def _member(
 ) -> Iterator[Words]:
     if name in _NO_WORDS:
         return
-    if (name == "input" and beside.get("type") == "tool_use") or name in ("args", "arguments", "parameters"):
-        # Whatever a call is given: its members have names of their own.
+    is_given = (name == "input" and beside.get("type") == "tool_use") or name in _FREELY_NAMED
+    if is_given or (speaker == "tool" and name in _FREELY_NAMED_BY_TOOLS and not isinstance(value, str)):
         yield from _everything(value, speaker, f"{place}/{name}", depth)
         return
     if name in ("data", "bytes") and isinstance(value, str) and not _is_plain_text(beside):
@@ -277,12 +337,15 @@ def _member(
         speaker = "tool"
     elif name in _BY_ASSISTANT:
         speaker = "assistant"
-    yield from _leaves(value, speaker, f"{place}/{name}" if isinstance(value, str) else place, depth)
+    place = f"{place}/{name}" if isinstance(value, str) else place
+    yield from _leaves(value, speaker, place, depth, is_file=name in _FILES)
 
 
 def _everything(value: Any, speaker: Speaker, place: str, depth: int) -> Iterator[Words]:
     if isinstance(value, dict) and depth <= _DEEPEST:
-        for part in value.values():
+        for name, part in value.items():
+            if not name.isidentifier() or len(name) > _LONGEST_NAME:
+                yield Words(speaker, name, place)
             yield from _everything(part, speaker, place, depth + 1)
     elif isinstance(value, list) and depth <= _DEEPEST:
         for part in value:
@@ -300,13 +363,17 @@ def _speaker_of(value: Mapping[str, Any], speaker: Speaker) -> Speaker:
     return speaker
 
 
-def _words_of(text: str) -> str:
-    """Return a text, or nothing for a file that is written as one."""
-    if text.startswith("data:") and (url := _DATA_URL.match(text)) is not None:
+def _words_of(text: str, *, is_file: bool) -> str:
+    """Return a text without the files in it: of one that is a file as a whole, nothing."""
+    if is_file and text.startswith("data:") and (url := _DATA_URL.match(text)) is not None:
         return _decoded(text[url.end() :]) if (url[1] or "text/plain").startswith(_TEXT_KINDS) else ""
-    if len(text) >= _SHORTEST_BLOB and _BLOB.match(text):
-        return ""
-    return text
+    return _BLOB.sub(_words_of_blob, text) if len(text) >= _SHORTEST_BLOB else text
+
+
+def _words_of_blob(match: re.Match[str]) -> str:
+    found = match[0]
+    is_blob = len(found) >= _SHORTEST_BLOB and sum(map(found.count, _SIGNS)) <= _MOST_SIGNS * len(found)
+    return " " if is_blob else found
 
 
 def _is_plain_text(beside: Mapping[str, Any]) -> bool:
@@ -315,7 +382,7 @@ def _is_plain_text(beside: Mapping[str, Any]) -> bool:
 
 def _file(value: str, beside: Mapping[str, Any], speaker: Speaker, place: str) -> Iterator[Words]:
     kind = next((beside[name] for name in ("mimeType", "mime_type", "media_type") if name in beside), "")
-    if isinstance(kind, str) and kind.startswith(_TEXT_KINDS):
+    if not isinstance(kind, str) or kind.startswith(_TEXT_KINDS):
         yield Words(speaker, _decoded(value), place)
     elif not kind and beside.get("type") != "base64" and not _BLOB.match(value) and "format" not in beside:
         yield from _leaves(value, speaker, place)
@@ -332,14 +399,14 @@ def _form(content_type: str, body: bytes) -> list[Words]:
     """Return the fields of a form, and its files that are text."""
     found = re.search(r'boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', content_type, re.IGNORECASE)
     if found is None:
-        return [Words("user", _text_of(body))]
+        return _unread(body)
+    parts = body.split(b"--" + (found[1] or found[2]).encode("latin-1", "replace"))[1:]
+    if not parts:
+        return _unread(body)
     words: list[Words] = []
-    for part in body.split(b"--" + (found[1] or found[2]).encode("latin-1", "replace"))[1:]:
-        head, _, content = part.partition(b"\r\n\r\n")
-        lower = head.lower()
-        if b"filename" in lower and not re.search(
-            rb"content-type:\s*(?:text/|application/(?:json|x-ndjson|jsonl))", lower
-        ):
+    for part in parts:
+        head, is_parted, content = part.partition(b"\r\n\r\n")
+        if is_parted and b"filename" in head.lower() and _is_binary(content):
             continue
-        words.append(Words("user", _text_of(content.removesuffix(b"\r\n"))))
+        words += _unread(content.removesuffix(b"\r\n") if is_parted else part)
     return words
