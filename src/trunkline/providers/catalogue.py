@@ -187,7 +187,10 @@ def _check_headers(provider: Provider, where: str) -> None:
         if name.lower() in _FRAMING:
             raise SettingsError(f"{where}: headers.{name} is written by the gateway itself, for each request.")
         if name.lower() in own:
-            raise SettingsError(f"{where}: headers.{name} is where the key goes; set it as api_key.")
+            raise SettingsError(
+                f"{where}: headers.{name} is where the key goes: store it with `trunkline vault set {provider.slug}`, or set"
+                " api_key in the settings file."
+            )
 
 
 def check_via(slug: str, data: Mapping[str, Any], where: str) -> Via:

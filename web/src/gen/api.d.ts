@@ -576,6 +576,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/health/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Providers
+         * @description Show how the providers are doing, as this process sees it: who rests, who is busy, how soon they answer.
+         */
+        get: operations["providers_api_health_providers_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/gateways/{gateway_name}/routes": {
         parameters: {
             query?: never;
@@ -3061,6 +3081,32 @@ export interface components {
             limit: number;
             resets_at: number | null;
         };
+        /**
+         * ProviderHealthList
+         * @description Every place that was asked since the process started, by gateway, provider and key.
+         */
+        ProviderHealthList: {
+            providers: components["schemas"]["ProviderHealth"][];
+        };
+        /**
+         * ProviderHealth
+         * @description How one place is doing, as this process sees it.
+         *
+         *     ``state`` is ``open`` while it is not asked after ``failures`` in a row, ``half-open`` when the next request shows
+         *     whether it answers again, ``resting`` when its key was refused or used too much; ``rests_seconds`` says for how
+         *     long. ``open_exchanges`` are those under way, ``latency_ms`` is the running mean of the time until an answer begins.
+         */
+        ProviderHealth: {
+            gateway: string;
+            provider: string;
+            member: string;
+            backend: string;
+            state: ("closed" | "half-open" | "open") | "resting";
+            failures: number;
+            rests_seconds: number;
+            open_exchanges: number;
+            latency_ms: number | null;
+        };
     };
     responses: never;
     parameters: never;
@@ -4195,6 +4241,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LimitStandings"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    providers_api_health_providers_get: {
+        parameters: {
+            query?: {
+                gateway?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProviderHealthList"];
                 };
             };
             /** @description Validation Error */
