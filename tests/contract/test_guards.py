@@ -430,6 +430,9 @@ def test_a_body_that_cannot_be_unpacked_is_refused_by_the_name_of_its_header() -
             strange = await client.post(address.http + CHAT, content=said, headers={**JSON, "content-encoding": "br"})
             assert strange.status_code == 400
             assert "Content-Encoding" in strange.text
+            twice = [*JSON.items(), ("content-encoding", "identity"), ("content-encoding", "gzip")]
+            hidden = await client.post(address.http + CHAT, content=gzip.compress(said), headers=twice)
+            assert (hidden.status_code, "Content-Encoding" in hidden.text) == (400, True)
             assert upstream.asked == []
 
     run(main())

@@ -23,7 +23,7 @@ from trunkline.policy.facts import Facts
 from trunkline.policy.limits import LimitRule, buckets
 from trunkline.policy.prices import CustomCost
 from trunkline.server.limit_webhooks import LimitWebhooks
-from trunkline.server.limiting import Limiter, UsedBucket
+from trunkline.server.limiting import Lease, Limiter, UsedBucket
 from trunkline.store import Database, schema
 from trunkline.store import counters as counting
 from trunkline.store.counters import Counters, MemoryCounters, Settle, Take, ValkeyCounters
@@ -310,6 +310,29 @@ def test_a_process_that_dies_gives_its_places_back_and_one_that_lives_keeps_them
             await asyncio.sleep(1.5)  # longer than a lease
             assert await is_given_back()
             assert await passes(alive, at_once) == 1
+
+    run(main())
+
+
+def test_who_leaves_while_valkey_is_asked_has_taken_nothing(valkey: ValkeyServer, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with shared(valkey, tmp_path) as counters:
+            rules = [rule("n", limit=5), rule("t", "tokens", 5000), rule("c", "concurrent", 3)]
+            limiter = Limiter(counters)
+            await (await limiter.take(rules, ASKED, set())).release()  # the connection is there
+            for turns in range(8):
+                leaving = asyncio.create_task(limiter.take(rules, ASKED, set()))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                leaving.cancel()
+                (left,) = await asyncio.gather(leaving, return_exceptions=True)
+                if isinstance(left, Lease):
+                    await left.release()
+
+            async def is_free() -> bool:
+                return not any((await limiter.standing("default", rules)).values())
+
+            await eventually(is_free)
 
     run(main())
 

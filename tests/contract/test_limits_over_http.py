@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,12 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.contract.administration import administration, new_key
+from tests.contract.log_rows import stream_of
 from tests.contract.raw_server import raw_server
+from tests.contract.test_dataplane import read_request
 from tests.contract.test_gateway_keys import eventually
 from tests.running import Address, data_directory, gateway, run
+from trunkline.policy.cost import cost_of_tokens
 from trunkline.policy.registry import Scope
+from trunkline.policy.usage import TokenUsage
 
 CHAT = "/v1/local/default/openai/chat/completions"
 ASKED = {"model": "gpt-4o-mini", "max_tokens": 100, "messages": [{"role": "user", "content": "Hello."}]}
@@ -198,5 +204,66 @@ def test_a_key_sees_the_limits_of_its_own_gateway_only() -> None:
                 assert await status(caller) == 403
                 assert await status(reader, "other") == 403
                 assert await status("") == 401
+
+    run(main())
+
+
+def test_what_money_is_spent_is_not_for_the_caller_to_say() -> None:
+    async def main() -> None:
+        with data_directory() as data:
+            async with limited(data, limit("money", "cost", 1)) as (_, _, client):
+                headers = {"cf-aig-custom-cost": json.dumps({"per_token_in": 1e-12, "per_token_out": 1e-12})}
+                assert (await client.post(CHAT, json=ASKED, headers=headers)).status_code == 200
+                real = cost_of_tokens("openai", "gpt-4o-mini", TokenUsage(input=9, output=3))
+
+                async def is_settled() -> bool:
+                    return await standing(client, "money") == [({}, pytest.approx(real))]
+
+                await eventually(is_settled)
+
+    run(main())
+
+
+async def _streams(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while True:
+        _, _, body = await read_request(reader)
+        asks = json.loads(body).get("stream_options", {}).get("include_usage", False)
+        for piece in stream_of("Hi", "."):
+            if asks or b"usage" not in piece:
+                writer.write(piece)
+
+
+def test_a_stream_whose_usage_nobody_asked_for_counts_as_it_was_all_the_same() -> None:
+    async def main() -> None:
+        with data_directory() as data:
+            async with administration(data) as configuration:
+                await configuration.change_gateway("default", control={"limits": [limit("t", "tokens", 5000)]})
+            async with raw_server(_streams) as origin:
+                providers = {"openai": {"base_url": f"http://{origin}/v1", "api_key": "sk-test-0123456789abcdef"}}
+                async with (
+                    gateway(providers=providers, data_dir=data) as address,
+                    httpx.AsyncClient(base_url=address.http) as client,
+                ):
+                    answer = await client.post(CHAT, json={**ASKED, "stream": True})
+                    assert answer.status_code == 200
+                    assert "usage" not in answer.text
+
+                    async def is_settled() -> bool:
+                        return await standing(client, "t") == [({}, 7)]
+
+                    await eventually(is_settled)
+
+    run(main())
+
+
+def test_a_packed_request_counts_for_the_model_it_names() -> None:
+    async def main() -> None:
+        with data_directory() as data:
+            rule = limit("mini", "requests", 1, where={"model": ["gpt-4o-mini"]})
+            async with limited(data, rule) as (_, _, client):
+                body = gzip.compress(json.dumps(ASKED).encode())
+                headers = {"content-type": "application/json", "content-encoding": "gzip"}
+                answers = [await client.post(CHAT, content=body, headers=headers) for _ in range(2)]
+                assert [answer.status_code for answer in answers] == [200, 429]
 
     run(main())

@@ -424,6 +424,106 @@ def test_limits_count_what_comes_by_the_unified_api_and_by_a_providers_own_path_
     run(main())
 
 
+def test_a_price_of_the_callers_own_opens_no_budget(home: Path) -> None:
+    async def main() -> None:
+        async with (
+            stage(home, openai=Provider(chat_answer("Hi."))) as (address, admin, _),
+            httpx.AsyncClient() as client,
+        ):
+            await ruled(admin, limits=[{"id": "cents", "measure": "cost", "limit": 1e-9, "window": 3600}])
+            await asked_until(client, address, lambda answer: answer.status_code == 429)
+            free = {"cf_aig_custom_cost": '{"total_cost": 0}'}
+            assert (await asked_until(client, address, lambda answer: True, **free)).status_code == 429
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream"])
+def test_a_request_of_unknown_length_and_another_type_is_counted_by_its_model(home: Path, kind: str) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield json.dumps({"model": "gpt-4o-mini", "messages": HELLO}).encode()
+
+    async def main() -> None:
+        async with (
+            stage(home, openai=Provider(chat_answer("Hi."))) as (address, admin, _),
+            httpx.AsyncClient() as client,
+        ):
+            rule = {"id": "mini", "measure": "requests", "limit": 2, "window": 3600, "where": {"model": ["*mini"]}}
+            await ruled(admin, limits=[rule])
+            await asked_until(client, address, lambda answer: "ratelimit-limit" in answer.headers)
+            url = f"{address.http}/v1/local/default/openai/chat/completions"
+            codes = [
+                (await client.post(url, content=body(), headers={"content-type": kind})).status_code for _ in range(3)
+            ]
+            assert codes[-1] == 429
+            packed = await client.post(url, content=b"(packed)", headers={"content-encoding": "zstd"})
+            assert (packed.status_code, "zstd" in packed.text) == (400, True)
+
+    run(main())
+
+
+def test_a_key_that_a_provider_quotes_in_its_complaint_stays_here(home: Path) -> None:
+    complaint = json_answer({"error": {"message": "Incorrect key: sk-openai-stored."}}, "401 Unauthorized")
+
+    async def main() -> None:
+        async with stage(home, openai=Provider(complaint)) as (address, _, _), httpx.AsyncClient() as client:
+            for path in (COMPAT, "/v1/local/default/openai"):
+                model = "openai/gpt-4o-mini" if path == COMPAT else "gpt-4o-mini"
+                answer = await client.post(
+                    f"{address.http}{path}/chat/completions", json={"model": model, "messages": HELLO}
+                )
+                assert answer.status_code == 401
+                assert answer.json()["error"]["message"] == "Incorrect key: [redacted]."
+
+    run(main())
+
+
+def test_an_answer_that_cannot_be_told_in_other_words_is_an_error_and_does_not_break_off(home: Path) -> None:
+    async def main() -> None:
+        nonsense = json_answer({"type": "message", "content": 7})
+        async with stage(home, anthropic=Provider(nonsense)) as (address, _, _), httpx.AsyncClient() as client:
+            body = {"model": "anthropic/claude-haiku-4-5", "messages": HELLO}
+            answer = await client.post(f"{address.http}{COMPAT}/chat/completions", json=body)
+            assert answer.status_code == 502
+            assert answer.json()["error"]["code"] == "upstream_broken"
+
+    run(main())
+
+
+def test_a_request_that_its_caller_gives_up_keeps_what_was_reserved_for_it(home: Path) -> None:
+    async def main() -> None:
+        reached = asyncio.Event()
+
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await read_request(reader)
+            reached.set()
+            await asyncio.sleep(60)
+
+        async with (
+            raw_server(silent) as origin,
+            administration(home) as admin,
+            gateway(
+                data_dir=home,
+                providers={"openai": {"base_url": f"http://{origin.host}:{origin.port}/v1", "api_key": "sk-stored"}},
+            ) as address,
+            httpx.AsyncClient() as client,
+        ):
+            await ruled(admin, limits=[{"id": "words", "measure": "tokens", "limit": 5000, "window": 3600}])
+            url = f"{address.http}/v1/local/default/openai/chat/completions"
+            body = {"model": "gpt-4o-mini", "messages": HELLO, "max_tokens": 2000}
+            standing = f"{address.http}/api/gateways/default/limits"
+            while not (await client.get(standing)).json()["limits"]:  # noqa: ASYNC110 - as `eventually`
+                await asyncio.sleep(0.05)
+            with pytest.raises(httpx.ReadTimeout):
+                await client.post(url, json=body, timeout=0.5)
+            assert reached.is_set()
+            while not (found := (await client.get(standing)).json()["limits"][0]["buckets"]):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            assert found[0]["used"] >= 2000
+
+    run(main())
+
+
 def test_a_provider_that_fails_is_asked_again_as_often_as_the_headers_say(home: Path) -> None:
     async def main() -> None:
         upstream = Provider(FAILURE, FAILURE, chat_answer("Hi."))

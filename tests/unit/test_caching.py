@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.running import run
+from trunkline.credentials import Caller
 from trunkline.errors import MalformedRequest, UpstreamBroken, UpstreamRefused
 from trunkline.policy.caching import (
     CacheRules,
@@ -203,6 +204,14 @@ def test_bodies_that_differ_have_different_keys(one: bytes, other: bytes) -> Non
     assert key_of(one) == key_of(one)
 
 
+def test_a_long_body_is_told_apart_by_its_bytes_and_not_read() -> None:
+    long = b'{"a": [' + b"{}," * 2_000_000 + b"{}]}"
+    # Read, it would take the test longer than it may run, and everybody else's requests meanwhile.
+    assert key_of(long) == key_of(bytes(bytearray(long)))
+    assert key_of(long) != key_of(long + b" ")
+    assert question_of(BODY + b" " * 200_000) is None
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -268,6 +277,14 @@ def test_headers_by_which_a_provider_answers_differently_tell_requests_apart() -
     assert variant_of(head(("openai-organization", "org-1"))) != variant_of(head(("openai-organization", "org-2")))
     assert variant_of(head(("accept-encoding", "gzip, br"))) != variant_of(head(("accept-encoding", "br")))
     assert variant_of(head(("user-agent", "curl"), ("x-request-id", "1"))) == variant_of(head())
+
+
+def test_of_a_provider_that_nobody_knows_any_header_may_tell_requests_apart() -> None:
+    red, blue = head(("x-tenant", "red")), head(("x-tenant", "blue"))
+    assert variant_of(red, is_known=False) != variant_of(blue, is_known=False)
+    assert variant_of(red) == variant_of(blue)
+    way = head(("traceparent", "00-1"), ("x-request-id", "1"), ("authorization", "Bearer x"), ("user-agent", "curl"))
+    assert variant_of(way, is_known=False) == variant_of(head(), is_known=False)
 
 
 def test_a_key_in_the_query_is_no_part_of_what_is_asked() -> None:
@@ -568,6 +585,42 @@ def test_callers_with_different_provider_keys_or_gateways_share_nothing() -> Non
         ):
             assert (await through(caching, request, provider))[0] == "MISS"
         assert provider.asked == 5
+
+    cached(main)
+
+
+def test_who_may_use_some_models_only_finds_no_other_models_answer_under_a_name() -> None:
+    async def main(caching: Caching) -> None:
+        provider = Provider()
+        explicit = ("cf-aig-cache-key", "same")
+
+        def asking(model: str, *models: str) -> Asked:
+            request = asked(explicit, body=BODY.replace(b"gpt-4o", model.encode()))
+            caller = Caller("gateway_key", "app", models=models)
+            return replace(request, admission=replace(request.admission, caller=caller))
+
+        assert (await through(caching, asking("gpt-5"), provider))[0] == "MISS"
+        assert (await through(caching, asking("gpt-4o-mini"), provider))[0] == "HIT"
+        assert (await through(caching, asking("gpt-4o-mini", "gpt-4o-mini"), provider))[0] == "MISS"
+        assert (await through(caching, asking("gpt-4o-mini", "gpt-4o-mini", "o3"), provider))[0] == "HIT"
+        assert (await through(caching, asking("o3", "gpt-4o-mini", "o3"), provider))[0] == "MISS"
+
+    cached(main)
+
+
+def test_whoever_waits_for_the_same_whole_answer_is_given_the_same_bytes() -> None:
+    async def main(caching: Caching) -> None:
+        provider = Provider(ANSWER[:20], ANSWER[20:])
+        provider.answers.clear()
+        waiting = [asyncio.create_task(caching.through(asked(), provider.fetch)) for _ in range(3)]
+        await asyncio.sleep(0)
+        provider.answers.set()
+        leader, *others = await asyncio.gather(*waiting)
+        bodies = [[piece async for piece in answer.body] for answer in others]
+        assert [len(body) for body in bodies] == [1, 1]
+        assert bodies[0][0] is bodies[1][0]
+        for answer in (leader, *others):
+            await answer.aclose()
 
     cached(main)
 

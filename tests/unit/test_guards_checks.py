@@ -193,7 +193,11 @@ def test_no_text_and_no_term_makes_a_check_fail(text: str, term: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a" * 200_000, "1 " * 100_000, "=" * 200_000, "ignore " * 30_000, "%41" * 60_000, "A1b2" * 50_000]
+    "text",
+    [
+        *("a" * 200_000, "1 " * 100_000, "=" * 200_000, "ignore " * 30_000, "%41" * 60_000, "A1b2" * 50_000),
+        *("_" * 1000, "забуд" * 20_000 + " правил", "انس" * 30_000 + " تعليمات"),
+    ],
 )
 def test_long_texts_end_in_time(text: str) -> None:
     # Only a pattern that backtracks without bound would take longer than the test may run.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline.errors import AnswerBlocked
 from trunkline.policy.guards import GuardRule
-from trunkline.policy.guards.guarding import GuardSet
+from trunkline.policy.guards.guarding import GuardSet, search
 from trunkline.policy.guards.streams import StreamReader, is_stream
 from trunkline.policy.guards.window import StreamWindow
 from trunkline.policy.guards.words import Words, answered, answered_by_event, asked
@@ -159,7 +160,7 @@ def test_what_is_no_json_is_taken_as_it_is_and_a_form_by_its_fields() -> None:
     assert said(asked("application/json", b'{"a": "cut sho')) == [("user", '{"a": "cut sho')]
     form = (
         b'--x\r\ncontent-disposition: form-data; name="prompt"\r\n\r\nhello\r\n'
-        b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.mp3"\r\n\r\nSOUND\r\n'
+        b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.mp3"\r\n\r\nSOUND\0\r\n'
         b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.jsonl"\r\ncontent-type: application/jsonl'
         b"\r\n\r\n{}\r\n--x--"
     )
@@ -167,6 +168,76 @@ def test_what_is_no_json_is_taken_as_it_is_and_a_form_by_its_fields() -> None:
     assert "hello" in texts
     assert "{}" in texts
     assert "SOUND" not in "".join(texts)
+
+
+def _turn(content: Any) -> bytes:
+    return json.dumps({"role": "user", "content": content}).encode()
+
+
+def _chat(content: Any) -> bytes:
+    return b'{"messages": [' + _turn(content) + b"]}"
+
+
+ORDER = "my key is AKIAIOSFODNN7EXAMPLE"
+ESCAPED = "".join(f"\\u{ord(one):04x}" for one in ORDER)
+HIDDEN = [
+    ("behind a long word", "application/json", _chat("a" * 600 + f" {ORDER} " + "b" * 2000)),
+    ("in short lines", "application/json", _chat("\n".join(["word"] * 600) + f"\n{ORDER}\n")),
+    ("behind what begins as a picture", "application/json", _chat(f"data:image/png;base64,{ORDER}")),
+    ("behind numbers", "application/json", _chat([1, 2, 3, 4, 5, 6, 7, 8, ORDER])),
+    ("said before the same member", "application/json", b'{"messages": [%s], "messages": []}' % _turn(ORDER)),
+    ("as JSON that is called a sound", "audio/wav", _chat(ORDER)),
+    ("as JSON that is called a form", "multipart/form-data; boundary=x", _chat(ORDER)),
+    ("as JSON that is called bytes", "application/octet-stream", _chat(ORDER)),
+    ("escaped, with half a character", "application/json", b'{"messages": "%s", "x": "\xff"}' % ESCAPED.encode()),
+    ("escaped, very deep", "application/json", b'{"a": "%s", "x": %s}' % (ESCAPED.encode(), b"[" * 5000 + b"]" * 5000)),
+    (
+        "in a field that names a file elsewhere",
+        "multipart/form-data; boundary=x",
+        b'--x\r\ncontent-disposition: form-data; name="prompt"\r\nx: filename\r\n\r\n%s\r\n--x--' % ORDER.encode(),
+    ),
+    (
+        "in a form with short line ends",
+        "multipart/form-data; boundary=x",
+        b'--x\ncontent-disposition: form-data; name="prompt"\n\n%s\n--x--' % ORDER.encode(),
+    ),
+    ("in a form of another boundary", "multipart/form-data; boundary=y", b"--x\r\n\r\n%s\r\n--x--" % ORDER.encode()),
+    (
+        "as a name in what a tool gave",
+        "application/json",
+        json.dumps(
+            {"contents": [{"parts": [{"functionResponse": {"name": "f", "response": {"name": {ORDER: 1}}}}]}]}
+        ).encode(),
+    ),
+    ("in a member of another name", "application/json", json.dumps({"messages": [], "extra_prompt": ORDER}).encode()),
+]
+
+
+@pytest.mark.parametrize(("content_type", "body"), [one[1:] for one in HIDDEN], ids=[one[0] for one in HIDDEN])
+def test_what_a_provider_may_read_is_not_hidden_from_the_checks(content_type: str, body: bytes) -> None:
+    guards = GuardSet([GuardRule(id="r", check="secrets")])
+    assert search(guards.request, asked(content_type, body), "request")
+
+
+def test_files_in_base64_are_left_out_of_the_text_around_them() -> None:
+    file = base64.b64encode(bytes(range(256)) * 20).decode()
+    assert [one.text for one in asked("application/json", _chat(f"see {file} here"))] == ["see   here"]
+    picture = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{file[:80]}"}}]
+    assert asked("application/json", _chat(picture)) == []
+
+
+@settings(max_examples=200)
+@given(
+    st.binary(max_size=300), st.sampled_from(["application/json", "multipart/form-data; boundary=x", "audio/wav", ""])
+)
+def test_no_body_makes_the_reading_fail(body: bytes, content_type: str) -> None:
+    asked(content_type, body)
+    asked(content_type, b"--x\r\n" + body)
+
+
+@pytest.mark.parametrize("depth", range(880, 1000, 8))
+def test_no_depth_makes_the_reading_fail(depth: int) -> None:
+    asked("application/json", b'{"messages": ' + b"[" * depth + b'"hi"' + b"]" * depth + b"}")
 
 
 def test_depth_without_end_hides_nothing() -> None:

@@ -18,6 +18,7 @@ from trunkline.policy.facts import Facts
 from trunkline.policy.limits import LimitRule, buckets, from_cloudflare, prefix_of, to_cloudflare, values_in
 from trunkline.policy.prices import CustomCost
 from trunkline.server.limiting import Lease, Limiter
+from trunkline.store import counters as counting
 from trunkline.store.counters import MemoryCounters
 
 # Divisible by every window below: fixed windows begin here.
@@ -471,6 +472,20 @@ def test_many_at_the_same_time_take_no_more_than_there_is() -> None:
 
         taken = await asyncio.gather(*(one() for _ in range(200)))
         assert sum(lease is not None for lease in taken) == 37
+
+    run(main())
+
+
+def test_values_made_up_for_one_rule_take_nothing_from_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        monkeypatch.setattr(counting, "_MOST_BUCKETS", 10)
+        held = limiter(Clock())
+        budget, tags = rule("keys", limit=1, per=["key"]), rule("tags", limit=1000, per=["metadata.team"])
+        await held.take([budget], ASKED, set())
+        for number in range(50):
+            await held.take([tags], asked(key="key_2", metadata={"team": str(number)}), set())
+        await refused(held, budget)
+        assert len((await held.standing("default", [tags]))["tags"]) == 10
 
     run(main())
 

@@ -16,6 +16,7 @@ from trunkline.providers import Catalogue, Provider
 from trunkline.providers.resolution import resolve_http
 from trunkline.unified.adapter import Adapter
 from trunkline.unified.choosing import PassedThrough, Surface, adapt, with_model
+from trunkline.unified.naming import wanted
 
 CATALOGUE = Catalogue.build(
     {
@@ -317,3 +318,9 @@ def test_calls_make_a_round_trip_from_a_client_of_anthropic_to_gemini() -> None:
         {"role": "model", "parts": [part]},
         {"role": "user", "parts": [{"functionResponse": {"name": "weather", "response": {"result": "20"}}}]},
     ]
+
+
+@pytest.mark.parametrize("model", ["/gpt-4o", "/", "/dynamic/x"])
+def test_a_model_with_nothing_before_its_slash_is_refused(model: str) -> None:
+    with pytest.raises(MalformedRequest, match="provider/model"):
+        wanted("chat/completions", json.dumps({"model": model}).encode(), "openai")

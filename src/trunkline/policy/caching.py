@@ -17,13 +17,14 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from trunkline.credentials.placements import CREDENTIAL_HEADERS
 from trunkline.errors import MalformedRequest
 from trunkline.policy.facts import Facts
 from trunkline.policy.usage import UsageReader
 from trunkline.policy.usage.request import Kind
 from trunkline.providers.schema import Provider
 from trunkline.wire.encodings import readable_encodings
-from trunkline.wire.head import Head
+from trunkline.wire.head import Head, forwarded_headers
 
 SHORTEST_TTL = 60
 LONGEST_TTL = 2_592_000
@@ -58,6 +59,13 @@ _VARYING: Final = (
     b"x-fal-target-url",
     b"x-goog-user-project",
 )
+# Of a provider that nobody here knows, any header may say for whom it answers, but for those of the way to it.
+_OF_THE_WAY: Final = re.compile(
+    rb"x-stainless-.*|x-amzn?-.*|x-b3-.*|cf-.*|.*(?:request|correlation|transaction|event)-?id"
+    rb"|.*(?:trace|span|baggage|sentry|newrelic|datadog).*|accept-language|cache-control|cdn-loop|content-encoding"
+    rb"|content-md5|content-type|date|dnt|idempotency-key|max-forwards|pragma|priority|user-agent|via|x-client-ip"
+    rb"|x-powered-by|x-real-ip|x-requested-with|x-title"
+)
 # Of an answer's headers, those that are about its body. Others are about the exchange that is over: its id, how long it
 # took, how much of a rate limit was left, cookies.
 _KEPT_HEADERS: Final = frozenset({b"content-type", b"content-encoding", b"content-language"})
@@ -65,6 +73,8 @@ _KEPT_HEADERS: Final = frozenset({b"content-type", b"content-encoding", b"conten
 _PIECE: Final = 4096
 _LARGE_PIECE: Final = 65_536
 _EVENT_END: Final = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+# A body that is longer is not read for what it says.
+_LONGEST_READ: Final = 128 * 1024
 _NUMBERS: Final = re.compile(r"\d+")
 # An answer of the Responses API that is none yet, or will be none.
 _UNFINISHED: Final = frozenset({"failed", "in_progress", "queued", "cancelled"})
@@ -136,10 +146,10 @@ def cache_key(
 ) -> str:
     """Return the key of an entry: SHA-256, in hex, over a canonical form of all that tells two requests apart.
 
-    Bodies of JSON are equal when they say the same, in whatever order and with whatever space: numbers as they were
-    written, repeated names kept. A ``key`` of the caller's stands instead of query, model and body; whether the answer
-    is a stream, and of which endpoint it is, counts all the same, since a client that asked for one cannot read the
-    other.
+    Bodies of JSON up to 128 KiB are equal when they say the same, in whatever order and with whatever space: numbers as
+    they were written, repeated names kept. Longer ones are when their bytes are. A ``key`` of the caller's stands
+    instead of query, model and body; whether the answer is a stream, and of which endpoint it is, counts all the same,
+    since a client that asked for one cannot read the other.
     """
     asked = ["key", key] if key else ["request", query, model, *_canonical(body, content_type)]
     return _digest(["1", gateway, provider, path, identity, "stream" if stream else "", list(variant), asked])
@@ -161,9 +171,19 @@ def identity_of(provider: Provider, key: str, source: str, via: str = "") -> str
     return _digest([base_url, shown, via])
 
 
-def variant_of(head: Head) -> list[str]:
-    """Return what a head says by which a provider answers differently, besides path, query and body."""
+def variant_of(head: Head, *, is_known: bool = True) -> list[str]:
+    """Return what a head says by which a provider answers differently, besides path, query and body.
+
+    Without ``is_known``, which headers those are is not known: then it is all that are sent on and no credentials.
+    """
     told = [f"{name.decode()}: {value}" for name in _VARYING if (value := head.header(name)) is not None]
+    if not is_known:
+        told += sorted(
+            f"{name.decode('latin-1')}: {value.decode('latin-1')}"
+            for name, value in forwarded_headers(head.headers)
+            if name not in _VARYING and name not in CREDENTIAL_HEADERS and not _OF_THE_WAY.fullmatch(name)
+            if name != b"accept-encoding"
+        )
     encodings = head.header(b"accept-encoding")
     # As it is sent on: a client that cannot unpack is not given what one that can was sent.
     return told if encodings is None else [*told, f"accept-encoding: {readable_encodings(encodings)}"]
@@ -250,6 +270,8 @@ class Question(NamedTuple):
 
 def question_of(body: bytes) -> Question | None:
     """Return the question of a chat request, or None where it cannot be told from the rest, or is more than text."""
+    if len(body) > _LONGEST_READ:
+        return None
     try:
         asked = json.loads(body, object_pairs_hook=_without_repeats)
     except (ValueError, RecursionError):
@@ -374,10 +396,10 @@ def _canonical(body: bytes, content_type: str) -> list[Any]:
     """Return what a body says, so that nothing but what it says tells two of them apart.
 
     An object becomes its members in the order of their names, a number how it is written. Which of repeated members
-    counts is the provider's to say.
+    counts is the provider's to say. What is long is told apart by its bytes: to read it would take all others' time.
     """
     kind = _essence(content_type)
-    if kind in ("", "application/json") or kind.endswith("+json"):
+    if len(body) <= _LONGEST_READ and (kind in ("", "application/json") or kind.endswith("+json")):
         try:
             return ["json", _encode(_decode(body.decode()))]
         except (ValueError, RecursionError):

@@ -188,8 +188,8 @@ def _check_headers(provider: Provider, where: str) -> None:
             raise SettingsError(f"{where}: headers.{name} is written by the gateway itself, for each request.")
         if name.lower() in own:
             raise SettingsError(
-                f"{where}: headers.{name} is where the key goes: store it with `trunkline vault set {provider.slug}`, or set"
-                " api_key in the settings file."
+                f"{where}: headers.{name} is where the key goes: store it with `trunkline vault set {provider.slug}`,"
+                " or set api_key in the settings file."
             )
 
 

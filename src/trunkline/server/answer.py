@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
+from trunkline.errors import UpstreamError
 from trunkline.policy.facts import Facts
 from trunkline.server.admission import Admission
 from trunkline.server.logbook import Entry
@@ -24,6 +25,17 @@ class Answer:
     body: AsyncIterator[bytes]
     aclose: Callable[[], Awaitable[None]]
     told: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    async def whole(self, most: int) -> bytes:
+        """Return the body in one piece, of at most so many bytes. Raises `UpstreamError` for one that is larger."""
+        body = bytearray()
+        async for piece in self.body:
+            body += piece
+            if len(body) > most:
+                raise UpstreamError(
+                    f"The answer is larger than the {most // 2**20} MiB that can be given in this form."
+                )
+        return bytes(body)
 
 
 @dataclass(frozen=True, slots=True)

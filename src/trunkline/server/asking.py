@@ -8,16 +8,22 @@ from trunkline.policy.estimating import estimated_tokens
 from trunkline.policy.facts import Facts
 from trunkline.policy.usage.request import request_facts
 from trunkline.server.admission import Admission
+from trunkline.wire.encodings import Unpacker
 from trunkline.wire.head import Head
 from trunkline.wire.log_headers import metadata_of
 
 # Kinds of work whose answer is made of tokens.
 _ANSWERED_IN_TOKENS: Final = frozenset({"chat", "completion", "responses"})
 
+_MAX_UNPACKED: Final = 32 * 1024 * 1024
+
 
 def facts_of(head: Head, admission: Admission, body: bytes) -> Facts:
     """Return by what rules are to judge a request; of a body that is not there, only what the head says is known."""
     content_type = head.header(b"content-type") or "application/json"
+    encoding = head.header(b"content-encoding")
+    if encoding and body:
+        body = Unpacker(encoding, _MAX_UNPACKED).feed(body)
     told = request_facts(admission.provider, admission.rest, content_type, body)
     tokens_in, tokens_out = estimated_tokens(body, answers=told.kind in _ANSWERED_IN_TOKENS)
     caller = admission.caller

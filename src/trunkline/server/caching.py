@@ -219,7 +219,7 @@ class Caching:
         body: bytes,
     ) -> None:
         try:
-            if await _is_whole(asked, shared.headers, body):
+            if await self._is_good(asked, shared, body):
                 now = self._now()
                 kept = KeptAnswer(kept_headers(shared.headers), body, now, now + work.wish.ttl)
                 await self._store.keep(work.place, kept, mark)
@@ -228,6 +228,15 @@ class Caching:
         finally:
             # Only now: who comes until then reads what is here, and who comes then finds what is kept.
             self._land(flight)
+
+    @staticmethod
+    async def _is_good(asked: Asked, shared: SharedAnswer, body: bytes) -> bool:
+        judged = (asked.admission.provider, asked.facts.path, shared.headers, body)
+        if len(body) <= _LONG:
+            return is_whole(*judged)
+        if shared.verdict is None:
+            shared.verdict = asyncio.ensure_future(asyncio.to_thread(is_whole, *judged))
+        return await asyncio.shield(shared.verdict)
 
     def _land(self, flight: _Flight) -> None:
         """Have nobody else wait for a request."""
@@ -249,8 +258,10 @@ class Caching:
             if is_stream(shared.headers):
                 await reader.wait_for_first()
                 return self._hit(asked, headers, reader)
-            body = b"".join([chunk async for chunk in reader])
-            is_good = await _is_whole(asked, shared.headers, body)
+            pieces = [chunk async for chunk in reader]
+            # One for all of them, however many there are.
+            body = shared.whole if shared.whole is not None else b"".join(pieces)
+            is_good = await self._is_good(asked, shared, body)
         except asyncio.CancelledError:
             await reader.aclose()
             raise
@@ -367,7 +378,13 @@ def _place(asked: Asked, wish: CacheWish) -> Place:
 def _key_of(asked: Asked, wish: CacheWish, body: bytes) -> str:
     head, admission, facts = asked.head, asked.admission, asked.facts
     via, shown = admission.via, admission.key
-    variant = variant_of(head)
+    variant = variant_of(head, is_known=not admission.provider.slug.startswith("custom-"))
+    if wish.key and admission.caller is not None:
+        # What such a caller puts under a name, or finds there, is no other model's, and no other user's.
+        if admission.is_restricted:
+            variant.append(f"model: {facts.model}")
+        if admission.secret is not None:
+            variant.append(f"secret: {admission.caller.id}")
     if admission.rules.control.cache.invalidate_on_update:
         # What was kept before a change is then found by nobody, on no machine, whenever they learn of it.
         variant.append(msgspec.json.encode(admission.rules, order="deterministic").decode())
@@ -393,11 +410,6 @@ def _key_of(asked: Asked, wish: CacheWish, body: bytes) -> str:
 
 def _may_be_kept(answer: Answer, rules: CacheRules) -> bool:
     return answer.status == _OK and declared_length(answer.headers) <= rules.max_bytes
-
-
-async def _is_whole(asked: Asked, headers: Headers, body: bytes) -> bool:
-    judged = (asked.admission.provider, asked.facts.path, headers, body)
-    return await asyncio.to_thread(is_whole, *judged) if len(body) > _LONG else is_whole(*judged)
 
 
 def _empties(before: GatewayRules, now: GatewayRules) -> bool:

@@ -7,26 +7,33 @@ its end, however it ends.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final, NamedTuple
 
+from trunkline.credentials.redaction import REDACTED
+from trunkline.errors import MalformedRequest, UpstreamBroken, UpstreamTimeout
 from trunkline.policy.attempts import AttemptRules, attempt_rules
 from trunkline.policy.caching import CacheWish, cache_wish
 from trunkline.policy.control import ControlRules
-from trunkline.policy.usage import UsageStripper
+from trunkline.policy.prices import custom_cost_for
+from trunkline.policy.usage import UsageStripper, kind_of
 from trunkline.server import governing, observing
 from trunkline.server.admission import Admission
 from trunkline.server.answer import Answer, Asked
 from trunkline.server.asking import facts_of
 from trunkline.server.gateway import Gateway
 from trunkline.server.limiting import Lease
-from trunkline.server.logbook import Entry, custom_price
+from trunkline.server.logbook import Entry
 from trunkline.server.metering import Meter
 from trunkline.upstream.http import Request, Response
+from trunkline.wire.encodings import readable_encodings
 from trunkline.wire.head import Head
 
 Fetch = Callable[[], Awaitable[Answer]]
+Settling = Callable[[type[BaseException] | None, BaseException | None, object], Awaitable[None]]
 
 # For bodies that are judged before they are sent on: some base64 images, or an audio file of OpenAI's limit.
 MAX_WHOLE_BODY: Final = 32 * 1024 * 1024
@@ -53,6 +60,15 @@ class Terms(NamedTuple):
 
 
 _ONCE: Final = AttemptRules()
+# Kinds of work whose body says for which model it is, whatever it says of its own type.
+_NAME_A_MODEL: Final = frozenset({"chat", "completion", "responses", "embeddings"})
+# After these a provider may have done what it was asked to.
+_MAY_BE_BILLED: Final = (UpstreamTimeout, UpstreamBroken, asyncio.CancelledError)
+# Keys that callers use without seeing them.
+_GATEWAYS_OWN: Final = frozenset({"stored", "settings"})
+_LONG: Final = 256 * 1024
+_MAX_COMPLAINT: Final = 64 * 1024
+_FIRST_ERROR_STATUS: Final = 400
 
 
 class Dispatch:
@@ -72,6 +88,8 @@ class Dispatch:
             return True
         if terms.is_plain:
             return False
+        if terms.control.limits and kind_of(admission.rest) in _NAME_A_MODEL:
+            return True
         content_type = head.header(b"content-type") or ""
         if "json" in content_type.lower() or self._gateway.guards.of(admission.rules).request:
             return True
@@ -120,15 +138,21 @@ class Dispatch:
         if terms.is_plain:
             return await fetch()
         whole = sent.body if isinstance(sent.body, bytes) else b""
-        asked = Asked(head, admission, whole, facts_of(head, admission, whole), entry)
+        read = partial(facts_of, head, admission, whole)
+        # What is long is read beside everybody else's requests.
+        facts = await asyncio.to_thread(read) if len(whole) > _LONG else read()
+        asked = Asked(head, admission, whole, facts, entry)
         return await self._governed(asked, fetch, terms)
 
     async def _governed(self, asked: Asked, fetch: Fetch, terms: Terms) -> Answer:
         gateway, admission, entry = self._gateway, asked.admission, asked.entry
-        custom = custom_price(asked.head, admission.rules.logging, asked.facts.provider, asked.facts.model)
+        if terms.control.limits:
+            _check_encoding(asked.head)
+        # Not a price of the caller's own: what is spent is not for the caller to say.
+        custom = custom_cost_for(admission.rules.logging.custom_costs, asked.facts.provider, asked.facts.model)
         lease = await gateway.limiter.take(terms.control.limits, asked.facts, entry.charged, custom=custom)
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(settle, lease, entry)
+            stack.push_async_exit(settling(lease, entry))
             await gateway.guards.check_request(asked)
             answer = await (gateway.caching.through(asked, fetch) if terms.wish is not None else fetch())
             stack.push_async_callback(answer.aclose)
@@ -154,20 +178,45 @@ class Dispatch:
         if meter is not None:
             meter.begin(response.headers)
         entry.begin(response.status, response.headers, connect_ms=response.connect_ms)
-        headers = response.headers
-        if stripper is not None:
+        headers, body = response.headers, _observed(response, entry, meter, stripper)
+        key = admission.key
+        is_complaint = response.status >= _FIRST_ERROR_STATUS and key is not None and key.source in _GATEWAYS_OWN
+        if is_complaint and key is not None:
+            body = _without_key(body, key.value.encode("latin-1", "replace"))
+        if stripper is not None or is_complaint:
             headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
 
         async def close() -> None:
             await response.aclose()
             governing.end(broker, admission, meter)
 
-        return Answer(response.status, headers, _observed(response, entry, meter, stripper), close)
+        return Answer(response.status, headers, body, close)
 
 
-async def settle(lease: Lease, entry: Entry) -> None:
-    """Charge what was used: what the answer states, nothing for one that was kept or never came, else the estimate."""
-    await lease.settle(*entry.spent())
+def settling(lease: Lease, entry: Entry) -> Settling:
+    """Return what charges a request at its end, as the exit of a context.
+
+    What the answer states is charged; nothing for one that was kept, or never came; and what was reserved where nobody
+    can tell: a provider bills what it was asked, also when nobody waited for its answer.
+    """
+    asked_before = entry.attempts
+
+    async def settle(kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        tokens, cost = entry.spent()
+        is_untold = isinstance(error, _MAY_BE_BILLED) and entry.attempts > asked_before and not entry.has_answer
+        await lease.settle(*((None, None) if is_untold else (tokens, cost)))
+
+    return settle
+
+
+def _check_encoding(head: Head) -> None:
+    """Raise `MalformedRequest` for a body packed in a way in which its model cannot be read, where that counts."""
+    encoding = (head.header(b"content-encoding") or "").strip().lower()
+    if encoding not in ("", "identity") and readable_encodings(encoding) == "identity":
+        raise MalformedRequest(
+            f"This gateway has limits, and cannot read a request whose content-encoding is {encoding[:20]!r}: send it"
+            " as gzip, or not packed."
+        )
 
 
 async def _observed(
@@ -182,3 +231,15 @@ async def _observed(
             yield passed
     if stripper is not None and (rest := stripper.finish()):
         yield rest
+
+
+async def _without_key(chunks: AsyncIterator[bytes], key: bytes) -> AsyncIterator[bytes]:
+    """Take out of a complaint the key that it is about: some providers quote what they were shown."""
+    begun = bytearray()
+    async for chunk in chunks:
+        begun += chunk
+        if len(begun) > _MAX_COMPLAINT:
+            break
+    yield bytes(begun).replace(key, REDACTED.encode())
+    async for chunk in chunks:
+        yield chunk

@@ -34,7 +34,7 @@ log = structlog.get_logger("trunkline.guards")
 _MAX_WHOLE: Final = 32 * 1024 * 1024
 _MAX_UNPACKED: Final = 256 * 1024 * 1024
 _MAX_EVENT: Final = 16 * 1024 * 1024
-# From this size on, it is searched beside the event loop.
+# From this size on, it is read and searched beside the event loop.
 _MUCH_TEXT: Final = 32 * 1024
 _FIRST_OTHER_STATUS: Final = 300
 # What is answered here is numbers, or a list that the provider made.
@@ -69,7 +69,8 @@ class Guards:
         if not asked_for.body:
             _check_bodiless(asked_for.head, guards)
             return
-        words = asked(asked_for.head.header(b"content-type") or "application/json", _unpacked(asked_for, guards))
+        is_long = len(asked_for.body) > _MUCH_TEXT or asked_for.head.header(b"content-encoding") is not None
+        words = await asyncio.to_thread(_asked, asked_for, guards) if is_long else _asked(asked_for, guards)
         found = await self._search(guards, words, "request")
         if not _blocking(found):
             found += await self.judge(guards, "request", words, asked_for.admission, asked_for.head)
@@ -136,7 +137,7 @@ class Guards:
         if size > _MAX_WHOLE or not (unpacker.is_whole or not size):
             self._refuse_unreadable(asked_for, guards)
             return
-        words = answered(b"".join(plain))
+        words = await asyncio.to_thread(answered, b"".join(plain)) if size > _MUCH_TEXT else answered(b"".join(plain))
         found = await self._search(guards, words, "response")
         if not _blocking(found):
             found += await self.judge(guards, "response", words, asked_for.admission, asked_for.head)
@@ -261,8 +262,16 @@ def _check_bodiless(head: Head, guards: Iterable[Guard]) -> None:
         )
 
 
+def _asked(asked_for: Asked, guards: Iterable[Guard]) -> list[Words]:
+    content_type = asked_for.head.header(b"content-type") or "application/json"
+    return asked(content_type, _unpacked(asked_for, guards))
+
+
 def _unpacked(asked_for: Asked, guards: Iterable[Guard]) -> bytes:
-    encoding = asked_for.head.header(b"content-encoding") or ""
+    # Several such headers are one: of "identity" and "gzip", who reads only the first sees what nobody can read.
+    encoding = ", ".join(
+        value.decode("latin-1") for name, value in asked_for.head.headers if name == b"content-encoding" and value
+    )
     unpacker = Unpacker(encoding, _MAX_UNPACKED)
     body = unpacker.feed(asked_for.body)
     if not unpacker.is_whole and any(guard.rule.action == "block" for guard in guards):

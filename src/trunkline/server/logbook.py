@@ -188,7 +188,8 @@ class Entry:
         self._is_silent = False
         self._keeps_payloads = False
         self._is_finished = False
-        self._attempts = 0
+        self.attempts = 0
+        """How often a provider was asked."""
         self._step = 0
         self._request = SeenBody(MAX_SEARCHED)
         self._facts: RequestFacts | None = None
@@ -223,7 +224,12 @@ class Entry:
 
     def sent(self) -> None:
         """Count a request to a provider."""
-        self._attempts += 1
+        self.attempts += 1
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether the head of an answer is there."""
+        return bool(self._answer.status)
 
     def served_by(self, admission: Admission) -> None:
         """Learn that another key than the one at first, or another provider, serves the request."""
@@ -291,14 +297,22 @@ class Entry:
         return self._answer.is_complete
 
     def spent(self) -> tuple[int | None, float | None]:
-        """Return the tokens and US dollars of the exchange so far, each None where that cannot be told."""
+        """Return the tokens and US dollars of the exchange so far, each None where that cannot be told.
+
+        A price of the caller's own counts only where nobody else knows one: it is for the caller's books, and what is
+        spent is not for the caller to say.
+        """
         if self.is_cached or not self._answer.status:
             return 0, 0.0
         admission, answered = self._admission, self._answered()
         if admission is None or answered.usage is None:
             return (0, 0.0) if self._answer.status >= _FIRST_ERROR_STATUS else (None, None)
-        cost = cost_of_answer(admission.provider.slug, answered, self._custom_cost(answered))
-        return answered.usage.total, cost
+        provider = admission.provider.slug
+        own = custom_cost_for(admission.rules.logging.custom_costs, provider, answered.asked_model)
+        cost = cost_of_answer(provider, answered, own)
+        return answered.usage.total, cost if cost is not None else self._cost(
+            provider, answered, self._custom_cost(answered)
+        )
 
     def _answered(self) -> Answered:
         reader = self._answer.reader
@@ -437,7 +451,7 @@ class Entry:
             status=answer.status,
             success=end_reason == "complete" and 0 < answer.status < _FIRST_ERROR_STATUS and not answered.error,
             step=self._step,
-            attempts=self._attempts,
+            attempts=self.attempts,
             cached=self.is_cached,
             tokens_in=usage.input if usage is not None else none,
             tokens_out=usage.output if usage is not None else none,
@@ -501,9 +515,7 @@ def failed(error: GatewayError) -> str:
 
 def custom_price(head: Head, rules: LoggingRules, provider: str, model: str) -> CustomCost | None:
     """Return the price of the caller's own, else that of the gateway, else None."""
-    return parse_custom_cost(head.header(_CUSTOM_COST) or "") or custom_cost_for(
-        rules.custom_costs, provider, model
-    )
+    return parse_custom_cost(head.header(_CUSTOM_COST) or "") or custom_cost_for(rules.custom_costs, provider, model)
 
 
 def _is_about_secrets(rest: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Final
 
+from trunkline.policy.limits import Measure
 from trunkline.policy.usage import UsageStripper, with_usage
 from trunkline.server.admission import Admission
 from trunkline.upstream.http import Request
@@ -12,6 +13,7 @@ from trunkline.wire.encodings import readable_encodings
 from trunkline.wire.head import Head
 
 _ENCODINGS: Final = b"accept-encoding"
+_SPENT: Final[frozenset[Measure]] = frozenset({"tokens", "cost"})
 
 Body = bytes | AsyncIterator[bytes] | None
 
@@ -35,10 +37,16 @@ def may_ask_for_usage(head: Head, admission: Admission, most: int) -> bool:
 
     A body of more than ``most`` bytes is left alone.
     """
-    if not admission.rules.logging.usage_in_streams or not admission.rest.partition("?")[0].endswith("completions"):
+    if not _asks_for_usage(admission) or not admission.rest.partition("?")[0].endswith("completions"):
         return False
     declared = head.header(b"content-length") or ""
     return declared.isdecimal() and int(declared) <= most
+
+
+def _asks_for_usage(admission: Admission) -> bool:
+    """Whether the gateway wants to know what streams use: what is limited is not for the caller to leave unsaid."""
+    rules = admission.rules
+    return rules.logging.usage_in_streams or any(rule.measure in _SPENT for rule in rules.control.limits)
 
 
 def asking_for_usage(admission: Admission, body: Body) -> tuple[Body, UsageStripper | None]:
@@ -46,7 +54,7 @@ def asking_for_usage(admission: Admission, body: Body) -> tuple[Body, UsageStrip
 
     Return the body to send, and what takes the usage out of the answer again if it was asked for.
     """
-    if not admission.rules.logging.usage_in_streams or not isinstance(body, bytes):
+    if not _asks_for_usage(admission) or not isinstance(body, bytes):
         return body, None
     asking = with_usage(admission.provider, admission.rest, body)
     return (body, None) if asking is None else (asking, UsageStripper())

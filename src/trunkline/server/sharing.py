@@ -26,6 +26,10 @@ class SharedAnswer:
     def __init__(self, answer: Answer, most: int, on_end: Callable[[bytes | None], None]) -> None:
         self.status = answer.status
         self.headers = answer.headers
+        self.whole: bytes | None = None
+        """The body, once all of it came and was held."""
+        self.verdict: asyncio.Future[bool] | None = None
+        """Whether it may be kept, once somebody asked: it is judged once for all."""
         self._answer = answer
         self._most = most
         self._on_end = on_end
@@ -100,7 +104,9 @@ class SharedAnswer:
         """Say that nothing more comes. A pump that was stopped before it ran has not said so."""
         if not self._is_over:
             self._is_over = True
-            self._on_end(b"".join(self._chunks) if self._is_whole and not self.is_too_large else None)
+            if self._is_whole and not self.is_too_large:
+                self.whole = b"".join(self._chunks)
+            self._on_end(self.whole)
             self._wake()
 
     def _take(self, chunk: bytes) -> None:

@@ -7,16 +7,19 @@ it names, or goes the way of a dynamic route and becomes several.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Final, NamedTuple
 
 from trunkline.credentials.inheritance import inherit, shows_provider_key
 from trunkline.credentials.placements import PLACEMENTS, Carrier, Placement, Role
 from trunkline.errors import MalformedRequest, Unauthorized, UnknownProvider
+from trunkline.policy.caching import is_stream
 from trunkline.policy.models import is_allowed
 from trunkline.policy.routes import DeployedRoute
 from trunkline.policy.routing import AskModel, TakeQuota
@@ -25,7 +28,7 @@ from trunkline.server import client_secrets
 from trunkline.server.admission import Admission
 from trunkline.server.answer import Answer
 from trunkline.server.asking import facts_of
-from trunkline.server.dispatch import Dispatch, Sent, settle
+from trunkline.server.dispatch import Dispatch, Sent, settling
 from trunkline.server.gateway import Gateway
 from trunkline.server.logbook import Entry
 from trunkline.server.routing import RoutePlan, deployed_route
@@ -40,6 +43,9 @@ from trunkline.wire.universal import Step
 # Stands for all of them as long as a dynamic route has chosen none.
 _NONE_YET: Final = Provider(UNIFIED, "The unified API")
 _MOST_ATTEMPTS: Final = 5
+MAX_ANSWER: Final = 32 * 1024 * 1024
+"""Bytes of an answer in one piece that is told in other words."""
+_LONG: Final = 256 * 1024
 
 
 class _Turn(NamedTuple):
@@ -111,14 +117,16 @@ class StepSender:
         if provider.slug == "local":
             provider = await self._gateway.located(provider)
         now, made = int(time.time()), secrets.token_hex(12)
-        adapter = adapt(asked.surface, provider, asked.model, step.body, now=now, id=made)
+        translate = partial(adapt, asked.surface, provider, asked.model, step.body, now=now, id=made)
+        # What is long is read beside everybody else's requests.
+        adapter = await asyncio.to_thread(translate) if len(step.body) > _LONG else translate()
         path, _, query = adapter.path.partition("?")
         own = {name for name, _ in adapter.headers}
         headers = [*(pair for pair in step.headers if pair[0] not in own), *adapter.headers]
         native = Step(provider.slug, path, query, headers, adapter.body)
         is_foreign = not isinstance(adapter, PassedThrough)
         answer = await self._send(native, entry, turn._replace(is_foreign=is_foreign))
-        return _adapted(answer, adapter) if is_foreign else answer
+        return await _adapted(answer, adapter) if is_foreign else answer
 
     async def _send_routed(self, step: Step, asked: Wanted, entry: Entry, number: int) -> Answer:
         """Send a request the way of a dynamic route. Keys that it shows are for no provider in particular."""
@@ -156,7 +164,7 @@ class StepSender:
 
             async def quota(wanted: TakeQuota) -> bool:
                 lease = await limiter.take([wanted.rule], facts, set())
-                stack.push_async_callback(settle, lease, entry)
+                stack.push_async_exit(settling(lease, entry))
                 return True
 
             answer = await RoutePlan(route, facts, json_object(step.body)).run(ask, quota)
@@ -224,10 +232,29 @@ def _own_places(gateway: Gateway) -> list[Placement]:
     return [place for place in places if place not in PLACEMENTS]
 
 
-def _adapted(answer: Answer, adapter: Adapter) -> Answer:
-    answer.status, answer.headers = adapter.begin(answer.status, answer.headers)
-    answer.body = _told(answer.body, adapter)
+async def _adapted(answer: Answer, adapter: Adapter) -> Answer:
+    """Return an answer in the client's words. Raises `UpstreamBroken` for one in one piece that cannot be told."""
+    try:
+        answer.status, answer.headers = adapter.begin(answer.status, answer.headers)
+        if is_stream(answer.headers):
+            answer.body = _told(answer.body, adapter)
+            return answer
+        # Before its head is sent: an answer that cannot be told is an error, and not one that breaks off.
+        body = await answer.whole(MAX_ANSWER)
+        told = await asyncio.to_thread(_whole_told, body, adapter) if len(body) > _LONG else _whole_told(body, adapter)
+    except BaseException:
+        await answer.aclose()
+        raise
+    answer.body = _once(told)
     return answer
+
+
+def _whole_told(body: bytes, adapter: Adapter) -> bytes:
+    return adapter.feed(body) + adapter.finish()
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 async def _told(chunks: AsyncIterator[bytes], adapter: Adapter) -> AsyncIterator[bytes]:

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
-from trunkline.errors import MalformedRequest, UpstreamError
+from trunkline.errors import MalformedRequest
 from trunkline.server.answer import Answer
 from trunkline.server.dataplane import DataPlane, Exchange
-from trunkline.server.steps import StepSender, are_for_one_provider, check_entrance
+from trunkline.server.steps import MAX_ANSWER, StepSender, are_for_one_provider, check_entrance
 from trunkline.server.unified_models import model_list
 from trunkline.wire.documents import json_object
 from trunkline.wire.head import Head
@@ -20,7 +20,6 @@ from trunkline.wire.universal import Step
 
 _JSON: Final = (b"content-type", b"application/json")
 _FIRST_ERROR_STATUS: Final = 400
-_MAX_RESULT: Final = 32 * 1024 * 1024
 
 _encoded: Final = msgspec.json.Encoder().encode
 
@@ -63,7 +62,7 @@ class UnifiedPlane(DataPlane):
         model, step = _step_of_run(body)
         answer = await self._sent(base, step, exchange)
         try:
-            result = await _whole(answer)
+            result = await answer.whole(MAX_ANSWER)
         finally:
             await answer.aclose()
         headers = [_JSON, *answer.told, *self._gateway.origins.cors_headers(head)]
@@ -107,15 +106,6 @@ def _step_of_run(body: bytes) -> tuple[str, Step]:
     if "text" in told and "messages" not in told:
         told["input"] = told.pop("text")
     return model, Step(UNIFIED, "chat/completions" if "messages" in told else "embeddings", "", [_JSON], _encoded(told))
-
-
-async def _whole(answer: Answer) -> bytes:
-    body = bytearray()
-    async for piece in answer.body:
-        body += piece
-        if len(body) > _MAX_RESULT:
-            raise UpstreamError(f"The answer is larger than {_MAX_RESULT // 2**20} MiB, which run cannot give.")
-    return bytes(body)
 
 
 def _outcome(status: int, result: bytes) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote
 
 import structlog
@@ -29,6 +29,8 @@ from trunkline.store.schema.control import limit_counts
 if TYPE_CHECKING:
     from trunkline.store.valkey import Valkey
 
+Result = TypeVar("Result")
+
 log = structlog.get_logger("trunkline.limits")
 
 # Counts of shorter windows are forgotten by a restart: it takes a good part of them anyway.
@@ -38,8 +40,9 @@ _CLEAN_SECONDS: Final = 60.0
 _ROWS: Final = 500
 # That of the column; only a gateway with a very long name in the settings comes near it.
 _LONGEST_NAME: Final = 300
-# Callers may choose the values that have a bucket each: beyond so many, those are forgotten that were not used longest.
-_MOST_BUCKETS: Final = 200_000
+# Callers may choose the values that have a bucket each: beyond so many of a rule, those go that were not used longest.
+# What is made up for one rule takes nothing from another.
+_MOST_BUCKETS: Final = 50_000
 _MOST_CLAIMS: Final = 10_000
 
 # A process that was killed gives its leases back after so long.
@@ -138,7 +141,7 @@ class MemoryCounters:
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._slots: OrderedDict[tuple[str, str], Slots] = OrderedDict()
+        self._slots: dict[tuple[str, str], OrderedDict[str, Slots]] = {}
         self._leases: dict[tuple[str, str], set[str]] = {}
         self._claims: dict[tuple[str, str], float] = {}
         self._changed: set[tuple[tuple[str, str], int]] = set()
@@ -198,8 +201,10 @@ class MemoryCounters:
         leases = [Standing(name, len(held), 0.0) for (owner, name), held in self._leases.items() if owner == gateway]
         found = [
             Standing(name, used, slots.resets_in(now))
-            for (owner, name), slots in self._slots.items()
-            if owner == gateway and (used := slots.used(now)) > 0
+            for (owner, _), of_rule in self._slots.items()
+            if owner == gateway
+            for name, slots in of_rule.items()
+            if (used := slots.used(now)) > 0
         ]
         return leases + found
 
@@ -226,7 +231,7 @@ class MemoryCounters:
             held = self._leases.setdefault(key, set())
             held.add(lease)
             return Count(len(held))
-        slots = self._slots[key]
+        slots = self._slots_of(key, shape_of(bucket.window, bucket.technique))
         place = slots.place(now)
         self._add(key, slots, place, take.amount, now)
         return Count(slots.used(now), resets_in=slots.resets_in(now), place=place)
@@ -248,13 +253,14 @@ class MemoryCounters:
             self._changed.add((key, place))
 
     def _slots_of(self, key: tuple[str, str], shape: Shape) -> Slots:
-        slots = self._slots.get(key)
+        of_rule, name = self._slots.setdefault(_rule_of(key), OrderedDict()), key[1]
+        slots = of_rule.get(name)
         if slots is not None:
-            self._slots.move_to_end(key)
+            of_rule.move_to_end(name)
             return slots
-        slots = self._slots[key] = Slots(shape)
-        if len(self._slots) > _MOST_BUCKETS:
-            self._slots.popitem(last=False)
+        slots = of_rule[name] = Slots(shape)
+        if len(of_rule) > _MOST_BUCKETS:
+            of_rule.popitem(last=False)
         return slots
 
     async def _flush_regularly(self) -> None:
@@ -297,7 +303,8 @@ class MemoryCounters:
     def _rows(self, changed: Iterable[tuple[tuple[str, str], int]]) -> list[dict[str, Any]]:
         rows = []
         for (gateway, name), place in changed:
-            slots = self._slots.get((gateway, name))
+            of_rule = self._slots.get(_rule_of((gateway, name)))
+            slots = of_rule.get(name) if of_rule is not None else None
             bucket = f"{gateway}/{name}"
             if slots is not None and len(bucket) <= _LONGEST_NAME:
                 amount, leaves = slots.amount(place), slots.leaves(place)
@@ -305,8 +312,11 @@ class MemoryCounters:
         return rows
 
     def _forget(self, now: float) -> None:
-        for key in [key for key, slots in self._slots.items() if not slots.used(now)]:
-            del self._slots[key]
+        for rule, of_rule in list(self._slots.items()):
+            for name in [name for name, slots in of_rule.items() if not slots.used(now)]:
+                del of_rule[name]
+            if not of_rule:
+                del self._slots[rule]
 
 
 class ValkeyCounters:
@@ -326,7 +336,7 @@ class ValkeyCounters:
         self._local = MemoryCounters()
         self._held: dict[tuple[str, str], set[str]] = {}
         self._unsettled: deque[Sequence[Settle]] = deque(maxlen=_MOST_UNSETTLED)
-        self._settling: set[asyncio.Task[Sequence[float]]] = set()
+        self._settling: set[asyncio.Task[Any]] = set()
         self._renewing: asyncio.Task[None] | None = None
         self._counted_here = 0
 
@@ -339,11 +349,20 @@ class ValkeyCounters:
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.gather(self._renewing, return_exceptions=True)
-        await asyncio.gather(*self._settling, return_exceptions=True)
+        while self._settling:
+            await asyncio.gather(*self._settling, return_exceptions=True)
         await self._settle_the_rest()
 
     async def take(self, wanted: Sequence[Take]) -> Verdict:
-        """Take all of it, or nothing. Raises `CountersAway`."""
+        """Take all of it, or nothing. Raises `CountersAway`. Who is cancelled meanwhile has taken nothing."""
+        taking = asyncio.create_task(self._take(wanted))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            self._later(self._give_back(wanted, taking))
+            raise
+
+    async def _take(self, wanted: Sequence[Take]) -> Verdict:
         lease = secrets.token_hex(8) if any(take.bucket.measure == "concurrent" for take in wanted) else ""
         gateway = wanted[0].bucket.gateway
         values: list[Any] = ["take", lease, int(LEASE_SECONDS * SECOND), _INDEX_MILLISECONDS, _MOST_LISTED]
@@ -373,10 +392,7 @@ class ValkeyCounters:
                 held.discard(change.lease)
                 if not held:
                     del self._held[_key(change.bucket)]
-        task = asyncio.create_task(self._settle(changes))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
-        return await asyncio.shield(task)
+        return await asyncio.shield(self._later(self._settle(changes)))
 
     async def claim(self, gateway: str, name: str, seconds: float) -> bool:
         """Return True to the first who asks for a name within so many seconds, and False to all others."""
@@ -410,6 +426,27 @@ class ValkeyCounters:
     def counts(self) -> dict[str, float]:
         """Return how many requests were counted in this process, because Valkey was away."""
         return {"limits_counted_without_valkey": self._counted_here}
+
+    def _later(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        task = asyncio.create_task(work)
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+        return task
+
+    async def _give_back(self, wanted: Sequence[Take], taking: asyncio.Task[Verdict]) -> None:
+        try:
+            verdict = await taking
+        except CountersAway:
+            return
+        if verdict.is_refused:
+            return
+        changes = [
+            Settle(take.bucket, count.place, -take.amount, verdict.lease)
+            for take, count in zip(wanted, verdict.counts, strict=True)
+            if not take.is_used and take.amount
+        ]
+        if changes:
+            await verdict.counted_by.settle(changes)
 
     async def _settle(self, changes: Sequence[Settle]) -> Sequence[float]:
         values: list[Any] = ["settle"]
@@ -461,6 +498,11 @@ class ValkeyCounters:
             pipeline.pexpire(key, int((LEASE_SECONDS + 1) * 1000))
             pipeline.zadd(_index(gateway), {name: end})
         await pipeline.execute()
+
+
+def _rule_of(key: tuple[str, str]) -> tuple[str, str]:
+    gateway, name = key
+    return gateway, name[: name.rfind("/") + 1]
 
 
 def _key(bucket: Bucket) -> tuple[str, str]:

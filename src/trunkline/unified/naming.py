@@ -64,10 +64,12 @@ def wanted(path: str, body: bytes, default: str) -> Wanted:
 
 
 def named(surface: Surface, model: str, default: str) -> Wanted:
-    """Return the provider and the model that a name means."""
+    """Return the provider and the model that a name means. Raises `MalformedRequest` where it is half a name."""
     provider, slash, rest = model.partition("/")
     if provider == "dynamic" and slash:
         return Wanted(surface, "", model)
     if not slash:
         return Wanted(surface, _NATIVE.get(surface, default), model)
+    if not provider:
+        raise MalformedRequest('model: there is no provider before the slash. Write "provider/model".')
     return Wanted(surface, provider, rest)

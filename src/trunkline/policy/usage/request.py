@@ -64,6 +64,7 @@ _FORM_FIELD: Final = re.compile(
 )
 # In a form the fields stand before or behind the file, which may be large.
 _FORM_ENDS: Final = 65_536
+_BLANKS: Final = 4096
 
 
 class RequestFacts(NamedTuple):
@@ -126,7 +127,8 @@ def request_facts(provider: Provider, rest: str, content_type: str, body: bytes)
     kind = kind_of(rest)
     named = path_model(provider.slug, rest)
     streams = _STREAMS.search(path_end(rest)) is not None
-    if content_type.startswith("multipart/"):
+    # Called a form by the client, JSON is JSON all the same to some providers.
+    if content_type.startswith("multipart/") and not body[:_BLANKS].lstrip().startswith(b"{"):
         fields = _form_fields(body)
         return RequestFacts(named or fields.get("model", ""), fields.get("stream", "") == "true", kind)._replace(
             user=fields.get("user", "")
