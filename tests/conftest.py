@@ -7,6 +7,9 @@ import os
 import hypothesis  # imported late, at the end of a run, its import crashes Python 3.11.7
 import pytest
 
+# The workers of pytest-xdist are told how wide a terminal is, and commands would fit what they print to it.
+os.environ.pop("COLUMNS", None)
+
 # How long an example takes says something of the machine, not of the code.
 hypothesis.settings.register_profile("trunkline", deadline=None)
 hypothesis.settings.load_profile("trunkline")

@@ -83,6 +83,8 @@ def test_a_record_comes_back_with_every_field(database_url: str) -> None:
         end_reason="client_gone",
         error_code=2009,
         error="it broke",
+        route="support@v1",
+        findings=[{"rule": "keys", "check": "secrets", "side": "request", "action": "flag", "kinds": ["openai"]}],
         key_id="k1",
         caller="team",
         user="ana",

@@ -521,7 +521,7 @@ def test_every_connection_goes_to_the_address_that_was_checked(monkeypatch: pyte
 
     async def main() -> None:
         async with server() as (url, manners):
-            monkeypatch.setattr("trunkline.probe.guard.RULES", ())
+            monkeypatch.setattr("trunkline.wire.public_addresses.RULES", ())
             monkeypatch.setattr(socket, "getaddrinfo", resolve)
             moving = url.replace("127.0.0.1", "moving.example")
             report = await probe.run(target(moving), KEYS, rows=["nothing"], guard=AddressGuard())

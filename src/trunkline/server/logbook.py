@@ -478,7 +478,7 @@ class Entry:
             # Tags find rows and make sums: those of callers who were not admitted could pass for somebody else's.
             metadata=cleaned_tags(metadata_of(head), secrets) if admission is not None else {},
             route=self._route,
-            findings=tuple(self._findings),
+            findings=self._findings,
             request_size=self._request.size,
             response_size=answer.size,
             request=self._payloads[0],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -61,7 +61,7 @@ class SessionLog:
         started_at: float,
         model: str,
         failure: GatewayError | None,
-        findings: tuple[dict[str, Any], ...] = (),
+        findings: Sequence[dict[str, Any]] = (),
     ) -> None:
         """Write the record of the session, which is over. ``admission`` is that of the provider that served last."""
         rules = self._rules()
@@ -112,7 +112,7 @@ class SessionLog:
             request_size=report.from_client.bytes,
             response_size=report.from_provider.bytes,
             response=transcript,
-            findings=findings,
+            findings=list(findings),
         )
         self._book.keep(record, is_kept=is_kept)
 

@@ -77,7 +77,7 @@ class LogRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     user_agent: str = ""
     metadata: dict[str, str | int | float | bool] = {}
     route: str = ""
-    findings: tuple[dict[str, Any], ...] = ()
+    findings: list[dict[str, Any]] = []
     request_size: int = 0
     response_size: int = 0
     request: bytes | None = None
