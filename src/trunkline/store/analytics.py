@@ -187,19 +187,21 @@ class Analytics:
             if connection.dialect.name == "postgresql":
                 await connection.execute(_READING_CELLS)
 
-            async def read(view: View) -> tuple[Merged, Merged]:
-                sums = await read_sums(connection, view, pieces, names) if names else {}
-                return sums, await read_timings(connection, view, pieces, timings)
+            async def read(view: View) -> asyncio.Task[tuple[Merged, Merged]]:
+                """Return what goes on in a thread, while the database finds what is read next."""
+                sums = await read_sums(connection, view, pieces, names) if names else dict
+                histograms = await read_timings(connection, view, pieces, timings)
+                return asyncio.create_task(asyncio.to_thread(lambda: (sums(), histograms())))
 
             view = _view(cube, question)
             if view.group is None:
-                return [None], *await read(view)
+                return [None], *await (await read(view))
             whole = spans([edges[0], edges[-1]], steps)
             groups = await greatest(connection, view, whole, _ranking(question), question.top)
             told_apart = await read(view.only(groups))
             # All of it is soon read where groups are not told apart; what the others have is the rest.
             everything = await read(_view(_cube_for(question, is_whole=True), question, is_whole=True))
-        return await asyncio.to_thread(_with_others, groups, told_apart, everything)
+        return await asyncio.to_thread(_with_others, groups, await told_apart, await everything)
 
 
 def _check(question: Question) -> None:

@@ -6,11 +6,10 @@ cells of a time are read in the order in which they are stored.
 
 from __future__ import annotations
 
-import asyncio
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from itertools import pairwise
 from operator import add, sub
 from typing import Any, Final
@@ -21,6 +20,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Float,
+    Row,
     Select,
     Table,
     and_,
@@ -40,6 +40,7 @@ from trunkline.store.schema.analytics import BLOCK, rollup_latencies, rollup_ser
 
 # By number of the point and group: sums in the order of `SUMS`, histograms by group and timing.
 Merged = dict[tuple[int, Any], list[Any]]
+Reading = Callable[[], Merged]
 
 # Looking up so many cells is quicker than to read all of a time, on either engine.
 _LOOKED_UP: Final = 400_000
@@ -82,26 +83,41 @@ async def greatest(
     return [*(await connection.scalars(ranked))]
 
 
-async def read_sums(connection: AsyncConnection, view: View, pieces: Sequence[Span], names: Sequence[str]) -> Merged:
-    """Return sums by point and group; those that are not named are 0."""
-    merged: Merged = {}
-    for rows in await _rows(connection, view, rollup_sums, pieces, [rollup_sums.c[name] for name in names], []):
-        await asyncio.to_thread(_merge_sums, merged, names, rows)
-    return merged
+async def read_sums(connection: AsyncConnection, view: View, pieces: Sequence[Span], names: Sequence[str]) -> Reading:
+    """Read sums by point and group; those that are not named are 0.
+
+    What is returned puts together what was read: for a thread, while the database finds what is asked for next.
+    """
+    found = await _rows(connection, view, rollup_sums, pieces, [rollup_sums.c[name] for name in names], [])
+
+    def put_together() -> Merged:
+        merged: Merged = {}
+        for rows in found:
+            _merge_sums(merged, names, rows())
+        return merged
+
+    return put_together
 
 
 async def read_timings(
     connection: AsyncConnection, view: View, pieces: Sequence[Span], timings: Sequence[int]
-) -> Merged:
-    """Return histograms by point and (group, timing)."""
+) -> Reading:
+    """Read histograms by point and (group, timing); return as `read_sums` does."""
     table = rollup_latencies
     counts = [table.c[f"slot_{slot}"] for slot in range(BLOCK)]
-    merged: Merged = {}
-    for timing in timings:
-        of_timing = table.c.timing == timing
-        for rows in await _rows(connection, view, table, pieces, counts, [table.c.block], of_timing):
-            await asyncio.to_thread(_merge_histograms, merged, timing, rows)
-    return merged
+    found = [
+        (timing, rows)
+        for timing in timings
+        for rows in await _rows(connection, view, table, pieces, counts, [table.c.block], table.c.timing == timing)
+    ]
+
+    def put_together() -> Merged:
+        merged: Merged = {}
+        for timing, rows in found:
+            _merge_histograms(merged, timing, rows())
+        return merged
+
+    return put_together
 
 
 def without(whole: Merged, parts: Merged) -> Merged:
@@ -122,9 +138,12 @@ async def _rows(
     summed: Sequence[Column[Any]],
     apart: Sequence[Column[Any]],
     *where: ColumnElement[bool],
-) -> list[list[Sequence[Any]]]:
-    """Return rows of point, group, what is told apart besides, and the sums. A point may come several times."""
-    found: list[list[Sequence[Any]]] = []
+) -> list[Callable[[], Iterator[Sequence[Any]]]]:
+    """Return what yields rows of point, group, what is told apart besides, and the sums.
+
+    A point may come several times.
+    """
+    found: list[Callable[[], Iterator[Sequence[Any]]]] = []
     for step in _steps(pieces):
         here = [piece for piece in pieces if piece.step == step]
         place, place_of = _placing(connection, table, here)
@@ -133,9 +152,15 @@ async def _rows(
         query = await _narrowed(connection, select(*keys, *sums).where(*where), view, table, here, step)
         query = query.group_by(text(", ".join(str(number + 1) for number in range(len(keys)))))
         group = () if view.group is not None else (None,)
-        rows = await connection.execute(query)
-        found.append([(here[place_of(row[0])].point, *group, *row[1:]) for row in rows])
+        rows = (await connection.execute(query)).all()
+        found.append(partial(_told_apart, rows, here, place_of, group))
     return found
+
+
+def _told_apart(
+    rows: Sequence[Row[Any]], here: Sequence[Span], place_of: Callable[[int], int], group: tuple[Any, ...]
+) -> Iterator[Sequence[Any]]:
+    return ((here[place_of(row[0])].point, *group, *row[1:]) for row in rows)
 
 
 def _placing(
@@ -200,7 +225,11 @@ def _merge_sums(merged: Merged, names: Sequence[str], rows: Iterable[Sequence[An
 
 
 def _merge_histograms(merged: Merged, timing: int, rows: Iterable[Sequence[Any]]) -> None:
-    for point, group, block, *counts in rows:
-        slots = merged.setdefault((point, (group, timing)), [0] * SLOTS)
-        first = block * BLOCK
-        slots[first : first + BLOCK] = map(add, slots[first : first + BLOCK], counts)
+    for row in rows:
+        at = row[0], (row[1], timing)
+        slots = merged.get(at)
+        if slots is None:
+            slots = merged[at] = [0] * SLOTS
+        first = row[2] * BLOCK
+        before = slots[first : first + BLOCK]
+        slots[first : first + BLOCK] = map(add, before, row[3:]) if any(before) else row[3:]
