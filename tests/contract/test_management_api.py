@@ -17,7 +17,9 @@ from fastapi.routing import APIRoute
 from tests.contract.administration import administration, new_key
 from tests.contract.raw_server import raw_server
 from tests.contract.test_cloudflare_sdk import GATEWAY, OPENAI_ROWS, TOKEN, elements, rows, write_rows
-from tests.contract.test_dataplane import Recorder
+from tests.contract.test_dataplane import Recorder, openai_at
+from tests.contract.test_gateway_keys import served
+from tests.contract.test_universal import OK_JSON
 from tests.contract.waiting import until
 from tests.running import Address, data_directory, gateway, run
 from trunkline.errors import SettingsError
@@ -421,6 +423,35 @@ def test_kept_bodies_are_never_a_page_for_a_browser() -> None:
                 assert answer.headers["content-security-policy"].startswith("sandbox")
                 missing = await client.get(f"/gateways/default/logs/{without.id}/response")
                 assert refusal(missing) == (404, 7003)
+
+    run(main())
+
+
+def test_a_stored_key_is_used_as_often_as_its_rate_limit_says() -> None:
+    async def main() -> None:
+        upstream = Recorder(OK_JSON)
+        async with (
+            raw_server(upstream) as origin,
+            served(**openai_at(origin)) as (address, _, _),
+            httpx.AsyncClient(base_url=address.http) as client,
+        ):
+            wanted = {
+                "alias": "slow",
+                "default_config": True,
+                "provider_slug": "openai",
+                "secret": "sk-slow-0123456789",
+                "rate_limit": 2,
+                "rate_limit_period": 3600,
+            }
+            path = f"{PREFIX}/accounts/local/ai-gateway/gateways/default/provider_configs"
+            made = await client.post(path, json=wanted)
+            assert made.status_code == 200, made.text
+            url = "/v1/local/default/openai/chat/completions"
+            answers = [await client.post(url, json={"model": "gpt-4o"}) for _ in range(3)]
+            assert [answer.status_code for answer in answers] == [200, 200, 429]
+            assert "stored-key.openai.slow" in answers[-1].text
+            own = await client.post(url, json={"model": "gpt-4o"}, headers={"authorization": "Bearer sk-mine"})
+            assert own.status_code == 200
 
     run(main())
 

@@ -37,6 +37,9 @@ _RATE_FIELDS: Final = ("rate_limiting_interval", "rate_limiting_limit", "rate_li
 _SPEND_FIELD: Final = "spend_limits"
 
 
+_LONGEST_ID: Final = 64
+
+
 class LimitRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """So much of a measure within a time, for everybody together or for each of some.
 
@@ -129,6 +132,16 @@ def buckets(rules: Sequence[LimitRule], facts: Facts) -> list[Bucket]:
             values = tuple(value_of(facts, name) for name in rule.per)
             found.append(Bucket(facts.gateway, rule, f"{prefix_of(rule)}{_encoded(values)}", values))
     return found
+
+
+def stored_key_rule(provider: str, alias: str, limit: float | None, period: float | None) -> LimitRule | None:
+    """Return the limit of a stored key: so many requests in so many seconds, or None where none is set."""
+    if not limit or not period:
+        return None
+    name = f"stored-key.{provider}.{alias}"
+    if len(name) > _LONGEST_ID:
+        name = f"stored-key.{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return LimitRule(id=name, measure="requests", limit=limit, window=max(1, int(period)), technique="sliding")
 
 
 def prefix_of(rule: LimitRule) -> str:

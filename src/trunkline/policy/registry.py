@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, Final, Literal
 
 from trunkline.policy.control import ControlRules
+from trunkline.policy.limits import LimitRule
 from trunkline.policy.logging import LoggingRules
 from trunkline.policy.routes import DeployedRoute
 from trunkline.policy.sessions import RealtimeRules, SessionLimits
@@ -89,7 +90,7 @@ class Registry:
     """The snapshot. ``stored`` holds provider keys by (gateway, provider), then by alias; ``vias`` by the same pair.
 
     ``providers`` are tables of custom providers, as the settings may have them, by name. ``routes`` are the deployed
-    dynamic routes by (gateway, name).
+    dynamic routes by (gateway, name), ``key_limits`` what a stored key may be used, by (gateway, provider, alias).
     """
 
     gateways: Mapping[str, GatewayRules]
@@ -98,6 +99,7 @@ class Registry:
     vias: Mapping[tuple[str, str], Via] = field(default_factory=dict, repr=False)
     providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     routes: Mapping[tuple[str, str], DeployedRoute] = field(default_factory=dict, repr=False)
+    key_limits: Mapping[tuple[str, str, str], LimitRule] = field(default_factory=dict, repr=False)
 
     def stored_keys(self, gateway: str, provider: str) -> Mapping[str, str]:
         """Return the provider keys of one gateway for one provider, by alias."""

@@ -18,6 +18,7 @@ from trunkline.errors import MalformedRequest, UpstreamBroken, UpstreamTimeout
 from trunkline.policy.attempts import AttemptRules, attempt_rules
 from trunkline.policy.caching import CacheWish, cache_wish
 from trunkline.policy.control import ControlRules
+from trunkline.policy.limits import LimitRule
 from trunkline.policy.prices import custom_cost_for
 from trunkline.policy.usage import UsageStripper, kind_of
 from trunkline.server import governing, observing
@@ -50,13 +51,14 @@ class Terms(NamedTuple):
     """What the rules of a gateway, and the headers of a request, say of what is done with it."""
 
     control: ControlRules
+    limits: tuple[LimitRule, ...]
     wish: CacheWish | None
     tries: AttemptRules
 
     @property
     def is_plain(self) -> bool:
         """Whether it is sent on as it comes, once."""
-        return self.wish is None and self.tries == _ONCE and not self.control.limits and not self.control.guards
+        return self.wish is None and self.tries == _ONCE and not self.limits and not self.control.guards
 
 
 _ONCE: Final = AttemptRules()
@@ -80,7 +82,12 @@ class Dispatch:
     def terms(self, head: Head, admission: Admission) -> Terms:
         """Return what is to be done. Raises `MalformedRequest` naming the header that cannot be used."""
         control = admission.rules.control
-        return Terms(control, cache_wish(head, control.cache), attempt_rules(head, control.attempts))
+        limits = control.limits
+        if admission.key is not None and admission.key.source == "stored":
+            place = (admission.gateway, admission.provider.slug, admission.alias)
+            own = self._gateway.registry.now.key_limits.get(place)
+            limits = limits if own is None else (*limits, own)
+        return Terms(control, limits, cache_wish(head, control.cache), attempt_rules(head, control.attempts))
 
     def needs_whole(self, head: Head, admission: Admission, terms: Terms) -> bool:
         """Whether the body must be there in one piece before anything is sent."""
@@ -88,7 +95,7 @@ class Dispatch:
             return True
         if terms.is_plain:
             return False
-        if terms.control.limits and kind_of(admission.rest) in _NAME_A_MODEL:
+        if terms.limits and kind_of(admission.rest) in _NAME_A_MODEL:
             return True
         content_type = head.header(b"content-type") or ""
         if "json" in content_type.lower() or self._gateway.guards.of(admission.rules).request:
@@ -146,11 +153,11 @@ class Dispatch:
 
     async def _governed(self, asked: Asked, fetch: Fetch, terms: Terms) -> Answer:
         gateway, admission, entry = self._gateway, asked.admission, asked.entry
-        if terms.control.limits:
+        if terms.limits:
             _check_encoding(asked.head)
         # Not a price of the caller's own: what is spent is not for the caller to say.
         custom = custom_cost_for(admission.rules.logging.custom_costs, asked.facts.provider, asked.facts.model)
-        lease = await gateway.limiter.take(terms.control.limits, asked.facts, entry.charged, custom=custom)
+        lease = await gateway.limiter.take(terms.limits, asked.facts, entry.charged, custom=custom)
         async with AsyncExitStack() as stack:
             stack.push_async_exit(settling(lease, entry))
             await gateway.guards.check_request(asked)

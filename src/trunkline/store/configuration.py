@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from trunkline.errors import SettingsError
 from trunkline.policy.client_secrets import ClientSecret
 from trunkline.policy.control import ControlRules
+from trunkline.policy.limits import LimitRule, stored_key_rule
 from trunkline.policy.logging import LoggingRules
 from trunkline.policy.registry import DEFAULT_ALIAS, ClientSecretMode, GatewayKey, GatewayRules, Registry, Scope
 from trunkline.policy.sessions import RealtimeRules, SessionLimits
@@ -87,9 +88,16 @@ class Configuration:
             for row in await connection.execute(select(schema.vias)):
                 token = self._opened(row.sealed_token, "via", row.gateway, row.provider) if row.sealed_token else ""
                 vias[row.gateway, row.provider] = Via(row.base_url, token, row.realtime_key)
-            for row in await connection.execute(select(configs).where(configs.c.default_config)):
-                held = stored[row.gateway, row.provider]
-                held[DEFAULT_ALIAS] = held[row.alias]
+            key_limits: dict[tuple[str, str, str], LimitRule] = {}
+            for row in await connection.execute(select(configs)):
+                rule = stored_key_rule(row.provider, row.alias, row.rate_limit, row.rate_limit_period)
+                if rule is not None:
+                    key_limits[row.gateway, row.provider, row.alias] = rule
+                if row.default_config:
+                    held = stored[row.gateway, row.provider]
+                    held[DEFAULT_ALIAS] = held[row.alias]
+                    if rule is not None:
+                        key_limits[row.gateway, row.provider, DEFAULT_ALIAS] = rule
             providers = {
                 f"custom-{row.slug}": {
                     "name": row.name,
@@ -101,7 +109,7 @@ class Configuration:
             }
             routes = await deployed_routes(connection)
         gateways.setdefault(self._default.id, self._default)
-        return number, Registry(gateways, keys, stored, vias, providers, routes)
+        return number, Registry(gateways, keys, stored, vias, providers, routes, key_limits)
 
     # Gateways
 
