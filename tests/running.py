@@ -10,8 +10,10 @@ import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ import uvloop
 
 from trunkline.server.serving import create_server, listen
 from trunkline.settings import Settings, default_data_dir
+from trunkline.store import Database
+from trunkline.store.location import FILE_NAME
 
 START_SECONDS = 60
 
@@ -68,7 +72,23 @@ def data_directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="trunkline-test-") as name:
         directory = Path(name)
         (directory / "models").symlink_to(default_data_dir() / "models", target_is_directory=True)
+        database = directory / FILE_NAME
+        database.touch(0o600)
+        database.write_bytes(_new_database())
         yield directory
+
+
+@cache
+def _new_database() -> bytes:
+    """A database with its tables and nothing in them: to make these for every test takes minutes of a core."""
+
+    async def make(folder: Path) -> None:
+        await (await Database.open(folder)).close()
+
+    with tempfile.TemporaryDirectory(prefix="trunkline-test-") as name, ThreadPoolExecutor(1) as elsewhere:
+        # Who asks may be within an event loop already.
+        elsewhere.submit(lambda: asyncio.run(make(Path(name)))).result()
+        return (Path(name) / FILE_NAME).read_bytes()
 
 
 @dataclass
