@@ -67,14 +67,15 @@ async def gateway(**settings: Any) -> AsyncIterator[Address]:
 
 
 @contextmanager
-def data_directory() -> Iterator[Path]:
-    """A new data directory that has the installed models and nothing else of the user's."""
+def data_directory(*, has_database: bool = True) -> Iterator[Path]:
+    """A new data directory that has the installed models, a database without rows, and nothing else of the user's."""
     with tempfile.TemporaryDirectory(prefix="trunkline-test-") as name:
         directory = Path(name)
         (directory / "models").symlink_to(default_data_dir() / "models", target_is_directory=True)
-        database = directory / FILE_NAME
-        database.touch(0o600)
-        database.write_bytes(_new_database())
+        if has_database:
+            database = directory / FILE_NAME
+            database.touch(0o600)
+            database.write_bytes(_new_database())
         yield directory
 
 

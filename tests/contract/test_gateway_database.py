@@ -37,7 +37,7 @@ def test_a_gateway_keeps_all_that_it_keeps_in_the_database_of_the_setting(
     strict_upstream: Address, database_url: str
 ) -> None:
     async def main() -> None:
-        with data_directory() as data:
+        with data_directory(has_database=False) as data:
             async with (
                 ga_upstream(key=KEY) as realtime,
                 administration(data, url=database_url) as admin,

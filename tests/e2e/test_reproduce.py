@@ -21,7 +21,7 @@ LONG = re.compile(r"[A-Za-z0-9_-]{40,}")  # every key of a run is one of these
 
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
-    with data_directory() as directory:
+    with data_directory(has_database=False) as directory:
         yield directory
         assert [path.name for path in directory.iterdir()] == ["models"]
 
