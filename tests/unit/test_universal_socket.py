@@ -10,6 +10,7 @@ from typing import Any, cast
 from tests.running import run
 from trunkline.errors import UpstreamBroken
 from trunkline.providers import Catalogue
+from trunkline.server import answer
 from trunkline.server.asgi import Message
 from trunkline.server.logbook import Entry, Logbook
 from trunkline.server.registry import LiveRegistry
@@ -35,6 +36,8 @@ class Answer:
         self.body = body()
         self.told: list[tuple[bytes, bytes]] = []
         self.is_closed = False
+
+    header = answer.Answer.header
 
     async def aclose(self) -> None:
         self.is_closed = True

@@ -28,7 +28,7 @@ from trunkline.server.registry import LiveRegistry
 from trunkline.server.sessions import ConsoleSession, Sessions
 from trunkline.settings import Settings
 from trunkline.wire.head import ALIAS_HEADER, Head, Transport
-from trunkline.wire.path import Target, parse_path
+from trunkline.wire.path import UNIFIED, Target, parse_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,11 @@ class ProviderKey:
     value: str = field(repr=False)
     source: str  # "caller", "session", "stored", "settings", "client secret" or "local"
     candidate: Candidate | None = None
+
+    @property
+    def is_gateways_own(self) -> bool:
+        """Whether callers use it without seeing it."""
+        return self.source in ("stored", "settings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,9 +273,9 @@ class Doorkeeper:
 
     def _provider(self, name: str) -> Provider:
         provider = self._catalogue.find(name)
-        if provider is None and name == "compat":
+        if provider is None and name == UNIFIED:
             raise UnknownProvider(
-                "The path 'compat' has no such endpoint. It serves chat/completions and its like over HTTP, and"
+                f"The path {UNIFIED!r} has no such endpoint. It serves chat/completions and its like over HTTP, and"
                 " realtime over WebSocket; docs/routes.md and docs/universal.md say more."
             )
         if provider is None:

@@ -26,6 +26,10 @@ class Answer:
     aclose: Callable[[], Awaitable[None]]
     told: list[tuple[bytes, bytes]] = field(default_factory=list)
 
+    def header(self, name: bytes) -> str:
+        """Return the value of a header, whose name is in lower case, or nothing."""
+        return next((value.decode("latin-1") for found, value in self.headers if found.lower() == name), "")
+
     async def whole(self, most: int) -> bytes:
         """Return the body in one piece, of at most so many bytes. Raises `UpstreamError` for one that is larger."""
         body = bytearray()

@@ -59,8 +59,6 @@ _LONGEST_REST: Final = 3600.0
 _LASTING: Final = (UpstreamUntrusted, UpstreamNotPublic)
 # Of a member: it is not there, or not for this caller.
 _PASSED_OVER: Final = (NoProviderKey, UnknownAlias, UnknownProvider, NotPermitted)
-# Whose keys a pool may choose among. What a caller brought is shown as it is.
-_GATEWAYS_OWN: Final = frozenset({"stored", "settings"})
 
 
 class Attempts:
@@ -402,7 +400,8 @@ async def _give_up(tasks: Sequence[asyncio.Task[_Outcome]], winner: _Outcome | N
 def _seats(catalogue: Catalogue, asked: Asked, rules: AttemptRules) -> tuple[Pool | None, list[_Seat]]:
     """Return the pool that shares a request and its members' places; without one, the request's own place."""
     admission = asked.admission
-    is_shared = admission.alias == DEFAULT_ALIAS and (admission.key is None or admission.key.source in _GATEWAYS_OWN)
+    # What a caller brought is shown as it is.
+    is_shared = admission.alias == DEFAULT_ALIAS and (admission.key is None or admission.key.is_gateways_own)
     pool = pool_for(rules, admission.provider, asked.facts.model) if is_shared else None
     if pool is None:
         return None, [_own_seat(asked)]
@@ -411,7 +410,7 @@ def _seats(catalogue: Catalogue, asked: Asked, rules: AttemptRules) -> tuple[Poo
 
 def _own_seat(asked: Asked) -> _Seat:
     admission = asked.admission
-    is_own = admission.key is not None and admission.key.source in _GATEWAYS_OWN
+    is_own = admission.key is not None and admission.key.is_gateways_own
     place = Place(
         admission.gateway,
         admission.provider.slug,

@@ -38,6 +38,7 @@ from trunkline.policy.caching import (
 )
 from trunkline.policy.registry import GatewayRules
 from trunkline.server.answer import Answer, Asked
+from trunkline.server.beside import LONG
 from trunkline.server.registry import LiveRegistry
 from trunkline.server.sharing import Reader, SharedAnswer
 from trunkline.server.similarity import Similarity, Sought, words_of
@@ -53,8 +54,6 @@ _MISS: Final = (STATUS_HEADER, b"MISS")
 _OK: Final = 200
 # How often somebody waits for another's answer in vain, before asking for an own one beside all others.
 _PATIENCE: Final = 2
-# From this size on an answer is judged beside the event loop.
-_LONG: Final = 256 * 1024
 
 
 class CacheStats(NamedTuple):
@@ -232,7 +231,7 @@ class Caching:
     @staticmethod
     async def _is_good(asked: Asked, shared: SharedAnswer, body: bytes) -> bool:
         judged = (asked.admission.provider, asked.facts.path, shared.headers, body)
-        if len(body) <= _LONG:
+        if len(body) <= LONG:
             return is_whole(*judged)
         if shared.verdict is None:
             shared.verdict = asyncio.ensure_future(asyncio.to_thread(is_whole, *judged))

@@ -25,6 +25,7 @@ from trunkline.server import governing, observing
 from trunkline.server.admission import Admission
 from trunkline.server.answer import Answer, Asked
 from trunkline.server.asking import facts_of
+from trunkline.server.beside import beside
 from trunkline.server.gateway import Gateway
 from trunkline.server.limiting import Lease
 from trunkline.server.logbook import Entry
@@ -66,9 +67,6 @@ _ONCE: Final = AttemptRules()
 _NAME_A_MODEL: Final = frozenset({"chat", "completion", "responses", "embeddings"})
 # After these a provider may have done what it was asked to.
 _MAY_BE_BILLED: Final = (UpstreamTimeout, UpstreamBroken, asyncio.CancelledError)
-# Keys that callers use without seeing them.
-_GATEWAYS_OWN: Final = frozenset({"stored", "settings"})
-_LONG: Final = 256 * 1024
 _MAX_COMPLAINT: Final = 64 * 1024
 _FIRST_ERROR_STATUS: Final = 400
 
@@ -132,6 +130,7 @@ class Dispatch:
             return request
 
         async def fetch() -> Answer:
+            used = admission
             # What comes from the client piece by piece is there once.
             if terms.tries == _ONCE or isinstance(body, AsyncIterator):
                 request = await prepare(admission)
@@ -140,14 +139,12 @@ class Dispatch:
             else:
                 response, used = await self._gateway.attempts.send(asked, terms.tries, prepare, is_last=is_last)
                 entry.served_by(used)
-            return self._seen(response, admission, entry, meter, stripper)
+            return self._seen(response, used, entry, meter, stripper)
 
         if terms.is_plain:
             return await fetch()
         whole = sent.body if isinstance(sent.body, bytes) else b""
-        read = partial(facts_of, head, admission, whole)
-        # What is long is read beside everybody else's requests.
-        facts = await asyncio.to_thread(read) if len(whole) > _LONG else read()
+        facts = await beside(len(whole), partial(facts_of, head, admission, whole))
         asked = Asked(head, admission, whole, facts, entry)
         return await self._governed(asked, fetch, terms)
 
@@ -187,10 +184,10 @@ class Dispatch:
         entry.begin(response.status, response.headers, connect_ms=response.connect_ms)
         headers, body = response.headers, _observed(response, entry, meter, stripper)
         key = admission.key
-        is_complaint = response.status >= _FIRST_ERROR_STATUS and key is not None and key.source in _GATEWAYS_OWN
-        if is_complaint and key is not None:
+        if response.status >= _FIRST_ERROR_STATUS and key is not None and key.is_gateways_own:
             body = _without_key(body, key.value.encode("latin-1", "replace"))
-        if stripper is not None or is_complaint:
+            headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
+        if stripper is not None:
             headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
 
         async def close() -> None:

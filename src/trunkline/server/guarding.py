@@ -87,7 +87,7 @@ class Guards:
         one that is blocked ends with an error in its own dialect, and then its body raises `AnswerBlocked`.
         """
         guards = self.of(asked_for.admission.rules).response
-        kind = _header(answer, b"content-type")
+        kind = answer.header(b"content-type")
         if not guards or not self._is_to_be_read(asked_for, answer, kind):
             self._tell(asked_for.entry, answer)
             return answer
@@ -95,7 +95,7 @@ class Guards:
             if is_stream(kind):
                 self._tell(asked_for.entry, answer)
                 reader = StreamReader(kind, Dialect(asked_for.admission.provider.dialect))
-                encoding = _header(answer, b"content-encoding")
+                encoding = answer.header(b"content-encoding")
                 answer.headers = [pair for pair in answer.headers if pair[0].lower() not in _BODY_HEADERS]
                 answer.body = self._stream(asked_for, answer, guards, reader, answer.body, encoding)
             else:
@@ -122,7 +122,7 @@ class Guards:
     # Whole answers
 
     async def _read_whole(self, asked_for: Asked, answer: Answer, guards: Sequence[Guard]) -> None:
-        unpacker = Unpacker(_header(answer, b"content-encoding"), _MAX_UNPACKED)
+        unpacker = Unpacker(answer.header(b"content-encoding"), _MAX_UNPACKED)
         pieces: list[bytes] = []
         plain: list[bytes] = []
         size = 0
@@ -239,10 +239,6 @@ class Guards:
 
 def _blocking(found: Iterable[Finding]) -> Finding | None:
     return next((one for one in found if one.blocks), None)
-
-
-def _header(answer: Answer, wanted: bytes) -> str:
-    return next((value.decode("latin-1") for name, value in answer.headers if name.lower() == wanted), "")
 
 
 async def _again(pieces: Iterable[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

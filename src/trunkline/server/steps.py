@@ -7,7 +7,6 @@ it names, or goes the way of a dynamic route and becomes several.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -28,6 +27,7 @@ from trunkline.server import client_secrets
 from trunkline.server.admission import Admission
 from trunkline.server.answer import Answer
 from trunkline.server.asking import facts_of
+from trunkline.server.beside import beside
 from trunkline.server.dispatch import Dispatch, Sent, settling
 from trunkline.server.gateway import Gateway
 from trunkline.server.logbook import Entry
@@ -45,7 +45,6 @@ _NONE_YET: Final = Provider(UNIFIED, "The unified API")
 _MOST_ATTEMPTS: Final = 5
 MAX_ANSWER: Final = 32 * 1024 * 1024
 """Bytes of an answer in one piece that is told in other words."""
-_LONG: Final = 256 * 1024
 
 
 class _Turn(NamedTuple):
@@ -118,8 +117,7 @@ class StepSender:
             provider = await self._gateway.located(provider)
         now, made = int(time.time()), secrets.token_hex(12)
         translate = partial(adapt, asked.surface, provider, asked.model, step.body, now=now, id=made)
-        # What is long is read beside everybody else's requests.
-        adapter = await asyncio.to_thread(translate) if len(step.body) > _LONG else translate()
+        adapter = await beside(len(step.body), translate)
         path, _, query = adapter.path.partition("?")
         own = {name for name, _ in adapter.headers}
         headers = [*(pair for pair in step.headers if pair[0] not in own), *adapter.headers]
@@ -146,7 +144,8 @@ class StepSender:
     async def _walk(
         self, route: DeployedRoute, step: Step, asked: Wanted, entry: Entry, head: Head, admission: Admission
     ) -> Answer:
-        facts = replace(facts_of(head, admission, step.body), provider="", model=asked.model)
+        read = await beside(len(step.body), partial(facts_of, head, admission, step.body))
+        facts = replace(read, provider="", model=asked.model)
         limiter, caller = self._gateway.limiter, admission.caller
         # Who may use the route may use what it leads to.
         is_permitted = caller is not None and bool(caller.models) and is_allowed(asked.model, caller.models, "")
@@ -241,7 +240,7 @@ async def _adapted(answer: Answer, adapter: Adapter) -> Answer:
             return answer
         # Before its head is sent: an answer that cannot be told is an error, and not one that breaks off.
         body = await answer.whole(MAX_ANSWER)
-        told = await asyncio.to_thread(_whole_told, body, adapter) if len(body) > _LONG else _whole_told(body, adapter)
+        told = await beside(len(body), partial(_whole_told, body, adapter))
     except BaseException:
         await answer.aclose()
         raise

@@ -10,6 +10,7 @@ import structlog
 from trunkline.errors import MalformedRequest, NoProviderKey, UnknownAlias, UnknownProvider, UpstreamError
 from trunkline.server.answer import Answer
 from trunkline.server.dataplane import DataPlane, Exchange
+from trunkline.server.routing import STEP_HEADER
 from trunkline.server.steps import StepSender, are_for_one_provider, check_entrance
 from trunkline.wire.head import Head
 from trunkline.wire.refusal import Dialect
@@ -17,7 +18,6 @@ from trunkline.wire.universal import Step, parse_steps
 
 log = structlog.get_logger("trunkline.http")
 
-STEP_HEADER: Final = b"cf-aig-step"
 
 # These say something of the step, so that another may do better. Every other refusal is the caller's.
 _FAILURES_OF_A_STEP: Final = (UpstreamError, NoProviderKey, UnknownAlias, UnknownProvider)

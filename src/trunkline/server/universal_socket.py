@@ -175,8 +175,8 @@ class UniversalSocket:
         await self._say(answer_frame(call.metadata, body))
 
     async def _relay(self, call: _Call, answer: Answer) -> None:
-        kind = _header(answer, b"content-type")
-        if (packing := _header(answer, b"content-encoding")) not in ("", "identity"):
+        kind = answer.header(b"content-type")
+        if (packing := answer.header(b"content-encoding")) not in ("", "identity"):
             raise UpstreamBroken(f"The provider compressed its answer ({packing[:20]}) though it was asked not to.")
         is_hit = (STATUS_HEADER, b"HIT") in answer.told
         call.metadata = msgspec.structs.replace(
@@ -227,7 +227,3 @@ def _frame_of(message: Message) -> str | bytes:
     text: str | None = message.get("text")
     data: bytes = message.get("bytes") or b""
     return data if text is None else text
-
-
-def _header(answer: Answer, name: bytes) -> str:
-    return next((value.decode("latin-1") for found, value in answer.headers if found.lower() == name), "")

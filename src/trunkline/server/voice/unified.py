@@ -10,9 +10,8 @@ from trunkline.errors import MalformedRequest, NotPermitted
 from trunkline.policy.routes import route_name
 from trunkline.server.admission import Admission, Doorkeeper
 from trunkline.wire.head import Head
-from trunkline.wire.path import parse_path
+from trunkline.wire.path import UNIFIED, parse_path
 
-_UNIFIED: Final = "compat"
 _PATHS: Final = frozenset({"", "realtime", "v1/realtime"})
 
 
@@ -22,12 +21,12 @@ def to_provider(head: Head) -> Head:
     Raises `MalformedRequest` for a model that names none.
     """
     target = parse_path(head.path)
-    if target.provider != _UNIFIED or target.rest.strip("/") not in _PATHS or is_routed(head):
+    if target.provider != UNIFIED or target.rest.strip("/") not in _PATHS or is_routed(head):
         return head
     slug, _, model = (head.query_value("model") or "").partition("/")
     if not slug or not model:
         raise MalformedRequest(
-            f"On the path {_UNIFIED} the query names the provider with the model: ?model=openai/gpt-realtime, or"
+            f"On the path {UNIFIED} the query names the provider with the model: ?model=openai/gpt-realtime, or"
             " ?model=dynamic/NAME for a dynamic route."
         )
     path = f"/v1/{target.account}/{target.gateway}/{quote(slug, safe='')}/realtime"
@@ -49,6 +48,6 @@ def admitted_to_route(doorkeeper: Doorkeeper, head: Head) -> Admission:
         return doorkeeper.admit(head, "local")
     except NotPermitted:
         # A client secret is good for one provider, and opens the route on the path of that.
-        if parse_path(head.path).provider == _UNIFIED:
+        if parse_path(head.path).provider == UNIFIED:
             raise
         return doorkeeper.admit(head)
