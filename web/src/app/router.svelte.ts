@@ -1,4 +1,4 @@
-/** Which page the address bar names. Pages are loaded when first shown. */
+/** What the address bar names: a page, the thing on it that is shown, and a query. Pages are loaded when first shown. */
 import type { Component } from 'svelte';
 
 import type { PageName } from './pages';
@@ -6,42 +6,85 @@ import type { PageName } from './pages';
 export interface Route {
   readonly name: PageName;
   readonly load: () => Promise<{ default: Component }>;
+  /** Whether the id of a thing on the page may follow: `/chat/abc`. */
+  readonly takesId?: boolean;
 }
 
-const chat: Route = { name: 'chat', load: () => import('../pages/chat/ChatPage.svelte') };
 const routes: Readonly<Record<string, Route>> = {
-  '/': chat,
-  '/chat': chat,
+  '/': { name: 'overview', load: () => import('../pages/overview/OverviewPage.svelte') },
+  '/chat': { name: 'chat', load: () => import('../pages/chat/ChatPage.svelte'), takesId: true },
   '/voice': { name: 'voice', load: () => import('../pages/voice/VoicePage.svelte') },
-  '/probe': { name: 'probe', load: () => import('../pages/probe/ProbePage.svelte') },
-  '/sessions': { name: 'sessions', load: () => import('../pages/sessions/SessionsPage.svelte') },
+  '/history': { name: 'history', load: () => import('../pages/history/HistoryPage.svelte') },
+  '/logs': { name: 'logs', load: () => import('../pages/logs/LogsPage.svelte'), takesId: true },
+  '/sessions': {
+    name: 'sessions',
+    load: () => import('../pages/sessions/SessionsPage.svelte'),
+    takesId: true,
+  },
+  '/analytics': { name: 'analytics', load: () => import('../pages/analytics/AnalyticsPage.svelte') },
+  '/gateways': { name: 'gateways', load: () => import('../pages/gateways/GatewaysPage.svelte') },
+  '/access': { name: 'access', load: () => import('../pages/access/AccessPage.svelte') },
   '/routes': { name: 'routes', load: () => import('../pages/routes/RoutesPage.svelte') },
   '/providers': { name: 'providers', load: () => import('../pages/providers/ProvidersPage.svelte') },
-  '/login': { name: 'login', load: () => import('../pages/login/LoginPage.svelte') },
+  '/probe': { name: 'probe', load: () => import('../pages/probe/ProbePage.svelte') },
+  '/people': { name: 'people', load: () => import('../pages/people/PeoplePage.svelte') },
   '/settings': { name: 'settings', load: () => import('../pages/settings/SettingsPage.svelte') },
+  '/login': { name: 'login', load: () => import('../pages/login/LoginPage.svelte') },
 };
+
+interface Place {
+  readonly route: Route | null;
+  /** Of the thing that is shown on the page; empty for none. */
+  readonly id: string;
+}
 
 class Router {
   #path = $state(normal(location.pathname));
+  #search = $state(location.search);
+  readonly #place = $derived(placeOf(this.#path));
 
   /** The route of the address, or null where there is no page. */
-  route = $derived(routes[this.#path] ?? null);
+  readonly route = $derived(this.#place.route);
+  /** The id that follows the page's own path; empty for none. */
+  readonly id = $derived(this.#place.id);
+  /** The query of the address. Change it by `ask`. */
+  readonly query = $derived(new URLSearchParams(this.#search));
 
   /** Take over links to own pages and the browser's back and forward. */
   start(): void {
-    addEventListener('popstate', () => (this.#path = normal(location.pathname)));
+    addEventListener('popstate', () => this.#read());
     document.addEventListener('click', (event) => this.#follow(event));
   }
 
-  /** Show the page of a path; where the application has none, the browser goes there itself. */
-  go(path: string): void {
-    const wanted = normal(path);
-    if (!(wanted in routes)) {
-      location.assign(path);
+  /** Show the page of a path, which may have a query; where the application has none, the browser goes there itself. */
+  go(address: string): void {
+    const { pathname, search } = new URL(address, location.origin);
+    if (!placeOf(normal(pathname)).route) {
+      location.assign(address);
       return;
     }
-    if (wanted !== this.#path) history.pushState(null, '', path);
-    this.#path = wanted;
+    if (pathname + search !== location.pathname + location.search)
+      history.pushState(null, '', pathname + search);
+    this.#read();
+  }
+
+  /** Show another thing on this page, or none: the page stays as it is, and `back` leaves the thing. */
+  show(id: string): void {
+    const page = Object.keys(routes).find((path) => routes[path] === this.route);
+    if (page !== undefined) this.go((id ? `${page}/${encodeURIComponent(id)}` : page) + this.#search);
+  }
+
+  /** Change the query in place: no step for `back` to undo. */
+  ask(query: URLSearchParams): void {
+    const search = query.size > 0 ? `?${query}` : '';
+    if (search === this.#search) return;
+    history.replaceState(null, '', location.pathname + search);
+    this.#read();
+  }
+
+  #read(): void {
+    this.#path = normal(location.pathname);
+    this.#search = location.search;
   }
 
   #follow(event: MouseEvent): void {
@@ -50,14 +93,31 @@ class Router {
     const link = event.target instanceof Element ? event.target.closest('a') : null;
     if (!link || link.target || link.hasAttribute('download') || link.origin !== location.origin) return;
     // Another document, such as /direct/, or a place within this page: the browser goes there itself.
-    if (!(normal(link.pathname) in routes) || link.hash) return;
+    if (!placeOf(normal(link.pathname)).route || link.hash) return;
     event.preventDefault();
-    this.go(link.pathname);
+    this.go(link.pathname + link.search);
   }
 }
 
 function normal(path: string): string {
   return path.replace(/(?<=.)\/+$/, '');
+}
+
+function placeOf(path: string): Place {
+  const whole = routes[path];
+  if (whole) return { route: whole, id: '' };
+  const [, page, id] = /^(\/[^/]+)\/([^/]+)$/.exec(path) ?? [];
+  const route = page === undefined ? undefined : routes[page];
+  return route?.takesId && id ? { route, id: decoded(id) } : { route: null, id: '' };
+}
+
+/** An address that somebody broke off in the middle of a character is still an address. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 export const router = new Router();

@@ -1,17 +1,9 @@
 /** Single-key shortcuts, which can be switched off (WCAG 2.1.4). */
+import { places } from './places';
 import { preferences } from './preferences';
 
 const LONGEST_PAUSE_MS = 1200;
-const PLACES: Readonly<Record<string, string>> = {
-  c: '/',
-  v: '/voice',
-  d: '/direct/',
-  p: '/probe',
-  l: '/sessions',
-  r: '/routes',
-  o: '/providers',
-  s: '/settings',
-};
+const PATHS = new Map(places.map(({ key, path }) => [key, path]));
 
 class Shortcuts {
   enabled = $state(preferences.read('shortcuts'));
@@ -47,7 +39,7 @@ class Shortcuts {
   }
 
   #meaning(event: KeyboardEvent): (() => void) | undefined {
-    const place = event.timeStamp - this.#leader < LONGEST_PAUSE_MS ? PLACES[event.key] : undefined;
+    const place = event.timeStamp - this.#leader < LONGEST_PAUSE_MS ? PATHS.get(event.key) : undefined;
     this.#leader = event.key === 'g' ? event.timeStamp : -LONGEST_PAUSE_MS;
     if (place !== undefined) return () => this.visit(place);
     if (event.key === '?') return () => (this.listed = true);

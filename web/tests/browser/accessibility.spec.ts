@@ -1,6 +1,6 @@
 import { expect, expectAccessible, test } from './fixtures';
 
-const PAGES = ['/', '/voice', '/probe', '/settings', '/direct/'];
+const PAGES = ['/', '/chat', '/voice', '/probe', '/settings', '/direct/'];
 
 for (const colorScheme of ['light', 'dark'] as const) {
   for (const width of [1280, 375]) {

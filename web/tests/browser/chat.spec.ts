@@ -3,7 +3,7 @@ import { expect, expectAccessible, test } from './fixtures';
 const QUESTION = 'What is the capital of France?';
 
 test('a question is answered by the local model, streamed, with no key', async ({ page }) => {
-  await page.goto('/');
+  await page.goto('/chat');
   await expect(page.getByRole('heading', { level: 1 })).toHaveText('Chat');
   const message = page.getByRole('textbox', { name: 'Message' });
   await message.fill('Write a very long story about the sea.');
@@ -21,7 +21,7 @@ test('a question is answered by the local model, streamed, with no key', async (
 });
 
 test('an answer can be stopped, and made again beside the first', async ({ page }) => {
-  await page.goto('/');
+  await page.goto('/chat');
   const message = page.getByRole('textbox', { name: 'Message' });
   await message.fill('Write a very long story about the sea and the people who live there.');
   await page.keyboard.press('Enter');
@@ -41,7 +41,7 @@ test('an answer that breaks off is kept and marked, and a refusal says why', asy
   gateway,
 }) => {
   expectedErrors.push(/status of 429|ERR_INCOMPLETE_CHUNKED_ENCODING/);
-  await page.goto('/');
+  await page.goto('/chat');
   await page.route('**/v1/local/default/local/chat/completions', async (route) => {
     const body = { ...(route.request().postDataJSON() as object), model: MODELS.shift() };
     await route.continue({ postData: JSON.stringify(body) });
@@ -60,7 +60,7 @@ test('an answer that breaks off is kept and marked, and a refusal says why', asy
 });
 
 test('what a model says is never markup', async ({ page }) => {
-  await page.goto('/');
+  await page.goto('/chat');
   await page.route('**/v1/local/default/local/chat/completions', async (route) => {
     const body = { ...(route.request().postDataJSON() as object), model: 'test/echo' };
     await route.continue({ postData: JSON.stringify(body) });
@@ -76,7 +76,7 @@ test('what a model says is never markup', async ({ page }) => {
 });
 
 test('the whole of a conversation needs no pointer', async ({ page }) => {
-  await page.goto('/');
+  await page.goto('/chat');
   await expect(page.getByRole('heading', { level: 1 })).toHaveText('Chat');
   await page.keyboard.press('/');
   await page.keyboard.type(QUESTION);

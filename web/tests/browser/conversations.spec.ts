@@ -37,7 +37,7 @@ const log = (page: Page) => page.getByRole('log', { name: 'Conversation' });
 
 test('a conversation is there again after the page was left, with its branches', async ({ page }) => {
   const mine = word();
-  await page.goto('/');
+  await page.goto('/chat');
   await echoModel(page);
   await echoed(page, `Tell ${mine}`);
   await page.getByRole('button', { name: 'Edit', exact: true }).click();
@@ -64,7 +64,7 @@ test('a conversation is there again after the page was left, with its branches',
 
 test('a conversation is renamed, exported and deleted', async ({ page }) => {
   const mine = word();
-  await page.goto('/');
+  await page.goto('/chat');
   await echoModel(page);
   await echoed(page, `Ask ${mine}`);
   await stored(page);
@@ -111,7 +111,7 @@ test('an export of another program is imported, and a second time adds nothing',
     mimeType: 'application/json',
     buffer: Buffer.from(JSON.stringify([conversation, { mapping: 3 }])),
   };
-  await page.goto('/');
+  await page.goto('/chat');
   const conversations = await list(page);
   for (const outcome of ['Imported: 1 new', 'Imported: 0 new, 0 with more messages, 1 known already']) {
     await conversations.locator('input[type=file]').setInputFiles(file);
@@ -131,7 +131,7 @@ test('what cannot be stored yet stays, says so, and is stored when the gateway i
 }) => {
   expectedErrors.push(/ERR_FAILED/);
   const mine = word();
-  await page.goto('/');
+  await page.goto('/chat');
   await echoModel(page);
   await page.route('**/api/conversations/*', (route) => route.abort());
   await echoed(page, `Remember ${mine}`);
@@ -159,7 +159,7 @@ test('what is said in a call is in the same list', async ({ page }) => {
         .kind;
     })
     .toBe('voice');
-  await page.goto('/');
+  await page.goto('/chat');
   const conversations = await list(page);
   await conversations.getByRole('searchbox').fill(mine);
   await conversations.getByRole('list', { name: 'Found' }).getByRole('button').first().click();

@@ -60,7 +60,7 @@ test('a used link is refused, and whoever is not signed in sees the form on ever
   expectedErrors.push(/status of 401/);
   await page.goto(link);
   await expect(page.getByRole('alert')).toHaveText(/was used or has expired/);
-  for (const path of ['/', '/voice', '/sessions', '/settings', '/direct/']) {
+  for (const path of ['/', '/chat', '/voice', '/sessions', '/settings', '/direct/']) {
     await page.goto(gateway.url + path);
     await expect(page.getByRole('heading', { level: 1 })).toHaveText('Sign in');
   }

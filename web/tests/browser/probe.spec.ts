@@ -16,7 +16,7 @@ const CALLER = { gateway_token: TOKEN, use_authenticated_gateway: true };
 test.beforeEach(({ expectedErrors }) => void expectedErrors.push(REFUSALS));
 
 test('says what a run does and never does before the first one, and is two keys away', async ({ page }) => {
-  await page.goto('/');
+  await page.goto('/chat');
   await expect(page.getByRole('heading', { level: 1 })).toHaveText('Chat');
   await page.keyboard.press('g');
   await page.keyboard.press('p');

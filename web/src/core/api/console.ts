@@ -50,6 +50,8 @@ export class ApiFailure extends Error {
     readonly status: number,
     code = '',
     message = `The gateway answered ${status}.`,
+    /** By which the gateway's own log knows the request; empty where nothing said so. */
+    readonly requestId = '',
   ) {
     super(message);
     this.code = code || `http_${status}`;
@@ -249,7 +251,8 @@ function isImportEvent(value: unknown): value is ImportEvent {
 async function failureOf(response: Response): Promise<ApiFailure> {
   const answer = asObject(parseJson(await response.text().catch(() => '')));
   const { code, message } = errorOf(answer);
-  return new ApiFailure(response.status, code, message ?? validationMessage(answer?.['detail']));
+  const words = message ?? validationMessage(answer?.['detail']);
+  return new ApiFailure(response.status, code, words, response.headers.get('x-request-id') ?? '');
 }
 
 /** FastAPI names each field it could not read: `{detail: [{loc: ["body", "model"], msg: "..."}]}`. */
