@@ -8,7 +8,7 @@ export default defineConfig({
     { name: 'pictures', testDir: './tests/pictures' },
   ],
   outputDir: './test-results',
-  globalSetup: './tests/browser/speech.setup.ts',
+  globalSetup: './tests/browser/prepare.setup.ts',
   // One at a time: the pages share two cores with a language model and each other's audio clocks.
   workers: 1,
   forbidOnly: true,

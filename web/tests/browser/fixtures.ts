@@ -3,57 +3,20 @@ import { test as base, expect, type Page } from '@playwright/test';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-import { start, type Program } from './program';
+import { KEY, servers, TOKEN } from './servers';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
-
-/** The key that the strict upstream in OpenAI's place wants. */
-export const KEY = 'sk-browser-test-0123456789abcdef';
-
-/** What callers of the guarded gateway show. */
-export const TOKEN = 'browser-test-token-0123456789abcdef';
-
-interface Servers {
-  /** In OpenAI's place: it wants `KEY`, and refuses what has none, a wrong one or two. */
-  upstream: Program;
-  /** It trusts whoever can reach it. */
-  gateway: Program;
-  /** It wants `TOKEN`. */
-  guarded: Program;
-}
 
 interface Watched {
   /** Console messages that the test expects, for example of a request that is meant to fail. */
   expectedErrors: RegExp[];
 }
 
-export const test = base.extend<Watched, Servers>({
-  upstream: [
-    async ({}, use) => {
-      const upstream = await start(['local', '--port', '0'], { TRUNKLINE_LOCAL_KEY: KEY });
-      await use(upstream);
-      await upstream.stop();
-    },
-    { scope: 'worker', timeout: 120_000 },
-  ],
-  gateway: [
-    async ({ upstream }, use) => {
-      const gateway = await serve(upstream, { TRUNKLINE_PROBE_ALLOWED_HOSTS: '127.0.0.1' });
-      await warmUp(gateway);
-      await use(gateway);
-      await gateway.stop();
-    },
-    { scope: 'worker', timeout: 120_000 },
-  ],
-  guarded: [
-    async ({ upstream }, use) => {
-      const gateway = await serve(upstream, { TRUNKLINE_GATEWAY_TOKEN: TOKEN });
-      await use(gateway);
-      await gateway.stop();
-    },
-    { scope: 'worker', timeout: 120_000 },
-  ],
+export const test = base.extend<Watched, ReturnType<typeof servers>>({
+  upstream: [({}, use) => use(servers().upstream), { scope: 'worker' }],
+  gateway: [({}, use) => use(servers().gateway), { scope: 'worker' }],
+  guarded: [({}, use) => use(servers().guarded), { scope: 'worker' }],
   expectedErrors: async ({}, use) => use([]),
   baseURL: async ({ gateway }, use) => use(gateway.url),
   page: async ({ page, expectedErrors }, use) => {
@@ -68,20 +31,7 @@ export const test = base.extend<Watched, Servers>({
   },
 });
 
-export { expect };
-
-function serve(upstream: Program, environment: Record<string, string>): Promise<Program> {
-  return start(['serve', '--port', '0'], {
-    TRUNKLINE_PROVIDERS__OPENAI__BASE_URL: `${upstream.url}/v1`,
-    ...environment,
-  });
-}
-
-/** Loads the local models, so that the first test waits no longer than the others. */
-async function warmUp(gateway: Program): Promise<void> {
-  const answer = await fetch(`${gateway.url}/v1/local/default/local/models`);
-  expect(answer.status).toBe(200);
-}
+export { expect, KEY, TOKEN };
 
 /** Runs in the page: whatever goes to the speakers also goes to an analyser, which `soundLevel` reads. */
 function listenToTheSpeakers(): void {
@@ -112,21 +62,24 @@ export function soundLevel(page: Page): Promise<number> {
 }
 
 /** Fails when axe finds anything on the page as it is now. */
-export async function expectAccessible(page: Page): Promise<void> {
-  await page.evaluate(AXE);
-  const violations = await page.evaluate(async (rules) => {
+export async function expectAccessible(page: Page, state = ''): Promise<void> {
+  expect(await violations(page), state).toEqual([]);
+}
+
+/** What axe finds on the page as it is now: rule, what is wrong and where. */
+export async function violations(page: Page): Promise<string[]> {
+  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(AXE);
+  return page.evaluate(async (rules) => {
     const { axe } = window as unknown as { axe: { run(options: object): Promise<AxeResults> } };
     interface AxeResults {
       violations: { id: string; help: string; nodes: { target: string[]; failureSummary: string }[] }[];
     }
-    const results = await axe.run({ runOnly: { type: 'tag', values: rules } });
-    return results.violations.map(({ id, help, nodes }) => ({
-      id,
-      help,
-      where: nodes.map((node) => `${node.target.join(' ')}: ${node.failureSummary}`),
-    }));
+    const runOnly = { type: 'tag', values: rules };
+    const results = await axe.run({ runOnly, resultTypes: ['violations'], elementRef: false });
+    return results.violations.flatMap(({ id, help, nodes }) =>
+      nodes.map((node) => `${id}: ${help}: ${node.target.join(' ')}: ${node.failureSummary}`),
+    );
   }, RULES);
-  expect(violations).toEqual([]);
 }
 
 /** Collects the sound of a page's realtime socket: PCM, 16 bit, 24 kHz. */

@@ -1,35 +1,43 @@
 /** Runs `trunkline` commands for the browser tests, each on a free port and with data of its own. */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const PYTHON = fileURLToPath(new URL('../../../.venv/bin/python', import.meta.url));
+const POLL_MS = 50;
 
-export interface Program {
-  url: string;
+/** Where a running program is, whichever process started it. */
+export interface Listening {
+  readonly url: string;
+  /** The file with what it has said. */
+  readonly log: string;
+}
+
+export interface Program extends Listening {
   output(): string;
   stop(): Promise<void>;
 }
 
 /** Starts `trunkline ARGUMENTS` and resolves when it says where it listens. */
-export function start(args: string[], environment: Record<string, string> = {}): Promise<Program> {
+export async function start(args: string[], environment: Record<string, string> = {}): Promise<Program> {
   const data = dataDirectory();
+  const log = join(data, 'said');
+  const file = openSync(log, 'a');
   const child = spawn(PYTHON, ['-m', 'trunkline', ...args], {
     env: { ...others(), NO_COLOR: '1', TRUNKLINE_DATA_DIR: data, ...environment },
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', 'ignore', file],
   });
-  child.once('exit', () => rmSync(data, { recursive: true, force: true }));
-  let output = '';
-  return new Promise((resolve, reject) => {
-    child.stderr.on('data', (piece: Buffer) => {
-      output += piece.toString();
-      const url = /ready: (https?:\/\/[\d.]+:\d+)/.exec(output)?.[1];
-      if (url) resolve({ url, output: () => output, stop: () => stop(child) });
-    });
-    child.on('exit', () => reject(new Error(`trunkline ${args.join(' ')} ended:\n${output}`)));
-  });
+  closeSync(file);
+  const output = () => readFileSync(log, 'utf8');
+  for (;;) {
+    const url = /ready: (https?:\/\/[\d.]+:\d+)/.exec(output())?.[1];
+    if (url) return { url, log, output, stop: () => stop(child, data) };
+    if (child.exitCode !== null) throw new Error(`trunkline ${args.join(' ')} ended:\n${output()}`);
+    await pause(POLL_MS);
+  }
 }
 
 /** A new data directory that has the installed models and nothing else of the user's. */
@@ -46,10 +54,11 @@ function others(): NodeJS.ProcessEnv {
   return Object.fromEntries(kept);
 }
 
-function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null) return Promise.resolve();
-  return new Promise((resolve) => {
-    child.once('exit', () => resolve());
+async function stop(child: ChildProcess, data: string): Promise<void> {
+  if (child.exitCode === null) {
+    const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGTERM');
-  });
+    await ended;
+  }
+  rmSync(data, { recursive: true, force: true });
 }
