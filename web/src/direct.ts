@@ -8,8 +8,8 @@ import { words } from './i18n/index.svelte';
 import DirectDocument from './pages/voice/DirectDocument.svelte';
 
 theme.apply();
-words.announce();
 void app.load();
+await words.start();
 
 const target = document.getElementById('app');
 if (target) mount(DirectDocument, { target });

@@ -10,10 +10,10 @@ import { theme } from './app/theme.svelte';
 import { words } from './i18n/index.svelte';
 
 theme.apply();
-words.announce();
 router.start();
 shortcuts.visit = (path) => router.go(path);
 void app.load();
+await words.start();
 
 const target = document.getElementById('app');
 if (target) mount(Shell, { target });

@@ -1,36 +1,46 @@
-/** Words in the reader's language. English is the source; a catalogue that misses a key does not compile. */
+/**
+ * Words in the reader's language. English is the source and always there; a catalogue that misses a key does not
+ * compile. Every other language is loaded when somebody reads it.
+ */
 import { preferences } from '../app/preferences';
 import type { Catalogue } from './catalogue';
-import { de } from './de';
 import { en } from './en';
 
 export const languages = { en: 'English', de: 'Deutsch' } as const;
 export type Language = keyof typeof languages;
-
-const catalogues: Record<Language, Catalogue> = { en, de };
+/**
+ * Made of English at run time, to see what a translation would find: words that are in no catalogue and too little room
+ * (`en-XA`), and what does not turn with the direction of writing (`ar-XB`). Only the stored preference chooses them.
+ */
+type Trial = 'en-XA' | 'ar-XB';
+type Rewrite = <Own>(own: Own) => Own;
 
 class Words {
-  language = $state<Language>(preferred());
+  /** The language of what is shown, as a tag that `Intl` knows. */
+  language = $state.raw<Language | Trial>('en');
+  #shell = $state.raw<Catalogue>(en);
+  #rewrite = $state.raw<Rewrite | null>(null);
 
   /** The catalogue to read from in a template: `words.t.chat.send`. */
   get t(): Catalogue {
-    return this.of(catalogues);
+    return this.#shell;
   }
 
   /** Choose among the words that a page brings itself, so that they are loaded with it. */
   of<Own>(own: Readonly<Record<Language, Own>>): Own {
-    return own[this.language];
+    if (this.#rewrite) return this.#rewrite(own.en);
+    return own[this.language === 'de' ? 'de' : 'en'];
   }
 
-  choose(language: Language): void {
-    this.language = language;
+  /** Speak the reader's language: before anything is shown. */
+  start(): Promise<void> {
+    return this.#speak(preferred());
+  }
+
+  /** Change the language, and remember it. Stays as it is where the words do not come. */
+  choose(language: Language): Promise<void> {
     preferences.write('language', language);
-    this.announce();
-  }
-
-  /** Tells the browser and assistive technology which language the document is in. */
-  announce(): void {
-    document.documentElement.lang = this.language;
+    return this.#speak(language);
   }
 
   number(value: number, options: Intl.NumberFormatOptions = {}): string {
@@ -39,6 +49,20 @@ class Words {
 
   milliseconds(value: number): string {
     return this.number(Math.round(value), { style: 'unit', unit: 'millisecond', unitDisplay: 'short' });
+  }
+
+  async #speak(language: Language | Trial): Promise<void> {
+    try {
+      const rewrite = isTrial(language) ? (await import('./trial')).rewritten : null;
+      this.#shell = language === 'de' ? (await import('./de')).de : (rewrite?.<Catalogue>(en) ?? en);
+      this.#rewrite = rewrite;
+      this.language = language;
+    } catch {
+      return; // the gateway is away, which the page says elsewhere
+    }
+    // For the browser and assistive technology.
+    document.documentElement.lang = language;
+    document.documentElement.dir = language === 'ar-XB' ? 'rtl' : 'ltr';
   }
 }
 
@@ -49,11 +73,16 @@ export function fill(sentence: string, values: Readonly<Record<string, string | 
   return sentence.replace(/\{(\w+)\}/g, (place, name: string) => String(values[name] ?? place));
 }
 
-function preferred(): Language {
-  const wanted = [preferences.read('language'), ...navigator.languages];
-  for (const tag of wanted) {
+function preferred(): Language | Trial {
+  const stored = preferences.read('language');
+  if (isTrial(stored)) return stored;
+  for (const tag of [stored, ...navigator.languages]) {
     const language = tag?.slice(0, 2);
     if (language === 'en' || language === 'de') return language;
   }
   return 'en';
+}
+
+function isTrial(tag: string | null): tag is Trial {
+  return tag === 'en-XA' || tag === 'ar-XB';
 }
