@@ -396,6 +396,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/gateways/{name}/keys/{key_id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate Key
+         * @description Make a key like another one, which ends when the time that both count is over.
+         *
+         *     Both count together against the old one's limits. The new key's value is in this answer and nowhere else.
+         */
+        post: operations["rotate_key_api_gateways__name__keys__key_id__rotate_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/gateways/{name}/keys/{key_id}": {
         parameters: {
             query?: never;
@@ -415,7 +437,7 @@ export interface paths {
         head?: never;
         /**
          * Limit Key
-         * @description Set a key's own limits of realtime sessions.
+         * @description Set a key's own limits.
          */
         patch: operations["limit_key_api_gateways__name__keys__key_id__patch"];
         trace?: never;
@@ -576,6 +598,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/gateways/{name}/key-limits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Key Limits
+         * @description Show how each key stands to its own limits, and to those that each key has by itself.
+         */
+        get: operations["key_limits_api_gateways__name__key_limits_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/health/providers": {
         parameters: {
             query?: never;
@@ -588,6 +630,26 @@ export interface paths {
          * @description Show how the providers are doing, as this process sees it: who rests, who is busy, how soon they answer.
          */
         get: operations["providers_api_health_providers_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Overview
+         * @description Tell how the gateway is doing, and which first steps were done with it. A key is told of its own gateway.
+         */
+        get: operations["overview_api_overview_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -787,6 +849,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/realtime/records/{id}/audio": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audio
+         * @description Give a recorded session as one WAV, the user on the left and the assistant on the right, as it was heard.
+         */
+        get: operations["audio_api_realtime_records__id__audio_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/logs": {
         parameters: {
             query?: never;
@@ -806,6 +888,49 @@ export interface paths {
          * @description Delete the rows of a gateway that are older than a moment, with what was said in them.
          */
         delete: operations["delete_api_logs_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/logs/tail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tail
+         * @description Tell of exchanges as they are written, as server-sent events: ``rows`` with ``logs``, oldest first.
+         *
+         *     ``gap`` in their place: there were too many, and a list has them. After an interruption everything since the row
+         *     ``Last-Event-ID`` comes, some of it perhaps a second time. ``refused`` comes when the caller may look no more.
+         */
+        get: operations["tail_api_logs_tail_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/logs/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export
+         * @description Write exchanges to a file, newest first: all of them up to the limit, without what was said.
+         */
+        get: operations["export_api_logs_export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -891,6 +1016,26 @@ export interface paths {
          * @description Find conversations whose title or messages hold all words of ``q``, or words that begin so.
          */
         get: operations["search_api_conversations_search_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/tags": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tags
+         * @description List every tag of the conversations.
+         */
+        get: operations["tags_api_conversations_tags_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1293,10 +1438,44 @@ export interface components {
         };
         /**
          * KeyChange
-         * @description A key's own limits to set; what is absent stays, and null leaves one to its gateway.
+         * @description A key's own limits to set; what is absent stays. ``rules`` are replaced whole.
+         *
+         *     A limit of realtime sessions that is null is left to the gateway.
          */
         KeyChange: {
+            /** Rules */
+            rules?: components["schemas"]["KeyRule"][] | null;
+            /** @default {} */
             limits: components["schemas"]["Limits"];
+        };
+        /**
+         * KeyRotation
+         * @description For how many seconds the old key goes on beside the new one.
+         */
+        KeyRotation: {
+            /**
+             * Overlap
+             * @default 86400
+             */
+            overlap: number;
+        };
+        /**
+         * KeyRule
+         * @description A limit of all that a key calls: so much within ``window`` seconds. ``concurrent`` has no window.
+         */
+        KeyRule: {
+            /**
+             * Measure
+             * @enum {string}
+             */
+            measure: "requests" | "tokens" | "cost" | "concurrent";
+            /** Limit */
+            limit: number;
+            /**
+             * Window
+             * @default 60
+             */
+            window: number;
         };
         /**
          * KeyState
@@ -1312,7 +1491,8 @@ export interface components {
          * KeyView
          * @description A gateway key, without its value. Times are Unix seconds.
          *
-         *     ``limits`` that are set stand instead of the gateway's.
+         *     ``rules`` are its own limits of all that it calls. ``limits`` are those of realtime sessions: what is set there
+         *     stands instead of the gateway's.
          */
         KeyView: {
             /** Id */
@@ -1338,6 +1518,8 @@ export interface components {
              * @enum {string}
              */
             state: "active" | "revoked" | "expired";
+            /** Rules */
+            rules: components["schemas"]["KeyRule"][];
             limits: components["schemas"]["Limits"];
         };
         /**
@@ -1487,6 +1669,8 @@ export interface components {
              * @enum {string}
              */
             state: "active" | "revoked" | "expired";
+            /** Rules */
+            rules: components["schemas"]["KeyRule"][];
             limits: components["schemas"]["Limits"];
             /** Value */
             value: string;
@@ -1576,6 +1760,11 @@ export interface components {
             models: string[];
             /** Expires At */
             expires_at?: number | null;
+            /**
+             * Rules
+             * @default []
+             */
+            rules: components["schemas"]["KeyRule"][];
             /** @default {} */
             limits: components["schemas"]["Limits"];
         };
@@ -2231,12 +2420,10 @@ export interface components {
             close_code: number | null;
         };
         /**
-         * StoredSession
-         * @description A session as it is kept. Times are Unix seconds; ``ended_at`` is null while it is open.
-         *
-         *     ``caller`` and ``user_agent`` are words, never a secret; ``key_id`` is empty where no gateway key was behind it.
+         * RecordedSession
+         * @description All that is kept of a session; ``is_recorded``: its sound too.
          */
-        StoredSession: {
+        RecordedSession: {
             id: string;
             gateway: string;
             key_id: string;
@@ -2248,6 +2435,7 @@ export interface components {
             caller: string;
             user_agent: string;
             report: components["schemas"]["Report"];
+            is_recorded: boolean;
         };
         /**
          * Report
@@ -2511,7 +2699,8 @@ export interface components {
          * LogRow
          * @description A record as it is listed. ``feedback`` is -1 or 1 and ``score`` 0 to 100, None where nobody gave any.
          *
-         *     Its bodies are not in it: `Logs.payload` has them, where ``has_payload``.
+         *     ``written_at`` is when it became a row, in Unix time; 0 for one that was there before that was written down. Its
+         *     bodies are not in it: `Logs.payload` has them, where ``has_payload``.
          */
         LogRow: {
             id: string;
@@ -2605,6 +2794,8 @@ export interface components {
             response_size: number;
             /** @default false */
             has_payload: boolean;
+            /** @default 0 */
+            written_at: number;
             /** @default null */
             feedback: number | null;
             /** @default null */
@@ -2650,6 +2841,7 @@ export interface components {
             provider: string;
             pinned: boolean;
             archived: boolean;
+            tags: string[];
             created_at: number;
             changed_at: number;
             messages: number;
@@ -2678,6 +2870,8 @@ export interface components {
             created_at: number;
             changed_at: number;
             messages: components["schemas"]["Message"][];
+            /** @default [] */
+            tags: string[];
         };
         /**
          * Message
@@ -2729,7 +2923,7 @@ export interface components {
          * @description What to change of a conversation, or with what to begin it; what is absent stays as it is.
          *
          *     Without a ``title`` a new conversation is named after its first message. ``messages`` are added; one whose id is
-         *     known is written again in its place.
+         *     known is written again in its place. ``tags`` replace those that were there.
          */
         ConversationChange: {
             /**
@@ -2753,6 +2947,8 @@ export interface components {
             pinned: boolean | null;
             /** @default null */
             archived: boolean | null;
+            /** @default null */
+            tags: string[] | null;
             /** @default [] */
             messages: components["schemas"]["Message"][];
         };
@@ -2779,6 +2975,13 @@ export interface components {
         ExcerptPiece: {
             text: string;
             match: boolean;
+        };
+        /**
+         * Tags
+         * @description Every tag of somebody's conversations, in the order of their letters.
+         */
+        Tags: {
+            tags: string[];
         };
         /**
          * Unwanted
@@ -3082,6 +3285,41 @@ export interface components {
             resets_at: number | null;
         };
         /**
+         * KeyUses
+         * @description All keys of a gateway that count.
+         */
+        KeyUses: {
+            keys: components["schemas"]["KeyUse"][];
+        };
+        /**
+         * KeyUse
+         * @description A gateway key that counts, its open realtime sessions, and how it stands to each limit that holds for it.
+         */
+        KeyUse: {
+            id: string;
+            open_sessions: number;
+            standings: components["schemas"]["KeyStanding"][];
+        };
+        /**
+         * KeyStanding
+         * @description How a key stands to one limit.
+         *
+         *     ``rule`` is the id of a rule of the gateway, empty for a limit of realtime sessions. ``own`` says whether it is the
+         *     key's own. ``window`` is seconds, null for what is going on now. ``resets_at`` is the Unix time when some of it is
+         *     free again, null where nothing is used or where that cannot be told.
+         */
+        KeyStanding: {
+            rule: string;
+            /** @enum {unknown} */
+            measure: "concurrent" | "cost" | "minutes" | "requests" | "sessions" | "tokens";
+            realtime: boolean;
+            own: boolean;
+            used: number;
+            limit: number;
+            window: number | null;
+            resets_at: number | null;
+        };
+        /**
          * ProviderHealthList
          * @description Every place that was asked since the process started, by gateway, provider and key.
          */
@@ -3106,6 +3344,42 @@ export interface components {
             rests_seconds: number;
             open_exchanges: number;
             latency_ms: number | null;
+        };
+        /**
+         * Overview
+         * @description ``database``: it answers. ``steps`` is null while it does not.
+         */
+        Overview: {
+            database: boolean;
+            log: components["schemas"]["LogState"];
+            steps: components["schemas"]["FirstSteps"] | null;
+        };
+        /**
+         * LogState
+         * @description How the log of this process fares: ``waiting_bytes`` are on the disk and not in the database yet.
+         *
+         *     ``held_up``: the last try to write into the database failed. ``lost`` counts exchanges since the start that are in
+         *     no log: refused or dropped for want of room, or set aside as unreadable.
+         */
+        LogState: {
+            waiting_bytes: number;
+            held_up: boolean;
+            lost: number;
+        };
+        /**
+         * FirstSteps
+         * @description Which steps were done, as far as rows tell: deleted ones tell nothing.
+         *
+         *     ``answered``: a model answered. ``spoken``: there was a realtime session. ``provider_key``: a provider's key is in
+         *     the vault. ``gateway_key``: there is a key of the gateway's own. ``program``: a model answered a caller that is no
+         *     browser.
+         */
+        FirstSteps: {
+            answered: boolean;
+            spoken: boolean;
+            provider_key: boolean;
+            gateway_key: boolean;
+            program: boolean;
         };
     };
     responses: never;
@@ -3852,6 +4126,42 @@ export interface operations {
             };
         };
     };
+    rotate_key_api_gateways__name__keys__key_id__rotate_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyRotation"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MadeKey"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
     revoke_key_api_gateways__name__keys__key_id__delete: {
         parameters: {
             query?: never;
@@ -4254,6 +4564,37 @@ export interface operations {
             };
         };
     };
+    key_limits_api_gateways__name__key_limits_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyUses"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
     providers_api_health_providers_get: {
         parameters: {
             query?: {
@@ -4281,6 +4622,26 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    overview_api_overview_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
                 };
             };
         };
@@ -4625,7 +4986,38 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StoredSession"];
+                    "application/json": components["schemas"]["RecordedSession"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    audio_api_realtime_records__id__audio_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "audio/wav": string;
                 };
             };
             /** @description Validation Error */
@@ -4642,6 +5034,8 @@ export interface operations {
     logs_api_logs_get: {
         parameters: {
             query?: {
+                before?: string | null;
+                limit?: number;
                 gateway?: string | null;
                 provider?: string | null;
                 model?: string | null;
@@ -4655,15 +5049,15 @@ export interface operations {
                 request_type?: string | null;
                 /** @description NAME=VALUE, and may be repeated. */
                 metadata?: string[] | null;
+                /** @description Such as status:>=400, and may be repeated. Names: gateway, provider, model, key, user, status, kind, success, cached, end, session, route, cost, tokens, duration, ttft. */
+                filter?: string[] | null;
                 search?: string;
                 /** @description Unix time. */
                 since?: number | null;
                 /** @description Unix time. */
                 until?: number | null;
-                before?: string | null;
                 /** @description An id: only newer rows. */
                 after?: string | null;
-                limit?: number;
             };
             header?: never;
             path?: never;
@@ -4711,6 +5105,116 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Deleted"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    tail_api_logs_tail_get: {
+        parameters: {
+            query?: {
+                gateway?: string | null;
+                provider?: string | null;
+                model?: string | null;
+                /** @description Id of a gateway key. */
+                key?: string | null;
+                user?: string | null;
+                session?: string | null;
+                success?: boolean | null;
+                status?: number | null;
+                end_reason?: string | null;
+                request_type?: string | null;
+                /** @description NAME=VALUE, and may be repeated. */
+                metadata?: string[] | null;
+                /** @description Such as status:>=400, and may be repeated. Names: gateway, provider, model, key, user, status, kind, success, cached, end, session, route, cost, tokens, duration, ttft. */
+                filter?: string[] | null;
+                search?: string;
+                /** @description Unix time. */
+                since?: number | null;
+                /** @description Unix time. */
+                until?: number | null;
+                /** @description An id: only newer rows. */
+                after?: string | null;
+            };
+            header?: {
+                /** @description Id of the row that came last. */
+                "last-event-id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    export_api_logs_export_get: {
+        parameters: {
+            query?: {
+                format?: "csv" | "jsonl";
+                limit?: number;
+                gateway?: string | null;
+                provider?: string | null;
+                model?: string | null;
+                /** @description Id of a gateway key. */
+                key?: string | null;
+                user?: string | null;
+                session?: string | null;
+                success?: boolean | null;
+                status?: number | null;
+                end_reason?: string | null;
+                request_type?: string | null;
+                /** @description NAME=VALUE, and may be repeated. */
+                metadata?: string[] | null;
+                /** @description Such as status:>=400, and may be repeated. Names: gateway, provider, model, key, user, status, kind, success, cached, end, session, route, cost, tokens, duration, ttft. */
+                filter?: string[] | null;
+                search?: string;
+                /** @description Unix time. */
+                since?: number | null;
+                /** @description Unix time. */
+                until?: number | null;
+                /** @description An id: only newer rows. */
+                after?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                    "application/jsonl": string;
                 };
             };
             /** @description Validation Error */
@@ -4851,6 +5355,7 @@ export interface operations {
             query?: {
                 kind?: ("text" | "voice") | null;
                 archived?: boolean | null;
+                tag?: string | null;
                 before?: string | null;
                 limit?: number;
             };
@@ -4884,6 +5389,9 @@ export interface operations {
         parameters: {
             query: {
                 q: string;
+                kind?: ("text" | "voice") | null;
+                archived?: boolean | null;
+                tag?: string | null;
                 limit?: number;
             };
             header?: never;
@@ -4908,6 +5416,26 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    tags_api_conversations_tags_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tags"];
                 };
             };
         };
@@ -5130,7 +5658,7 @@ export interface operations {
                 interval?: ("minute" | "5m" | "hour" | "day" | "week" | "month") | null;
                 /** @description Where days, weeks and months begin, such as Europe/Berlin. */
                 tz?: string;
-                /** @description Of requests, errors, cached, tokens_in, tokens_out, tokens_cached, tokens_audio, cost, unpriced, sessions, session_seconds, tokens, error_rate, cache_rate, duration_p50, duration_p90, duration_p95, duration_p99, first_byte_p50, first_byte_p90, first_byte_p95, first_byte_p99; the first one ranks groups. */
+                /** @description Of requests, errors, cached, tokens_in, tokens_out, tokens_cached, tokens_audio, cost, unpriced, sessions, session_seconds, tokens, error_rate, cache_rate, duration_p50, duration_p90, duration_p95, duration_p99, first_byte_p50, first_byte_p90, first_byte_p95, first_byte_p99, durations, first_bytes; the first one ranks groups. */
                 measure?: string[];
                 /** @description gateway, provider, model, key, user, status or metadata:KEY. */
                 by?: string;
@@ -5178,7 +5706,7 @@ export interface operations {
                 since?: number | null;
                 /** @description Unix time. */
                 until?: number | null;
-                /** @description Of requests, errors, cached, tokens_in, tokens_out, tokens_cached, tokens_audio, cost, unpriced, sessions, session_seconds, tokens, error_rate, cache_rate, duration_p50, duration_p90, duration_p95, duration_p99, first_byte_p50, first_byte_p90, first_byte_p95, first_byte_p99; the first one ranks groups. */
+                /** @description Of requests, errors, cached, tokens_in, tokens_out, tokens_cached, tokens_audio, cost, unpriced, sessions, session_seconds, tokens, error_rate, cache_rate, duration_p50, duration_p90, duration_p95, duration_p99, first_byte_p50, first_byte_p90, first_byte_p95, first_byte_p99, durations, first_bytes; the first one ranks groups. */
                 measure?: string[];
                 gateway?: string[];
                 provider?: string[];

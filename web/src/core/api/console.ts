@@ -22,7 +22,7 @@ export type ProbeReport = Schemas['ProbeReport'];
 export type OpenSession = Schemas['OpenSession'];
 export type SessionSummary = Schemas['SessionSummary'];
 export type RecordPage = Schemas['RecordPage'];
-export type StoredSession = Schemas['StoredSession'];
+export type StoredSession = Schemas['RecordedSession'];
 export type Report = Schemas['Report'];
 export type Turn = Schemas['Turn'];
 export type Tokens = Schemas['Tokens'];
@@ -200,6 +200,11 @@ export class ConsoleApi {
     return (response.status === 204 ? undefined : await response.json()) as Answer;
   }
 
+  /** What is no JSON, whole. */
+  async file(path: string, signal?: AbortSignal): Promise<Blob> {
+    return (await this.#ask('GET', path, undefined, signal, '*/*')).blob();
+  }
+
   async #ask(
     method: string,
     path: string,
@@ -261,8 +266,11 @@ function validationMessage(detail: unknown): string | undefined {
   const problems = detail.flatMap((entry: unknown) => {
     const problem = asObject(entry);
     const message = asString(problem?.['msg']);
-    const place: unknown = Array.isArray(problem?.['loc']) ? problem['loc'].at(-1) : undefined;
-    return message ? [typeof place === 'string' ? `${place}: ${message}` : message] : [];
+    // Of a place within a list, the name of the list.
+    const place = asList(problem?.['loc'])
+      ?.filter((step) => typeof step === 'string')
+      .at(-1);
+    return message ? [place === undefined || place === 'body' ? message : `${place}: ${message}`] : [];
   });
   return problems.length ? problems.join('; ') : undefined;
 }
