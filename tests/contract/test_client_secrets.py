@@ -91,6 +91,7 @@ def test_the_official_client_makes_a_secret_and_the_answer_says_where_it_is_good
             assert 50 < made.expires_at - time.time() <= 60
             ours = made.model_extra["trunkline"] if made.model_extra else {}
             assert ours["mode"] == "brokered"
+            assert ours["id"].startswith("sec_")
             assert ours["url"] == f"{address.ws}{BASE}/realtime?model=gpt-realtime"
             await client.close()
 

@@ -216,6 +216,8 @@ def _terms(settings: Settings, head: Head, admission: Admission, secret: ClientS
     host = head.header(b"host") or f"{settings.host}:{settings.port}"
     url = f"{scheme}://{host}/v1/{admission.account}/{admission.gateway}/{admission.provider.slug}/realtime"
     return {
+        # By which the records of the sessions it opens name their caller: "client secret sec_...".
+        "id": secret.id,
         "mode": ClientSecretMode.BROKERED.value,
         "url": f"{url}?model={quote(secret.model, safe='')}" if secret.model else url,
         "uses": secret.max_uses,

@@ -95,6 +95,8 @@ export const voice: Catalogue['voice'] = {
     device: 'Gerät {number}',
     halfDuplex: 'Mich stummschalten, während der Assistent spricht',
     halfDuplexHint: 'Für Lautsprecher, wenn der Assistent sich selbst hört.',
+    frame: 'Ton je Nachricht',
+    frameHint: 'Weniger kommt etwas früher an und macht doppelt so viele Nachrichten.',
     withoutMicrophone: 'Ohne Mikrofon beginnen',
   },
   needsKey: {
@@ -182,11 +184,14 @@ export const voice: Catalogue['voice'] = {
     reconnect: 'Neu verbinden',
     openSettings: 'Einstellungen öffnen',
     enableSound: 'Ton einschalten',
+    resumeSound: 'Ton fortsetzen',
     turnOnMicrophone: 'Mikrofon einschalten',
     useHalfDuplex: 'Mich stummschalten, während er spricht',
   },
   hints: {
     'sound-blocked': 'Der Browser hält den Ton zurück, bis Sie ihn erlauben.',
+    'sound-stopped': 'Das System hat den Ton angehalten.',
+    'sound-taken': 'Etwas anderes nutzt gerade den Ton, etwa ein Telefonat. Danach kommt er wieder.',
     'echo-not-cancelled':
       'Echo wird nur für den Standard-Lautsprecher unterdrückt. Nehmen Sie mit diesem Kopfhörer.',
     'narrow-band-headset':
@@ -196,6 +201,17 @@ export const voice: Catalogue['voice'] = {
     'use-headphones': 'Das Mikrofon hört den Assistenten. Nehmen Sie Kopfhörer.',
     'press-longer': 'Das war zu kurz. Halten Sie die Taste, während Sie sprechen.',
     'text-only': 'Das Mikrofon ist in diesem Anruf aus. Tippen Sie und hören Sie zu.',
+  },
+  kept: {
+    title: 'Was das Gateway vom Anruf behalten hat',
+    none: 'Das Gateway hat keine Aufzeichnung dieses Anrufs.',
+    cost: 'Kosten',
+    noPrice: 'kein Preis bekannt',
+    lasted: 'Dauer',
+    turns: 'Wechsel',
+    tokens: 'Tokens',
+    session: 'Sitzung, Wechsel für Wechsel',
+    log: 'Zeile im Protokoll',
   },
   latency: {
     title: 'Wartezeiten',
@@ -223,6 +239,7 @@ export const voice: Catalogue['voice'] = {
     filterPlaceholder: 'Filtern …',
     family: 'Art',
     allFamilies: 'Alle Arten',
+    types: 'Eine Art',
     families: {
       session: 'Sitzung',
       input_audio_buffer: 'Mikrofon',

@@ -92,6 +92,8 @@ export const voice = {
     device: 'Device {number}',
     halfDuplex: 'Mute me while the assistant speaks',
     halfDuplexHint: 'For loudspeakers, when the assistant hears itself.',
+    frame: 'Sound in one message',
+    frameHint: 'Less arrives a little sooner, and makes twice the messages.',
     withoutMicrophone: 'Start without the microphone',
   },
   needsKey: {
@@ -176,11 +178,14 @@ export const voice = {
     reconnect: 'Connect again',
     openSettings: 'Open settings',
     enableSound: 'Enable sound',
+    resumeSound: 'Resume sound',
     turnOnMicrophone: 'Turn on the microphone',
     useHalfDuplex: 'Mute me while it speaks',
   },
   hints: {
     'sound-blocked': 'The browser holds the sound back until you allow it.',
+    'sound-stopped': 'The system has stopped the sound.',
+    'sound-taken': 'Something else is using the sound, such as a telephone call. It comes back afterwards.',
     'echo-not-cancelled': 'Echo is cancelled for the default speaker only. Use headphones with this one.',
     'narrow-band-headset':
       'This headset is in its telephone mode, so it sounds dull. A separate microphone helps.',
@@ -188,6 +193,17 @@ export const voice = {
     'use-headphones': 'The microphone hears the assistant. Use headphones.',
     'press-longer': 'That was too short. Hold the button while you speak.',
     'text-only': 'The microphone is off in this call. Type, and listen.',
+  },
+  kept: {
+    title: 'What the gateway kept of the call',
+    none: 'The gateway has no record of this call.',
+    cost: 'Cost',
+    noPrice: 'no price known',
+    lasted: 'Duration',
+    turns: 'Turns',
+    tokens: 'Tokens',
+    session: 'Session, turn by turn',
+    log: 'Row in the log',
   },
   latency: {
     title: 'Latency',
@@ -215,6 +231,7 @@ export const voice = {
     filterPlaceholder: 'Filter…',
     family: 'Kind',
     allFamilies: 'All kinds',
+    types: 'One type',
     families: {
       session: 'Session',
       input_audio_buffer: 'Microphone',

@@ -13,7 +13,7 @@ function serve(answer: () => Response | Promise<Response>): ReturnType<typeof vi
   return served;
 }
 
-function mint(model?: string): Promise<string> {
+function mint(model?: string): ReturnType<typeof mintClientSecret> {
   const { signal } = new AbortController();
   return mintClientSecret({ address: ADDRESS, uses: 1, signal, ...(model && { model }) });
 }
@@ -28,8 +28,10 @@ afterEach(() => vi.unstubAllGlobals());
 
 describe('mintClientSecret', () => {
   it('asks for a minute, as often as is wished, and always for one of the gateway', async () => {
-    const served = serve(() => Response.json({ value: 'ek_tl_x', expires_at: 1, session: {} }));
-    expect(await mint()).toBe('ek_tl_x');
+    const served = serve(() =>
+      Response.json({ value: 'ek_tl_x', expires_at: 1, session: {}, trunkline: { id: 'sec_1' } }),
+    );
+    expect(await mint()).toEqual({ value: 'ek_tl_x', id: 'sec_1' });
     const [url, init] = served.mock.calls[0] ?? [];
     expect(url).toBe('/v1/local/my%20gateway/openai/realtime/client_secrets');
     expect(init).toMatchObject({ method: 'POST', cache: 'no-store' });

@@ -16,12 +16,17 @@ export interface SecretWish {
   readonly signal: AbortSignal;
 }
 
+export interface ClientSecret {
+  /** Whoever gets it shows it at once and keeps it nowhere. */
+  readonly value: string;
+  /** No secret: the gateway names by it who opened a session. Empty where the answer does not say. */
+  readonly id: string;
+}
+
 /**
  * Ask for a secret that stands for this browser's session at one provider. Throws `ApiFailure`.
- *
- * Whoever gets the secret shows it at once and keeps it nowhere.
  */
-export async function mintClientSecret({ address, uses, model, signal }: SecretWish): Promise<string> {
+export async function mintClientSecret({ address, uses, model, signal }: SecretWish): Promise<ClientSecret> {
   const response = await ask(dataPlanePath(address, 'realtime/client_secrets'), signal, {
     expires_after: { anchor: 'created_at', seconds: LIFETIME_SECONDS },
     session: { type: 'realtime', ...(model && { model }) },
@@ -32,10 +37,10 @@ export async function mintClientSecret({ address, uses, model, signal }: SecretW
     const { message, code } = errorOf(answer);
     throw new ApiFailure(response.status, code, message);
   }
-  const secret = asString(asObject(answer)?.['value']);
-  if (!secret)
-    throw new ApiFailure(response.status, 'no_client_secret', 'The answer holds no client secret.');
-  return secret;
+  const told = asObject(answer);
+  const value = asString(told?.['value']);
+  if (!value) throw new ApiFailure(response.status, 'no_client_secret', 'The answer holds no client secret.');
+  return { value, id: asString(asObject(told?.['trunkline'])?.['id']) ?? '' };
 }
 
 async function ask(path: string, signal: AbortSignal, wish: object): Promise<Response> {

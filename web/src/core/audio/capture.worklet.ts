@@ -1,13 +1,14 @@
 /** The microphone's side of the audio thread: a shell over `FrameCutter`. */
 
 import { FrameCutter } from './framing';
-import { CAPTURE_PROCESSOR, type FromCapture, type ToCapture } from './worklet-messages';
+import { CAPTURE_PROCESSOR, type CaptureOptions, type FromCapture, type ToCapture } from './worklet-messages';
 
 class CaptureProcessor extends AudioWorkletProcessor {
-  readonly #cutter = new FrameCutter(sampleRate);
+  readonly #cutter: FrameCutter;
 
-  constructor() {
+  constructor({ processorOptions }: { processorOptions: CaptureOptions }) {
     super();
+    this.#cutter = new FrameCutter(sampleRate, processorOptions.frameMs);
     this.port.onmessage = ({ data }: MessageEvent<ToCapture>) => {
       this.#cutter.silenced = data.on;
     };

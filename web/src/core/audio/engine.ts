@@ -2,6 +2,7 @@
 
 import captureUrl from './capture.worklet.ts?worker&url';
 import playbackUrl from './playback.worklet.ts?worker&url';
+import { USUAL_FRAME_MS, type FrameMs } from './framing';
 import { RAMP_MS } from './playback-queue';
 import type {
   AudioCondition,
@@ -18,6 +19,7 @@ import type {
 import {
   CAPTURE_PROCESSOR,
   PLAYBACK_PROCESSOR,
+  type CaptureOptions,
   type FromCapture,
   type FromPlayback,
   type ToCapture,
@@ -29,6 +31,8 @@ export type { AudioDevice, AudioDevices, MicrophoneProblem } from './port';
 const BLOCKED_AFTER_MS = 300;
 const NO_OUTPUT_AFTER_MS = 2000;
 const NARROW_BAND_RATE = 16_000;
+/** A headset that comes or goes is several changes in a row. */
+const SETTLED_AFTER_MS = 200;
 const NOTHING_FLUSHED: FlushReport = { item: null, playedMs: 0, droppedMs: 0, silentInMs: 0 };
 
 /** One use: `open`, then `close`; it may be opened again afterwards. */
@@ -121,6 +125,11 @@ class Running {
   #stream: MediaStream | null = null;
   #microphone: MicrophoneState = 'open';
   #wantedInput: string | undefined;
+  #frameMs: FrameMs = USUAL_FRAME_MS;
+  #playbackRate = 0;
+  #hasRun = false;
+  #settling: ReturnType<typeof setTimeout> | undefined;
+  readonly #conditions = new Set<AudioCondition>();
   #lastFlush = 0;
   #wakeLock: WakeLockSentinel | null = null;
 
@@ -138,6 +147,7 @@ class Running {
   async start(options: AudioOptions): Promise<AudioOpened> {
     // The microphone first: on iOS it changes how the speaker is driven, which would break a reply in two.
     const asked = options.microphone ? askForMicrophone(options.inputDeviceId) : null;
+    this.#frameMs = options.frameMs ?? USUAL_FRAME_MS;
     let output = true;
     try {
       await Promise.all([
@@ -152,12 +162,13 @@ class Running {
     const problem = output ? await this.#use(await asked) : 'unsupported';
     if (!output) stopTracks((await asked)?.stream);
     if (output && options.outputDeviceId) await this.setOutputDevice(options.outputDeviceId);
-    await this.#announceDevices();
+    await Promise.all([this.#announceDevices(), this.#keepAwake()]);
     return { output, microphone: this.#stream !== null, problem };
   }
 
   async stop(): Promise<void> {
     this.#ending.abort();
+    clearTimeout(this.#settling);
     this.#closeMicrophone();
     for (const settle of this.#flushes.values()) settle(NOTHING_FLUSHED);
     this.#flushes.clear();
@@ -230,6 +241,18 @@ class Running {
     node.port.onmessage = ({ data }: MessageEvent<FromPlayback>) => this.#heardFromPlayback(data);
     node.connect(this.#context.destination);
     this.#playback = node;
+    this.#playbackRate = this.#context.sampleRate;
+  }
+
+  /** A worklet keeps the rate it was made with, and some browsers change that of the context. */
+  #followRate(): void {
+    const old = this.#playback;
+    if (!old || this.#context.sampleRate === this.#playbackRate) return;
+    this.#emit({ kind: 'rebuilding' });
+    this.#tellPlayback({ kind: 'end' });
+    this.#startPlayback();
+    old.disconnect();
+    this.#connectCapture();
   }
 
   #heardFromPlayback(message: FromPlayback): void {
@@ -258,39 +281,48 @@ class Running {
       stopTracks(answer.stream); // closed while the question was open
       return null;
     }
-    this.#connectMicrophone(answer.stream);
-    await this.#keepAwake();
+    this.#closeMicrophone();
+    const { stream } = answer;
+    this.#stream = stream;
+    this.#connectCapture();
+    for (const track of stream.getAudioTracks()) {
+      track.addEventListener('ended', () => void this.#replaceLost(stream), { signal: this.#ending.signal });
+      this.#condition('narrow-band-headset', isNarrowBand(track));
+    }
     return null;
   }
 
-  #connectMicrophone(stream: MediaStream): void {
-    this.#closeMicrophone();
+  #connectCapture(): void {
+    this.#disconnectCapture();
+    const stream = this.#stream;
+    if (!stream) return;
+    const processorOptions: CaptureOptions = { frameMs: this.#frameMs };
     const capture = new AudioWorkletNode(this.#context, CAPTURE_PROCESSOR, {
       numberOfInputs: 1,
       numberOfOutputs: 1,
+      processorOptions,
     });
     capture.port.onmessage = ({ data }: MessageEvent<FromCapture>) => this.#emit({ kind: 'frame', ...data });
     const source = this.#context.createMediaStreamSource(stream);
     source.connect(capture);
     // Its output is silence; a node that leads nowhere is not run by every browser.
     capture.connect(this.#context.destination);
-    this.#stream = stream;
     this.#source = source;
     this.#capture = capture;
     this.setMicrophone(this.#microphone);
-    for (const track of stream.getAudioTracks()) {
-      track.addEventListener('ended', () => void this.#replaceLost(stream), { signal: this.#ending.signal });
-      this.#condition('narrow-band-headset', isNarrowBand(track));
-    }
   }
 
-  #closeMicrophone(): void {
+  #disconnectCapture(): void {
     this.#source?.disconnect();
     this.#capture?.disconnect();
     if (this.#capture) this.#capture.port.onmessage = null;
-    stopTracks(this.#stream);
     this.#source = null;
     this.#capture = null;
+  }
+
+  #closeMicrophone(): void {
+    this.#disconnectCapture();
+    stopTracks(this.#stream);
     this.#stream = null;
   }
 
@@ -305,7 +337,7 @@ class Running {
     const { signal } = this.#ending;
     const stillSilent = () => !signal.aborted && this.#context.state !== 'running';
     const blocked = setTimeout(() => {
-      if (stillSilent()) this.#condition('sound-blocked', true);
+      if (stillSilent()) this.#tellState();
     }, BLOCKED_AFTER_MS);
     const absent = setTimeout(() => {
       if (stillSilent()) this.#emit({ kind: 'problem', problem: 'no-output' });
@@ -314,11 +346,16 @@ class Running {
       clearTimeout(blocked);
       clearTimeout(absent);
     });
-    this.#context.addEventListener(
-      'statechange',
-      () => this.#condition('sound-blocked', this.#context.state !== 'running'),
-      { signal },
-    );
+    this.#context.addEventListener('statechange', () => this.#tellState(), { signal });
+  }
+
+  #tellState(): void {
+    const state: string = this.#context.state; // `interrupted` is Safari's, and in no type
+    this.#hasRun ||= state === 'running';
+    this.#condition('sound-blocked', state === 'suspended' && !this.#hasRun);
+    this.#condition('sound-stopped', state === 'suspended' && this.#hasRun);
+    this.#condition('sound-taken', state === 'interrupted');
+    this.#followRate();
   }
 
   #observePage(): void {
@@ -333,13 +370,24 @@ class Running {
       },
       { signal },
     );
-    navigator.mediaDevices?.addEventListener('devicechange', () => void this.#devicesChanged(), { signal });
+    navigator.mediaDevices?.addEventListener(
+      'devicechange',
+      () => {
+        clearTimeout(this.#settling);
+        this.#settling = setTimeout(() => void this.#devicesChanged(), SETTLED_AFTER_MS);
+      },
+      { signal },
+    );
   }
 
   async #devicesChanged(): Promise<void> {
     const devices = await this.#announceDevices();
+    if (this.#ending.signal.aborted) return;
     const gone = this.#wantedInput && !devices.inputs.some(({ id }) => id === this.#wantedInput);
     if (gone && this.#stream) await this.#replaceLost(this.#stream);
+    // The same stream may now come at another rate. Asking for another one would ask the user too.
+    else this.#connectCapture();
+    this.#followRate();
   }
 
   async #announceDevices(): Promise<AudioDevices> {
@@ -360,6 +408,9 @@ class Running {
   }
 
   #condition(condition: AudioCondition, active: boolean): void {
+    if (this.#conditions.has(condition) === active) return;
+    if (active) this.#conditions.add(condition);
+    else this.#conditions.delete(condition);
     this.#emit({ kind: 'condition', condition, active });
   }
 

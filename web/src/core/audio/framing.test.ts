@@ -16,6 +16,16 @@ describe('FrameCutter', () => {
     expect(cut.every(({ samples }) => samples.length === 960)).toBe(true);
   });
 
+  it.each([20, 40] as const)('makes as many frames of %i ms as the time holds, at any rate', (frameMs) => {
+    for (const rate of [16_000, 44_100, 48_000]) {
+      const blocks = Math.round((10 * rate) / 128);
+      const cut = frames(new FrameCutter(rate, frameMs), blocks, () => [loud(0.5)]);
+      const expected = (blocks * 128 * 1000) / rate / frameMs;
+      expect(Math.abs(cut.length - expected)).toBeLessThanOrEqual(1);
+      expect(cut[0]?.samples.length).toBe(frameMs * 24);
+    }
+  });
+
   it('says how loud a frame is', () => {
     const [, second] = frames(new FrameCutter(24_000), 20, () => [loud(0.5)]);
     expect(second?.level.rms).toBeCloseTo(-6.02, 1);

@@ -140,17 +140,35 @@ describe('PlaybackQueue', () => {
     expect(queue.state.depthMs).toBe(120_000);
   });
 
-  it('never runs dry at real-time pace with 100 ms of jitter', () => {
+  it.each([
+    ['early at first and late ever after', (piece: number) => (piece < 4 ? 0 : 100)],
+    ['late now and then', (piece: number) => (piece % 7 === 5 ? 100 : 0)],
+    ['late at random', random(7)],
+  ])('never runs dry at real-time pace with 100 ms of jitter: %s', (_, lateness) => {
     const queue = new PlaybackQueue(RATE);
     const events: string[] = [];
-    queue.push('a', audio(100));
-    events.push(...render(queue, 200).events);
-    // Every other chunk comes 100 ms late, together with the next one.
-    for (let round = 0; round < 50; round += 1) {
-      queue.push('a', audio(100));
-      queue.push('a', audio(100));
-      events.push(...render(queue, 200).events);
+    let heardMs = 0;
+    // In order, as on one connection: a piece that is late holds back those behind it.
+    let arrivalMs = 0;
+    for (let piece = 0; piece < 1500; piece += 1) {
+      arrivalMs = Math.max(arrivalMs, piece * 40 + lateness(piece));
+      const blocks = Math.max(0, Math.floor(((arrivalMs - heardMs) * RATE) / 1000 / QUANTUM));
+      events.push(...render(queue, (blocks * QUANTUM * 1000) / RATE).events);
+      heardMs += (blocks * QUANTUM * 1000) / RATE;
+      queue.push('a', audio(40));
     }
-    expect(events).toEqual(['started a']);
+    queue.finish('a');
+    events.push(...render(queue, 600).events);
+    expect(events).toEqual(['started a', 'idle a']);
+    expect(queue.state.underruns).toBe(0);
   });
 });
+
+/** Up to 100 ms, the same numbers each time. */
+function random(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
+    return (state / 2 ** 31) * 100;
+  };
+}

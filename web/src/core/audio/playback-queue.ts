@@ -142,7 +142,9 @@ export class PlaybackQueue {
     // A short answer never reaches the target; it starts when it is whole, or when it has been waited for long enough.
     const whole = this.#finished.has(this.#chunks.at(-1)?.item ?? '');
     const target = this.#target.targetMs;
-    if (this.#depthMs >= target || whole || this.#ms(this.#gathered) >= target) {
+    // More than the target: what came last has to be whole before it counts, so that audio at real time may be late by
+    // as much as the target promises.
+    if (this.#depthMs > target || whole || this.#ms(this.#gathered) >= target) {
       this.#playing = true;
       this.#gain = 0;
       this.#gathered = 0;

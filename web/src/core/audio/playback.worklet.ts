@@ -10,6 +10,7 @@ class PlaybackProcessor extends AudioWorkletProcessor {
   readonly #queue = new PlaybackQueue(sampleRate);
   readonly #heard = new Float32Array(Math.round((sampleRate * REPORT_MS) / 1000));
   #filled = 0;
+  #ended = false;
 
   constructor() {
     super();
@@ -22,7 +23,7 @@ class PlaybackProcessor extends AudioWorkletProcessor {
       for (const event of this.#queue.render(output)) this.#send(event);
       this.#report(output);
     }
-    return true;
+    return !this.#ended;
   }
 
   #take(message: ToPlayback): void {
@@ -35,6 +36,9 @@ class PlaybackProcessor extends AudioWorkletProcessor {
         break;
       case 'flush':
         this.#send({ kind: 'flushed', id: message.id, flushed: this.#queue.flush() });
+        break;
+      case 'end':
+        this.#ended = true;
         break;
     }
   }

@@ -1,5 +1,6 @@
 /** Sound in and out, as the voice controller sees it. `AudioEngine` is the browser's; tests have one in memory. */
 
+import type { FrameMs } from './framing';
 import type { Level } from './pcm';
 import type { Flushed, PlaybackState } from './playback-queue';
 
@@ -16,6 +17,10 @@ export type MicrophoneProblem =
 export type AudioCondition =
   /** The browser plays nothing until the user clicks. */
   | 'sound-blocked'
+  /** It was playing and was stopped; a click starts it again. */
+  | 'sound-stopped'
+  /** Something else has the sound, as a telephone call on iOS: it comes back, or becomes `sound-stopped`. */
+  | 'sound-taken'
   /** Echo cancellation knows only the default output. */
   | 'echo-not-cancelled'
   /** A Bluetooth headset in its telephone profile. */
@@ -38,6 +43,7 @@ export interface AudioOptions {
   readonly microphone: boolean;
   readonly inputDeviceId?: string | undefined;
   readonly outputDeviceId?: string | undefined;
+  readonly frameMs?: FrameMs | undefined;
 }
 
 export interface AudioOpened {
@@ -50,13 +56,15 @@ export interface AudioOpened {
 export type MicrophoneState = 'open' | 'silenced' | 'muted';
 
 export type AudioEvent =
-  /** 40 ms of the microphone: 24 kHz, 16 bit, mono. */
+  /** A frame of the microphone: 24 kHz, 16 bit, mono. */
   | { readonly kind: 'frame'; readonly samples: Int16Array<ArrayBuffer>; readonly level: Level }
   /** The first sound of an item; it is audible `outputLatencyMs` from now. */
   | { readonly kind: 'started'; readonly item: string; readonly outputLatencyMs: number }
   | { readonly kind: 'underrun'; readonly item: string; readonly targetMs: number }
   /** An item was played to its end and nothing follows. */
   | { readonly kind: 'idle'; readonly item: string; readonly playedMs: number }
+  /** The sound system is about to be built anew and drops what is queued: whoever is told flushes at once. */
+  | { readonly kind: 'rebuilding' }
   /** 25 times a second. */
   | { readonly kind: 'state'; readonly state: PlaybackState; readonly level: Level }
   | { readonly kind: 'condition'; readonly condition: AudioCondition; readonly active: boolean }

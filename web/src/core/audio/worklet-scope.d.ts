@@ -10,4 +10,4 @@ declare abstract class AudioWorkletProcessor {
   ): boolean;
 }
 
-declare function registerProcessor(name: string, processor: new () => AudioWorkletProcessor): void;
+declare function registerProcessor(name: string, processor: new (options: never) => AudioWorkletProcessor): void;

@@ -59,7 +59,7 @@ export function waysOf({
 /** Ask every cell, one after the other. Throws `ApiFailure` where no secret is given, and the signal's reason. */
 export async function* probeFromBrowser(probe: BrowserProbe): AsyncGenerator<BrowserCell> {
   const secret = await mintClientSecret({ address: probe.address, uses: 0, signal: probe.signal });
-  const shown = { 'client-secret': secret, 'unknown-secret': unknownSecret() };
+  const shown = { 'client-secret': secret.value, 'unknown-secret': unknownSecret() };
   for (const row of BROWSER_ROWS) {
     for (const way of waysOf(probe)) yield await cellOf(probe, row, way, shown[row]);
   }

@@ -198,7 +198,7 @@ describe('a call', () => {
       problem: null,
       connectedAt: 143,
       microphone: true,
-      latency: { connectMs: 143 },
+      latency: { connect: { last: 143 } },
     });
     await stage.voice.disconnect();
     expect(statuses.slice(3)).toEqual(['closing', 'idle']);
@@ -428,6 +428,14 @@ describe('barge-in', () => {
     stage.server.deliver(speechStarted);
     await settle();
     expect(stage.server.sent).toMatchObject([{ audio_end_ms: 1000 }]);
+  });
+
+  it('gives up what is queued when the sound has to be built anew', async () => {
+    const stage = (await new Stage().live()).replying();
+    stage.audio.tell({ kind: 'rebuilding' });
+    expect(stage.audio.flushes).toBe(1);
+    await settle();
+    expect(stage.said).toEqual(['conversation.item.truncate', 'response.cancel']);
   });
 
   it('does nothing when the assistant is silent', async () => {
@@ -672,6 +680,20 @@ describe('the microphone', () => {
     expect(stage.voice.snapshot.hints).toEqual(['use-headphones']);
   });
 
+  it('is asked for frames as short as wanted, and their time is counted', async () => {
+    const stage = new Stage();
+    await stage.connect({ frameMs: 20 });
+    expect(stage.audio.asked[0]).toMatchObject({ frameMs: 20 });
+    stage.server.deliver({ type: 'session.created' });
+    const silent = () => stage.voice.snapshot.hints.includes('microphone-silent');
+    const level = { rms: -90, peak: -90 };
+    for (let frame = 0; frame < 249; frame += 1)
+      stage.audio.tell({ kind: 'frame', samples: new Int16Array(480), level });
+    expect(silent()).toBe(false);
+    stage.audio.tell({ kind: 'frame', samples: new Int16Array(480), level });
+    expect(silent()).toBe(true);
+  });
+
   it('drops frames that a slow line cannot carry, and counts them', async () => {
     const stage = await new Stage().live();
     stage.server.bufferedAmount = 300_000;
@@ -845,6 +867,16 @@ describe('an error during a call', () => {
 });
 
 describe('the event log of a call', () => {
+  it('has a line for gaps in playback, however many', async () => {
+    const stage = (await new Stage().live()).replying();
+    for (const targetMs of [180, 270]) stage.audio.tell({ kind: 'underrun', item: 'a1', targetMs });
+    expect(stage.voice.snapshot.events.entries.at(-1)).toMatchObject({
+      type: 'playback.underrun',
+      count: 2,
+      event: { target_ms: 270 },
+    });
+  });
+
   it('has both directions and no audio', async () => {
     const stage = await new Stage().live();
     stage.audio.speak(2);
@@ -869,6 +901,7 @@ describe('the event log of a call', () => {
     stage.voice.setRecording(true);
     stage.audio.speak(1);
     stage.server.deliver(audioDelta('r1', 'a1', 200));
+    expect(stage.voice.snapshot.recorded).toEqual({ user: true, assistant: true });
     expect(stage.voice.exportRecording('user')?.length).toBe(44 + 1920);
     expect(stage.voice.exportRecording('assistant')?.length).toBe(44 + 9600);
   });

@@ -1,8 +1,7 @@
 /** One voice call: the microphone, the connection and the speaker, and what the page shows of them. */
 
 import { ApiFailure } from '../api/console';
-import { FRAME_MS } from '../audio/framing';
-import { decodeBase64, encodeBase64, SILENCE_DBFS, type Level } from '../audio/pcm';
+import { decodeBase64, encodeBase64, SILENCE_DBFS, WIRE_RATE, type Level } from '../audio/pcm';
 import type { Flushed, PlaybackState } from '../audio/playback-queue';
 import type { AudioCondition, AudioDevices, AudioEvent, AudioPort, MicrophoneState } from '../audio/port';
 import { parseJson } from '../narrow';
@@ -110,6 +109,7 @@ export class VoiceController {
       microphone: options.microphone,
       inputDeviceId: options.inputDeviceId,
       outputDeviceId: options.outputDeviceId,
+      frameMs: options.frameMs,
     });
     const call = this.#begin(options);
     const opened = await opening;
@@ -314,6 +314,10 @@ export class VoiceController {
       mode: this.#mode,
       talking: Boolean(call?.press),
       recording: this.#recordingOn,
+      recorded: {
+        user: this.#recording?.has('user') ?? false,
+        assistant: this.#recording?.has('assistant') ?? false,
+      },
       buffered: {
         depthMs: this.#playback?.depthMs ?? 0,
         targetMs: this.#playback?.targetMs ?? 0,
@@ -655,7 +659,15 @@ export class VoiceController {
         this.#finishedPlaying(event.item);
         break;
       case 'underrun':
+        this.#log.add(
+          'local',
+          { type: 'playback.underrun', item_id: event.item, target_ms: event.targetMs },
+          this.#now(),
+        );
         this.#changedSlowly();
+        break;
+      case 'rebuilding':
+        if (this.#call) void this.#interrupt(this.#call, 'local');
         break;
       case 'state':
         this.#playback = event.state;
@@ -693,18 +705,19 @@ export class VoiceController {
       call.watch.rest();
       return;
     }
-    this.#watch(call, level);
-    if (call.press) call.press.sentMs += FRAME_MS;
+    const durationMs = (samples.length / WIRE_RATE) * 1000;
+    this.#watch(call, level, durationMs);
+    if (call.press) call.press.sentMs += durationMs;
     if (this.#recordingOn) this.#recording?.add('user', samples);
     call.outbox.push(encodeBase64(samples));
     this.#latency.frameSent(this.#now(), level.rms);
     this.#changedSlowly();
   }
 
-  #watch(call: Call, level: Level): void {
+  #watch(call: Call, level: Level, durationMs: number): void {
     if (this.#microphoneState === 'open') {
       const speaking = { assistant: call.isHeard, user: call.userSpeaking || Boolean(call.press) };
-      call.watch.frame(level.rms, FRAME_MS, speaking);
+      call.watch.frame(level.rms, durationMs, speaking);
     } else {
       call.watch.rest();
     }

@@ -83,13 +83,29 @@ describe('EventLog', () => {
   it('shows what passes the filter, also of events that come later', () => {
     const log = new EventLog(0);
     log.add('in', { type: 'session.created' }, 0);
-    log.setFilter({ type: 'response', direction: 'in', text: 'NOON' });
+    log.setFilter({ family: 'response', direction: 'in', text: 'NOON' });
     log.add('in', { type: 'response.done', text: 'It is noon.' }, 0);
     log.add('out', { type: 'response.create', text: 'noon' }, 0);
     log.add('in', { type: 'response.done', text: 'night' }, 0);
     expect(lines(log)).toEqual(['in response.done ×1']);
+    log.setFilter({ type: 'response.create' });
+    expect(lines(log)).toEqual(['out response.create ×1']);
     log.setFilter({});
     expect(log.view.entries).toHaveLength(4);
+  });
+
+  it('knows the types there are', () => {
+    const log = new EventLog(0);
+    for (const type of ['session.created', 'response.done', 'response.done']) log.add('in', { type }, 0);
+    expect(log.view.types).toEqual(['response.done', 'session.created']);
+    log.clear(0);
+    expect(log.view.types).toEqual([]);
+  });
+
+  it('counts gaps in playback in one line', () => {
+    const log = new EventLog(0);
+    for (let gap = 0; gap < 3; gap += 1) log.add('local', { type: 'playback.underrun', item_id: 'a' }, gap);
+    expect(lines(log)).toEqual(['local playback.underrun ×3']);
   });
 
   it('finds text that several deltas spell together', () => {

@@ -23,8 +23,9 @@ export interface LogEntry {
 }
 
 export interface LogFilter {
-  /** Event types that contain this. */
   readonly type?: string;
+  /** Event types that contain this. */
+  readonly family?: string;
   readonly direction?: EventDirection;
   /** Events whose JSON contains this, in any letter case. */
   readonly text?: string;
@@ -34,6 +35,8 @@ export interface EventLogView {
   /** Those that pass the filter, oldest first. */
   readonly entries: readonly LogEntry[];
   readonly recorded: number;
+  /** The types there are, in the order of the alphabet. */
+  readonly types: readonly string[];
   /** Lines that the ring has lost. */
   readonly lost: number;
   readonly paused: boolean;
@@ -44,6 +47,7 @@ export class EventLog {
   #entries: LogEntry[] = [];
   #shown: LogEntry[] = [];
   #filter: LogFilter = {};
+  readonly #types = new Set<string>();
   #paused = false;
   #lastId = 0;
   #lost = 0;
@@ -90,6 +94,7 @@ export class EventLog {
     this.#entries = [];
     this.#shown = [];
     this.#lost = 0;
+    this.#types.clear();
     this.startedAt = at;
     this.#view = null;
   }
@@ -98,6 +103,7 @@ export class EventLog {
     this.#view ??= {
       entries: [...this.#shown],
       recorded: this.#entries.length,
+      types: [...this.#types].sort(),
       lost: this.#lost,
       paused: this.#paused,
       filter: this.#filter,
@@ -127,6 +133,7 @@ export class EventLog {
 
   #append(entry: LogEntry): void {
     this.#entries.push(entry);
+    this.#types.add(entry.type);
     if (passes(entry, this.#filter)) this.#shown.push(entry);
     if (this.#entries.length <= CAPACITY) return;
     const dropped = this.#entries.shift();
@@ -148,14 +155,17 @@ export class EventLog {
 
 function passes(entry: LogEntry, filter: LogFilter): boolean {
   if (filter.direction && entry.direction !== filter.direction) return false;
-  if (filter.type && !entry.type.includes(filter.type)) return false;
+  if (filter.type && entry.type !== filter.type) return false;
+  if (filter.family && !entry.type.includes(filter.family)) return false;
   if (!filter.text) return true;
   return JSON.stringify(entry.event).toLowerCase().includes(filter.text.toLowerCase());
 }
 
 /** Events that come many times a second. */
 function isFlowing(type: string): boolean {
-  return type.endsWith('.delta') || type === 'input_audio_buffer.append';
+  return (
+    type.endsWith('.delta') || type === 'input_audio_buffer.append' || type === 'playback.underrun'
+  );
 }
 
 function isAudioDelta(type: string): boolean {

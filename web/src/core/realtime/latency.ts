@@ -23,8 +23,8 @@ export interface SpeechEndLatency {
 }
 
 export interface LatencySummary {
-  /** From the click on Connect to `session.created`. */
-  readonly connectMs: number | null;
+  /** From the click on Connect to `session.created`, in the calls so far. */
+  readonly connect: Measurements | null;
   /** From the end of speech to the first byte of audio. */
   readonly toFirstByte: SpeechEndLatency;
   /** From the end of speech to the first sound, the device's own delay included. */
@@ -39,6 +39,7 @@ export interface LatencySummary {
 
 export class LatencyMeter {
   readonly #series = {
+    connect: new Series(),
     byteHeard: new Series(),
     byteSpoken: new Series(),
     soundHeard: new Series(),
@@ -47,7 +48,6 @@ export class LatencyMeter {
     roundTrip: new Series(),
   };
   #clickedAt: number | null = null;
-  #connectMs: number | null = null;
   #voicedAt: number | null = null;
   #turn: Turn | null = null;
   #bufferDepthMs = 0;
@@ -55,14 +55,14 @@ export class LatencyMeter {
 
   clicked(at: number): void {
     this.#clickedAt = at;
-    this.#connectMs = null;
     this.#asked = [];
     this.#turn = null;
     this.#voicedAt = null;
   }
 
   sessionCreated(at: number): void {
-    if (this.#clickedAt !== null && this.#connectMs === null) this.#connectMs = at - this.#clickedAt;
+    if (this.#clickedAt !== null) this.#series.connect.add(at - this.#clickedAt);
+    this.#clickedAt = null; // a session that replaces a lost one was not clicked for
     this.#asked = [];
   }
 
@@ -116,9 +116,9 @@ export class LatencyMeter {
   }
 
   get summary(): LatencySummary {
-    const { byteHeard, byteSpoken, soundHeard, soundSpoken, bargeIn, roundTrip } = this.#series;
+    const { connect, byteHeard, byteSpoken, soundHeard, soundSpoken, bargeIn, roundTrip } = this.#series;
     return {
-      connectMs: this.#connectMs,
+      connect: connect.summary,
       toFirstByte: { heard: byteHeard.summary, spoken: byteSpoken.summary },
       toFirstSound: { heard: soundHeard.summary, spoken: soundSpoken.summary },
       bargeInToSilence: bargeIn.summary,

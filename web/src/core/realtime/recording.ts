@@ -14,6 +14,10 @@ export class Recording {
     this.#sides[side].add(samples);
   }
 
+  has(side: RecordedSide): boolean {
+    return this.#sides[side].length > 0;
+  }
+
   /** A WAV file of up to ten minutes, or null when this side has nothing. */
   wav(side: RecordedSide): Uint8Array<ArrayBuffer> | null {
     return this.#sides[side].wav();
@@ -23,6 +27,10 @@ export class Recording {
 class Track {
   readonly #pieces: Int16Array[] = [];
   #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
 
   add(samples: Int16Array): void {
     if (this.#length + samples.length > LONGEST_SAMPLES) return;

@@ -1,8 +1,10 @@
 /** What the page asks of a voice call, and what it sees of one. */
 
 import type { AudioCondition, AudioDevices, MicrophoneProblem } from '../audio/port';
+import type { FrameMs } from '../audio/framing';
 import type { EventLogView } from './event-log';
 import type { LatencySummary } from './latency';
+import type { RecordedSide } from './recording';
 import type { Transcript } from './reducer';
 
 export type VoiceStatus =
@@ -19,6 +21,8 @@ export interface VoiceOptions {
   readonly mode: VoiceMode;
   readonly inputDeviceId?: string;
   readonly outputDeviceId?: string;
+  /** How much sound goes into one message; 40 ms when absent. */
+  readonly frameMs?: FrameMs;
   /** Without it nobody is asked for a microphone, and the call is by text in and sound out. */
   readonly microphone: boolean;
   /** Which model writes down what the user says; `whisper-1` when absent. */
@@ -72,6 +76,8 @@ export interface VoiceSnapshot {
   readonly mode: VoiceMode;
   readonly talking: boolean;
   readonly recording: boolean;
+  /** Whether there is a recording of a side to export. */
+  readonly recorded: Readonly<Record<RecordedSide, boolean>>;
   readonly buffered: { readonly depthMs: number; readonly targetMs: number; readonly underruns: number };
   readonly droppedFrames: number;
   readonly lastInterruption: { readonly itemId: string; readonly atMs: number } | null;

@@ -70,7 +70,7 @@ function drawMark({ context, height, width, markColour }: Brush, x: number, text
   context.font = '600 11px ui-monospace, monospace';
   context.textAlign = x > width - 70 ? 'right' : 'left';
   context.textBaseline = 'bottom';
-  context.fillText(text, x + (context.textAlign === 'right' ? -5 : 5), height - 2);
+  context.fillText(`✂ ${text}`, x + (context.textAlign === 'right' ? -5 : 5), height - 2);
 }
 
 function rounded(

@@ -15,8 +15,12 @@ import { wishes } from './wishes.svelte';
 const stores = (): Promise<typeof import('../../app/conversation-saving.svelte')> =>
   import('../../app/conversation-saving.svelte');
 
-/** Makes the connection to a provider's model. */
-export type Dial = (provider: ProviderView, model: string) => RealtimeTransport;
+/** Makes the connection to a provider's model; the gateway's own way tells by what secret its session is known. */
+export type Dial = (
+  provider: ProviderView,
+  model: string,
+  minted: (secretId: string) => void,
+) => RealtimeTransport;
 
 export class VoiceCall {
   readonly controller: VoiceController;
@@ -24,6 +28,8 @@ export class VoiceCall {
   snapshot: VoiceSnapshot;
   /** Who is, or was, talked to. */
   provider: ProviderView | null;
+  /** By which the gateway knows the session; empty where it has none. */
+  secretId: string;
 
   /** Under which the gateway keeps what is said in the call. */
   #conversation = newId();
@@ -40,6 +46,7 @@ export class VoiceCall {
     });
     this.snapshot = $state.raw(this.controller.snapshot);
     this.provider = $state.raw(null);
+    this.secretId = $state('');
     this.live = $derived(this.snapshot.status === 'live');
     this.underWay = $derived(this.snapshot.status !== 'idle' && this.snapshot.status !== 'failed');
   }
@@ -48,7 +55,11 @@ export class VoiceCall {
   watch(): () => void {
     const unsubscribe = this.controller.subscribe((snapshot) => this.#changed(snapshot));
     const stopLevels = this.controller.onLevels((levels) => this.levels.add(levels, performance.now()));
+    // A page that comes back by the browser's back button must not show a call that is no more.
+    const leave = () => void this.controller.disconnect();
+    addEventListener('pagehide', leave);
     return () => {
+      removeEventListener('pagehide', leave);
       void this.controller.disconnect();
       unsubscribe();
       stopLevels();
@@ -60,6 +71,7 @@ export class VoiceCall {
     const { provider } = wishes;
     if (!provider || this.underWay) return;
     this.provider = provider;
+    this.secretId = '';
     this.#conversation = newId();
     this.#model = wishes.model;
     void stores();
@@ -76,7 +88,7 @@ export class VoiceCall {
 
   #dial(dial: Dial): RealtimeTransport {
     if (!this.provider) throw new Error('No provider was chosen.');
-    return dial(this.provider, wishes.model);
+    return dial(this.provider, wishes.model, (id) => (this.secretId = id));
   }
 
   #changed(snapshot: VoiceSnapshot): void {

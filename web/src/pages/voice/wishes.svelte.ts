@@ -3,6 +3,7 @@ import { app } from '../../app/console.svelte';
 import { models } from '../../app/models.svelte';
 import { preferences } from '../../app/preferences';
 import type { ProviderView } from '../../core/api/console';
+import { USUAL_FRAME_MS, type FrameMs } from '../../core/audio/framing';
 import type { VoiceMode, VoiceOptions } from '../../core/realtime/controller';
 import { conversational, offerOf } from './offers';
 
@@ -13,6 +14,7 @@ class Wishes {
   instructions = $state('');
   microphone = $state(true);
   halfDuplex = $state(false);
+  frameMs = $state<FrameMs>(USUAL_FRAME_MS);
   inputDeviceId = $state(preferences.read('inputDeviceId') ?? '');
   outputDeviceId = $state(preferences.read('outputDeviceId') ?? '');
   #slug = $state<string | null>(null);
@@ -78,6 +80,7 @@ class Wishes {
       voice: this.voice,
       mode: this.mode,
       microphone,
+      frameMs: this.frameMs,
       transcriptionModel: offerOf(provider).transcriptionModel,
       ...(this.instructions.trim() ? { instructions: this.instructions.trim() } : {}),
       ...(this.inputDeviceId ? { inputDeviceId: this.inputDeviceId } : {}),
