@@ -1,0 +1,25 @@
+/** The words of the voice pages: read `own.t` where they follow the language. */
+import { words } from '../../i18n/index.svelte';
+import { voice as en, type VoiceWords } from '../../i18n/voice.en';
+
+class Own {
+  #german = $state.raw<VoiceWords | null>(null);
+
+  /** English until another language has come. */
+  get t(): VoiceWords {
+    if (words.language !== 'de') return en;
+    if (!this.#german) void this.load();
+    return this.#german ?? en;
+  }
+
+  /** Not with the page: this document weighs enough without the words that are not read. */
+  async load(): Promise<void> {
+    if (words.language !== 'de' || this.#german) return;
+    const found = await import('../../i18n/voice.de').catch(() => null); // better in English than not at all
+    if (found) this.#german = found.voice;
+  }
+}
+
+export const own = new Own();
+
+await own.load();
