@@ -8,11 +8,11 @@ class Own {
   /** English until another language has come. */
   get t(): VoiceWords {
     if (words.language !== 'de') return en;
-    if (!this.#german) void this.load();
+    void this.load();
     return this.#german ?? en;
   }
 
-  /** Not with the page: this document weighs enough without the words that are not read. */
+  /** Whoever waits for this before showing anything spares a German reader a flash of English. Never rejects. */
   async load(): Promise<void> {
     if (words.language !== 'de' || this.#german) return;
     const found = await import('../../i18n/voice.de').catch(() => null); // better in English than not at all
@@ -21,5 +21,3 @@ class Own {
 }
 
 export const own = new Own();
-
-await own.load();
