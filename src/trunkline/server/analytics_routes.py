@@ -20,14 +20,13 @@ from trunkline.errors import MalformedRequest
 from trunkline.server.answers import NO_STORE, answers, json_answer, schemas_of
 from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
+from trunkline.server.spreadsheets import cell
 from trunkline.store.analytics import DIMENSIONS, MEASURES, METADATA, Chart, Question, Summary
 from trunkline.store.intervals import Interval, fitting
 
 _DAY: Final = 86400.0
 # The year 3000: the calendar of a time zone ends somewhere beyond.
 _LAST: Final = 32_503_680_000.0
-# A spreadsheet takes text that begins so for a formula, and clients choose what models and users are called.
-_FORMULA: Final = ("=", "+", "-", "@")
 
 _Time = Annotated[float | None, Query(ge=0, le=_LAST, allow_inf_nan=False, description="Unix time.")]
 _Values = Annotated[list[Annotated[str, Query(max_length=200)]], Query(max_length=100)]
@@ -164,7 +163,6 @@ def _lines(chart: Chart, question: Question) -> Iterator[list[Any]]:
     for place, start in enumerate(chart.starts):
         moment = datetime.fromtimestamp(start, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         for group in chart.groups:
-            value = group.value or ""
-            told = ["'" + value if value.startswith(_FORMULA) else value, str(group.other).lower()]
+            told = [cell(group.value or ""), str(group.other).lower()]
             numbers = [group.points[name][place] for name in question.measures]
             yield [moment, *(told if question.by else []), *("" if number is None else number for number in numbers)]

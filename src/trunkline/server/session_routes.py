@@ -6,6 +6,7 @@ sees the sessions of its own gateway, and those of others as if they did not exi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any, Final
 
@@ -14,12 +15,14 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from trunkline.credentials import Caller
-from trunkline.errors import GatewayError, NotPermitted, SessionTerminated, UnknownSession
+from trunkline.errors import GatewayError, NotPermitted, SessionTerminated, SettingsError, UnknownSession
 from trunkline.server import audit
-from trunkline.server.answers import answers, json_answer, schemas_of
+from trunkline.server.answers import NO_STORE, answers, json_answer, schemas_of
 from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
+from trunkline.server.listening import Mix
 from trunkline.server.live_sessions import LiveSessions, OpenSession, view
+from trunkline.server.recordings import StoredRecording, is_recorded
 from trunkline.store import SessionFilter, SessionSummary, StoredSession
 
 # At most twice a second, however much is said.
@@ -44,13 +47,24 @@ class RecordPage(msgspec.Struct, frozen=True):
     next: str | None
 
 
+class RecordedSession(StoredSession, frozen=True, kw_only=True):
+    """All that is kept of a session; ``is_recorded``: its sound too."""
+
+    is_recorded: bool
+
+
+_WAV: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
 class _EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
 
 def session_schemas() -> dict[str, Any]:
     """Return the JSON schemas of the answers, by name."""
-    schemas = schemas_of(SessionList, RecordPage, StoredSession)
+    schemas = schemas_of(SessionList, RecordPage, RecordedSession)
     for count in schemas["Tokens"]["properties"].values():  # a count of none is left out of the answer
         del count["default"]
     return schemas
@@ -110,14 +124,29 @@ def create_session_routes(gateway: Gateway) -> APIRouter:
         page = found[:limit]
         return json_answer(RecordPage(page, page[-1].id if len(found) > limit else None))
 
-    @routes.get("/records/{id}", response_class=Response, responses=answers(StoredSession))
+    @routes.get("/records/{id}", response_class=Response, responses=answers(RecordedSession))
     async def record(request: Request, id: str) -> Response:
         """Show all that is kept of a session."""
         caller = require_scope(gateway, request, "read", None)
         found = await gateway.keeper.stored.get(id)
         if found is None or not _may_see(caller, found.gateway):
             raise UnknownSession(f"There is no record of a session {id[:64]!r} here.")
-        return json_answer(found)
+        kept = {name: getattr(found, name) for name in found.__struct_fields__}
+        return json_answer(RecordedSession(**kept, is_recorded=is_recorded(gateway.settings.data_dir, found.id)))
+
+    @routes.get("/records/{id}/audio", response_class=StreamingResponse, responses=_WAV)
+    async def audio(request: Request, id: str) -> Response:
+        """Give a recorded session as one WAV, the user on the left and the assistant on the right, as it was heard."""
+        caller = require_scope(gateway, request, "read", None)
+        found = await gateway.keeper.stored.get(id)
+        if found is None or not _may_see(caller, found.gateway):
+            raise UnknownSession(f"There is no record of a session {id[:64]!r} here.")
+        try:
+            mix = await asyncio.to_thread(lambda: Mix(StoredRecording.find(gateway.settings.data_dir, found.id)))
+        except SettingsError as error:
+            raise UnknownSession(f"There is no recording of the session {id[:64]!r} that can be played.") from error
+        headers = {**NO_STORE, "content-disposition": f'inline; filename="{found.id}.wav"'}
+        return StreamingResponse(mix.pieces(), media_type="audio/wav", headers=headers)
 
     return routes
 

@@ -17,7 +17,8 @@ from trunkline.store.schema import logs
 Condition = tuple[str, str, Sequence[Any]]
 Clause = ColumnElement[bool]
 
-OPERATORS: Final = ("eq", "neq", "contains", "lt", "gt")
+OPERATORS: Final = ("eq", "neq", "contains", "lt", "lte", "gt", "gte")
+_SIZES: Final = ("lt", "lte", "gt", "gte")
 # Behind it stands a key of the metadata: ``metadata:team``.
 METADATA_PREFIX: Final = "metadata:"
 _MAX_VALUES: Final = 200
@@ -86,13 +87,14 @@ def _texts(column: ColumnElement[Any]) -> _Key:
 
 def _numbers(column: ColumnElement[Any]) -> _Key:
     # As floating point, so that a count can be compared with a value that is none.
-    return _Key(cast(column, Float), _number, ("eq", "neq", "lt", "gt"), "a number")
+    return _Key(cast(column, Float), _number, ("eq", "neq", *_SIZES), "a number")
 
 
 def _truths(column: ColumnElement[Any]) -> _Key:
     return _Key(column, _truth, ("eq", "neq"), "true or false")
 
 
+_IS_STREAM: Final = and_(_C.request_type == "http", _C.response_content_type.startswith("text/event-stream"))
 _TOKENS: Final = func.coalesce(_C.tokens_in, 0) + func.coalesce(_C.tokens_out, 0)
 _NAMED_TEXTS: Final = (
     *("request_content_type", "response_content_type", "request_type", "provider", "model", "model_type"),
@@ -107,11 +109,13 @@ _NAMED_NUMBERS: Final = (
 _NAMED_TRUTHS: Final = ("success", "cached", "custom_cost", "has_payload")
 
 KEYS: Final[dict[str, _Key]] = {
-    "id": _Key(_C.id, _text, ("eq", "neq", "contains", "lt", "gt"), "an id"),
-    "created_at": _Key(_C.created_at, _moment, ("eq", "neq", "lt", "gt"), "a date or Unix seconds"),
+    "id": _Key(_C.id, _text, ("eq", "neq", "contains", *_SIZES), "an id"),
+    "created_at": _Key(_C.created_at, _moment, ("eq", "neq", *_SIZES), "a date or Unix seconds"),
     "tokens": _numbers(_TOKENS),
     "duration": _numbers(_C.duration_ms),
     "status_code": _numbers(_C.status),
+    # How it came: an answer that is a stream of events is told from one in one piece.
+    "kind": _texts(case((_IS_STREAM, "sse"), else_=_C.request_type)),
     # What Cloudflare can tell of an exchange and this gateway knows by other names, or does not have.
     "authentication": _truths(_C.key_id != ""),
     "wholesale": _truths(literal(False)),
@@ -200,6 +204,10 @@ def _compared(column: ColumnElement[Any], operator: str, values: Sequence[Any]) 
             return or_(false(), *(_contains(column, value) for value in given))
         case "lt":
             return column < max(given) if given else false()
+        case "lte":
+            return column <= max(given) if given else false()
+        case "gte":
+            return column >= min(given) if given else false()
         case _:
             return column > min(given) if given else false()
 

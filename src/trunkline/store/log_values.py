@@ -86,7 +86,7 @@ def _fit_document(value: Any, depth: int = 0) -> Any:
             return None
 
 
-# What is no field of a record is about the row: bodies it has, and what people say of it later.
+# What is no field of a record is about the row: bodies it has, when it was written, what people say of it later.
 _FITS: Final[dict[str, Fit]] = {
-    column.name: _fit_of(column) for column in logs.c if column.name not in ("has_payload", "feedback", "score")
+    column.name: _fit_of(column) for column in logs.c if column.name in LogRecord.__struct_fields__
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,10 +44,12 @@ _FAULTS_OF_VALUES: Final = ("21", "22", "23", "54")
 class LogRow(LogRecord, frozen=True, kw_only=True, omit_defaults=True):
     """A record as it is listed. ``feedback`` is -1 or 1 and ``score`` 0 to 100, None where nobody gave any.
 
-    Its bodies are not in it: `Logs.payload` has them, where ``has_payload``.
+    ``written_at`` is when it became a row, in Unix time; 0 for one that was there before that was written down. Its
+    bodies are not in it: `Logs.payload` has them, where ``has_payload``.
     """
 
     has_payload: bool = False
+    written_at: float = 0.0
     feedback: int | None = None
     score: int | None = None
 
@@ -133,6 +135,24 @@ class Logs:
         async with self._database.reading() as connection:
             rows = await connection.execute(asked.limit(limit).offset(offset))
             return [_row(row) for row in rows]
+
+    async def written_since(
+        self, wanted: LogFilter, since: float, known: Collection[str], limit: int
+    ) -> builtins.list[LogRow] | None:
+        """Return the rows that are wanted, were written since ``since`` (Unix time) and are not ``known`` by their ids.
+
+        They come in the order in which they were written. Where there are more than ``limit``, the answer is None.
+        """
+        asked = self._selected(select(_COLUMNS.id), wanted).where(_COLUMNS.written_at >= since)
+        asked = asked.order_by(_COLUMNS.written_at.desc()).limit(len(known) + limit + 1)
+        async with self._database.reading() as connection:
+            fresh = [one for one in (await connection.execute(asked)).scalars() if one not in known]
+            if len(fresh) > limit:
+                return None
+            if not fresh:
+                return []
+            rows = await connection.execute(select(logs).where(_COLUMNS.id.in_(fresh)))
+            return sorted(map(_row, rows), key=lambda row: (row.written_at, row.id))
 
     async def count(self, wanted: LogFilter) -> int:
         """Return how many rows are wanted. Raises as `list`."""
@@ -234,7 +254,8 @@ class Logs:
         return len(written)
 
     async def _insert(self, connection: AsyncConnection, part: Mapping[str, LogRecord]) -> builtins.list[LogRecord]:
-        rows = [fitting(record) for record in part.values()]
+        now = time.time()
+        rows = [fitting(record) | {"written_at": now} for record in part.values()]
         adding = self._database.insert(logs).on_conflict_do_nothing(index_elements=["id"]).returning(_COLUMNS.id)
         new = {*(await connection.execute(adding, rows)).scalars()}
         payloads = [

@@ -787,6 +787,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/realtime/records/{id}/audio": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Audio
+         * @description Give a recorded session as one WAV, the user on the left and the assistant on the right, as it was heard.
+         */
+        get: operations["audio_api_realtime_records__id__audio_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/logs": {
         parameters: {
             query?: never;
@@ -806,6 +826,49 @@ export interface paths {
          * @description Delete the rows of a gateway that are older than a moment, with what was said in them.
          */
         delete: operations["delete_api_logs_delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/logs/tail": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tail
+         * @description Tell of exchanges as they are written, as server-sent events: ``rows`` with ``logs``, oldest first.
+         *
+         *     ``gap`` in their place: there were too many, and a list has them. After an interruption everything since the row
+         *     ``Last-Event-ID`` comes, some of it perhaps a second time. ``refused`` comes when the caller may look no more.
+         */
+        get: operations["tail_api_logs_tail_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/logs/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export
+         * @description Write exchanges to a file, newest first: all of them up to the limit, without what was said.
+         */
+        get: operations["export_api_logs_export_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -2231,12 +2294,10 @@ export interface components {
             close_code: number | null;
         };
         /**
-         * StoredSession
-         * @description A session as it is kept. Times are Unix seconds; ``ended_at`` is null while it is open.
-         *
-         *     ``caller`` and ``user_agent`` are words, never a secret; ``key_id`` is empty where no gateway key was behind it.
+         * RecordedSession
+         * @description All that is kept of a session; ``is_recorded``: its sound too.
          */
-        StoredSession: {
+        RecordedSession: {
             id: string;
             gateway: string;
             key_id: string;
@@ -2248,6 +2309,7 @@ export interface components {
             caller: string;
             user_agent: string;
             report: components["schemas"]["Report"];
+            is_recorded: boolean;
         };
         /**
          * Report
@@ -2511,7 +2573,8 @@ export interface components {
          * LogRow
          * @description A record as it is listed. ``feedback`` is -1 or 1 and ``score`` 0 to 100, None where nobody gave any.
          *
-         *     Its bodies are not in it: `Logs.payload` has them, where ``has_payload``.
+         *     ``written_at`` is when it became a row, in Unix time; 0 for one that was there before that was written down. Its
+         *     bodies are not in it: `Logs.payload` has them, where ``has_payload``.
          */
         LogRow: {
             id: string;
@@ -2605,6 +2668,8 @@ export interface components {
             response_size: number;
             /** @default false */
             has_payload: boolean;
+            /** @default 0 */
+            written_at: number;
             /** @default null */
             feedback: number | null;
             /** @default null */
@@ -4625,7 +4690,38 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["StoredSession"];
+                    "application/json": components["schemas"]["RecordedSession"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    audio_api_realtime_records__id__audio_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "audio/wav": string;
                 };
             };
             /** @description Validation Error */
@@ -4642,6 +4738,8 @@ export interface operations {
     logs_api_logs_get: {
         parameters: {
             query?: {
+                before?: string | null;
+                limit?: number;
                 gateway?: string | null;
                 provider?: string | null;
                 model?: string | null;
@@ -4655,15 +4753,15 @@ export interface operations {
                 request_type?: string | null;
                 /** @description NAME=VALUE, and may be repeated. */
                 metadata?: string[] | null;
+                /** @description Such as status:>=400, and may be repeated. Names: gateway, provider, model, key, user, status, kind, success, cached, end, session, route, cost, tokens, duration, ttft. */
+                filter?: string[] | null;
                 search?: string;
                 /** @description Unix time. */
                 since?: number | null;
                 /** @description Unix time. */
                 until?: number | null;
-                before?: string | null;
                 /** @description An id: only newer rows. */
                 after?: string | null;
-                limit?: number;
             };
             header?: never;
             path?: never;
@@ -4711,6 +4809,116 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Deleted"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    tail_api_logs_tail_get: {
+        parameters: {
+            query?: {
+                gateway?: string | null;
+                provider?: string | null;
+                model?: string | null;
+                /** @description Id of a gateway key. */
+                key?: string | null;
+                user?: string | null;
+                session?: string | null;
+                success?: boolean | null;
+                status?: number | null;
+                end_reason?: string | null;
+                request_type?: string | null;
+                /** @description NAME=VALUE, and may be repeated. */
+                metadata?: string[] | null;
+                /** @description Such as status:>=400, and may be repeated. Names: gateway, provider, model, key, user, status, kind, success, cached, end, session, route, cost, tokens, duration, ttft. */
+                filter?: string[] | null;
+                search?: string;
+                /** @description Unix time. */
+                since?: number | null;
+                /** @description Unix time. */
+                until?: number | null;
+                /** @description An id: only newer rows. */
+                after?: string | null;
+            };
+            header?: {
+                /** @description Id of the row that came last. */
+                "last-event-id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    export_api_logs_export_get: {
+        parameters: {
+            query?: {
+                format?: "csv" | "jsonl";
+                limit?: number;
+                gateway?: string | null;
+                provider?: string | null;
+                model?: string | null;
+                /** @description Id of a gateway key. */
+                key?: string | null;
+                user?: string | null;
+                session?: string | null;
+                success?: boolean | null;
+                status?: number | null;
+                end_reason?: string | null;
+                request_type?: string | null;
+                /** @description NAME=VALUE, and may be repeated. */
+                metadata?: string[] | null;
+                /** @description Such as status:>=400, and may be repeated. Names: gateway, provider, model, key, user, status, kind, success, cached, end, session, route, cost, tokens, duration, ttft. */
+                filter?: string[] | null;
+                search?: string;
+                /** @description Unix time. */
+                since?: number | null;
+                /** @description Unix time. */
+                until?: number | null;
+                /** @description An id: only newer rows. */
+                after?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                    "application/jsonl": string;
                 };
             };
             /** @description Validation Error */

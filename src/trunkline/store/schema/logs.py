@@ -71,9 +71,12 @@ logs = Table(
     Column("has_payload", Boolean, nullable=False),
     Column("feedback", SmallInteger),
     Column("score", SmallInteger),
+    # When it became a row, in Unix time; ids tell when the exchange began. 0: before this was written down.
+    Column("written_at", Float, nullable=False, server_default=text("0")),
     # Ids are ULIDs: they sort by time, so one index serves both a gateway's list and its oldest rows.
     Index("ix_logs_gateway_id", "gateway", "id"),
     Index("ix_logs_session_id", "session_id"),
+    Index("ix_logs_written_at", "written_at"),
 )
 
 # Bodies as they may be kept: redacted, and null where there was none. Apart from the rows, so that lists stay quick.
