@@ -200,6 +200,11 @@ export class ConsoleApi {
     return (response.status === 204 ? undefined : await response.json()) as Answer;
   }
 
+  /** What is no JSON, whole. */
+  async file(path: string, signal?: AbortSignal): Promise<Blob> {
+    return (await this.#ask('GET', path, undefined, signal, '*/*')).blob();
+  }
+
   async #ask(
     method: string,
     path: string,
