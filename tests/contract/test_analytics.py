@@ -162,6 +162,7 @@ def test_percentiles_are_within_the_stated_error_of_the_exact_ones(database_url:
         async with stage(database_url) as at:
             await at.add(records)
             measures = ["requests", "duration_p50", "duration_p95", "first_byte_p90", "first_byte_p99"]
+            measures += ["durations", "first_bytes"]
             for by, interval in (("", "hour"), ("provider", "minute"), ("key", "day"), ("user", "day")):
                 since = NOW - 3 * HOUR if interval == "minute" else NOW - 2 * DAY
                 question = Question(since=since, until=NOW, measures=measures, by=by)
@@ -175,6 +176,8 @@ def test_percentiles_are_within_the_stated_error_of_the_exact_ones(database_url:
                         # Sessions take as long as people talk, which is nobody's latency.
                         durations = [r.duration_ms for r in inside if r.request_type != "realtime"]
                         first_bytes = [r.first_byte_ms for r in inside if r.first_byte_ms is not None]
+                        assert group.points["durations"][point] == len(durations)
+                        assert group.points["first_bytes"][point] == len(first_bytes)
                         for measure, times, percent in (
                             ("duration_p50", durations, 50),
                             ("duration_p95", durations, 95),

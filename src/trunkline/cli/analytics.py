@@ -20,7 +20,7 @@ from trunkline.cli.output import err, out, plain
 if TYPE_CHECKING:
     from trunkline.store.analytics import Chart, Question
 
-_TIMINGS: Final = ("duration", "first_byte")
+_TIMINGS: Final = ("duration_", "first_byte_")
 _MEASURES: Final = ["requests", "error_rate", "tokens", "cost", "duration_p95"]
 
 

@@ -44,10 +44,13 @@ _TIMINGS: Final = {
     for name, timing in (("duration", DURATION), ("first_byte", FIRST_BYTE))
     for percent in _PERCENTS
 }
+# How many exchanges the percentiles of a timing are made of.
+_TIMED: Final = {"durations": DURATION, "first_bytes": FIRST_BYTE}
 # Measures that are one sum by another.
 _RATES: Final = {"error_rate": ("errors", "requests"), "cache_rate": ("cached", "requests")}
 _TOGETHER: Final = {"tokens": ("tokens_in", "tokens_out")}
-MEASURES: Final = (*SUMS, *_TOGETHER, *_RATES, *_TIMINGS)
+_FROM_TIMINGS: Final = {**{name: timing for name, (timing, _) in _TIMINGS.items()}, **_TIMED}
+MEASURES: Final = (*SUMS, *_TOGETHER, *_RATES, *_FROM_TIMINGS)
 
 # On PostgreSQL: to compile such a query costs more than it saves, the cells of one are near each other and mostly in
 # memory, and there is more to sort than a few megabytes.
@@ -182,7 +185,7 @@ class Analytics:
         steps = (cube.timed if _is_timed(question) else cube.steps)[::-1]
         pieces = spans(edges, steps)
         names = _summed(question)
-        timings = sorted({_TIMINGS[name][0] for name in question.measures if name in _TIMINGS})
+        timings = sorted({_FROM_TIMINGS[name] for name in question.measures if name in _FROM_TIMINGS})
         async with self._database.reading() as connection:
             if connection.dialect.name == "postgresql":
                 await connection.execute(_READING_CELLS)
@@ -251,7 +254,7 @@ def _view(cube: Cube, question: Question, *, is_whole: bool = False) -> View:
 
 
 def _is_timed(question: Question) -> bool:
-    return any(name in _TIMINGS for name in question.measures)
+    return any(name in _FROM_TIMINGS for name in question.measures)
 
 
 def _too_fine(interval: Interval, finest: int, newest: int) -> str:
@@ -270,7 +273,7 @@ def _filter(name: str, wanted: Sequence[str]) -> ColumnElement[bool]:
 
 def _summed(question: Question) -> list[str]:
     """Return the columns to sum."""
-    parts = [_RATES.get(name, _TOGETHER.get(name, (name,))) for name in question.measures if name not in _TIMINGS]
+    parts = [_RATES.get(name, _TOGETHER.get(name, (name,))) for name in question.measures if name not in _FROM_TIMINGS]
     return list(dict.fromkeys(part for named in parts for part in named))
 
 
@@ -310,6 +313,8 @@ def _measure(name: str, at: _Point, found: Mapping[str, Any], timings: Merged) -
         timing, percent = _TIMINGS[name]
         counts = timings.get((at[0], (at[1], timing)))
         return None if counts is None else percentile(counts, percent)
+    if name in _TIMED:
+        return sum(timings.get((at[0], (at[1], _TIMED[name])), ()))
     if name in _RATES:
         part, whole = (found[part] for part in _RATES[name])
         return part / whole if whole else None

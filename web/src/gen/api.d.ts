@@ -5130,7 +5130,7 @@ export interface operations {
                 interval?: ("minute" | "5m" | "hour" | "day" | "week" | "month") | null;
                 /** @description Where days, weeks and months begin, such as Europe/Berlin. */
                 tz?: string;
-                /** @description Of requests, errors, cached, tokens_in, tokens_out, tokens_cached, tokens_audio, cost, unpriced, sessions, session_seconds, tokens, error_rate, cache_rate, duration_p50, duration_p90, duration_p95, duration_p99, first_byte_p50, first_byte_p90, first_byte_p95, first_byte_p99; the first one ranks groups. */
+                /** @description Of requests, errors, cached, tokens_in, tokens_out, tokens_cached, tokens_audio, cost, unpriced, sessions, session_seconds, tokens, error_rate, cache_rate, duration_p50, duration_p90, duration_p95, duration_p99, first_byte_p50, first_byte_p90, first_byte_p95, first_byte_p99, durations, first_bytes; the first one ranks groups. */
                 measure?: string[];
                 /** @description gateway, provider, model, key, user, status or metadata:KEY. */
                 by?: string;
@@ -5178,7 +5178,7 @@ export interface operations {
                 since?: number | null;
                 /** @description Unix time. */
                 until?: number | null;
-                /** @description Of requests, errors, cached, tokens_in, tokens_out, tokens_cached, tokens_audio, cost, unpriced, sessions, session_seconds, tokens, error_rate, cache_rate, duration_p50, duration_p90, duration_p95, duration_p99, first_byte_p50, first_byte_p90, first_byte_p95, first_byte_p99; the first one ranks groups. */
+                /** @description Of requests, errors, cached, tokens_in, tokens_out, tokens_cached, tokens_audio, cost, unpriced, sessions, session_seconds, tokens, error_rate, cache_rate, duration_p50, duration_p90, duration_p95, duration_p99, first_byte_p50, first_byte_p90, first_byte_p95, first_byte_p99, durations, first_bytes; the first one ranks groups. */
                 measure?: string[];
                 gateway?: string[];
                 provider?: string[];
