@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import httpx
+import pytest
+import structlog
 
 from tests.contract.raw_server import raw_server
 from tests.contract.test_dataplane import Recorder, openai_at
 from tests.running import gateway, run
+from trunkline.server.serving import configure_logging
+from trunkline.store.conversations import Conversations
 
 CONSOLE = {"x-trunkline-console": "1", "sec-fetch-site": "same-origin"}
 KEY = "sk-typed-once-abcdef9876"
@@ -91,6 +98,73 @@ def test_an_unknown_field_is_refused_and_an_unknown_path_is_404() -> None:
         async with gateway() as address, httpx.AsyncClient(headers=CONSOLE) as browser:
             assert (await browser.put(f"{address.http}/api/session", json={"modle": "x"})).status_code == 422
             assert (await browser.get(f"{address.http}/api/nothing")).status_code == 404
+
+    run(main())
+
+
+def test_every_answer_has_an_id_of_the_gateways_own_making() -> None:
+    async def main() -> None:
+        async with gateway() as address, httpx.AsyncClient(headers=CONSOLE) as browser:
+            ids = [
+                (await browser.get(f"{address.http}/api/{path}", headers={"x-request-id": "mine"})).headers.get_list(
+                    "x-request-id"
+                )
+                for path in ("config", "config", "nothing", "conversations/none")
+            ]
+            assert all(len(one) == 1 and re.fullmatch("[0-9A-Z]{26}", one[0]) for one in ids)
+            assert len({one[0] for one in ids}) == len(ids)
+
+    run(main())
+
+
+def test_an_unforeseen_error_is_told_without_its_words_and_logged_under_the_id_of_its_request(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError(f"it went wrong near {KEY}")
+
+    async def main() -> None:
+        monkeypatch.setattr(Conversations, "get", fail)
+        async with gateway() as address, httpx.AsyncClient(headers=CONSOLE) as browser:
+            configure_logging("warning", "json")
+            answer = await browser.get(f"{address.http}/api/conversations/c1")
+        assert answer.status_code == 500
+        assert answer.json()["error"]["code"] == "internal_error"
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if "a request failed" in line]
+        told = json.loads(line)
+        assert (told["request_id"], told["path"]) == (answer.headers["x-request-id"], "/api/conversations/c1")
+        assert "RuntimeError" in told["exception"]
+        assert KEY not in line + answer.text
+
+    run(main())
+    structlog.reset_defaults()
+
+
+def test_the_overview_tells_how_the_log_fares_and_which_first_steps_were_done() -> None:
+    async def main() -> None:
+        upstream = Recorder()
+        async with (
+            raw_server(upstream) as origin,
+            gateway(**openai_at(origin)) as address,
+            httpx.AsyncClient(headers={**CONSOLE, "user-agent": "Mozilla/5.0"}, base_url=address.http) as browser,
+        ):
+
+            async def done() -> set[str]:
+                await browser.get("/api/logs")  # waits until the database has every row
+                told = (await browser.get("/api/overview")).json()
+                assert (told["database"], told["log"]) == (True, {"waiting_bytes": 0, "held_up": False, "lost": 0})
+                return {name for name, is_done in told["steps"].items() if is_done}
+
+            assert await done() == set()
+            asked = {"url": "/v1/local/default/openai/chat/completions", "json": {"model": "m", "messages": []}}
+            await browser.post(**asked, headers={"authorization": f"Bearer {KEY}"})
+            assert await done() == {"answered"}
+            await browser.post(**asked, headers={"authorization": f"Bearer {KEY}", "user-agent": "curl/8"})
+            await browser.put("/api/gateways/default/stored-keys/openai/default", json={"key": KEY})
+            made = (await browser.post("/api/gateways/default/keys", json={"name": "for a colleague"})).json()
+            assert await done() == {"answered", "program", "provider_key", "gateway_key"}
+            await browser.delete(f"/api/gateways/default/keys/{made['id']}")
+            assert await done() == {"answered", "program", "provider_key"}
 
     run(main())
 

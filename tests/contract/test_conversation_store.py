@@ -237,6 +237,36 @@ def test_what_is_deleted_is_in_no_table_and_in_no_index(tmp_path: Path, database
     run(main())
 
 
+def test_tags_are_kept_tidy_listed_and_narrow_lists_and_searches(tmp_path: Path, database_url: str) -> None:
+    async def main() -> None:
+        async with opened(tmp_path, database_url) as (store, _):
+            kept = await store.keep(
+                "", "c1", change(QUESTION, tags=[" work ", "alps", "alps", "", "a 'b' \"c\""]), 10.0
+            )
+            assert kept.tags == ["a 'b' \"c\"", "alps", "work"]
+            await store.keep("", "c2", change(QUESTION, kind="voice", tags=["work"]), 20.0)
+            await store.keep("", "c3", change(QUESTION), 30.0)
+            await store.keep("ada", "c4", change(QUESTION, tags=["hers"]), 40.0)
+            assert await store.tags("") == ["a 'b' \"c\"", "alps", "work"]
+
+            async def listed(**wanted: Any) -> list[str]:
+                page = await store.list("", ConversationFilter(**wanted), 10)
+                found = await store.search("", "zugspitze", 10, ConversationFilter(**wanted))
+                assert sorted(hit.conversation.id for hit in found) == sorted(one.id for one in page.conversations)
+                return [one.id for one in page.conversations]
+
+            assert await listed(tag="work") == ["c2", "c1"]
+            assert await listed(tag="work", kind="text") == ["c1"]
+            assert await listed(tag="a 'b' \"c\"") == ["c1"]
+            assert await listed(tag="wor") == []
+            assert (await store.keep("", "c1", change(title="x"), 50.0)).tags == kept.tags
+            assert (await store.keep("", "c1", change(tags=[]), 50.0)).tags == []
+            with pytest.raises(ConversationFault, match="20 tags"):
+                await store.keep("", "c1", change(tags=[str(number) for number in range(21)]), 60.0)
+
+    run(main())
+
+
 def imported(*messages: Message, **more: Any) -> ImportedConversation:
     values: dict[str, Any] = {
         "origin": "chatgpt:1",

@@ -129,7 +129,7 @@ def test_several_or_all_are_deleted_only_when_it_is_said_which() -> None:
 def test_an_export_is_imported_elsewhere_and_importing_it_again_adds_nothing() -> None:
     async def main() -> None:
         async with gateway() as first, client(first) as http:
-            await http.put(f"{PATH}/c1", json=CHANGE)
+            await http.put(f"{PATH}/c1", json={**CHANGE, "tags": ["alps"]})
             await http.put(f"{PATH}/c1", json={"messages": [message("b", "q", "Nearly 3 km", "assistant")]})
             await http.put(f"{PATH}/c2", json={"kind": "voice", "messages": [message("v", None, "Hello")]})
             exported = await http.get(f"{PATH}/export")
@@ -144,7 +144,9 @@ def test_an_export_is_imported_elsewhere_and_importing_it_again_adds_nothing() -
             assert (await events(http, exported.content))[-1] == {"event": "done", "total": 2, "read": 2, "added": 2}
             assert (await events(http, exported.content))[-1]["unchanged"] == 2
             assert sorted(await listed(http)) == ["Hello", "How high is the Zugspitze?"]
-            (found,) = (await http.get(f"{PATH}/search", params={"q": "nearly"})).json()["hits"]
+            assert (await http.get(f"{PATH}/tags")).json() == {"tags": ["alps"]}
+            assert await listed(http, tag="alps") == ["How high is the Zugspitze?"]
+            (found,) = (await http.get(f"{PATH}/search", params={"q": "nearly", "tag": "alps"})).json()["hits"]
             moved = (await http.get(f"{PATH}/{found['conversation']['id']}")).json()
             assert [(kept["id"], kept["parent"]) for kept in moved["messages"]] == [
                 ("q", None),

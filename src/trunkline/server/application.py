@@ -19,6 +19,7 @@ from trunkline.server.management import PREFIX as MANAGEMENT_PREFIX
 from trunkline.server.management import create_management_api
 from trunkline.server.observability.operations import PATHS as OPERATION_PATHS
 from trunkline.server.observability.operations import Operations
+from trunkline.server.request_ids import NamedRequests
 from trunkline.server.unified import UnifiedPlane
 from trunkline.server.universal import UniversalPlane
 from trunkline.server.universal_socket import UniversalSocketPlane
@@ -47,7 +48,8 @@ class Application:
         self._operations = Operations(self.gateway)
         self._console = Console(self._direct_origins)
         api = create_api(self.gateway, self._console.build)
-        self._api = BoundedBodies(api, _MAX_API_BODY, Dialect.OPENAI, unbounded=("/api/conversations",))
+        bounded = BoundedBodies(api, _MAX_API_BODY, Dialect.OPENAI, unbounded=("/api/conversations",))
+        self._api = NamedRequests(bounded)
         management = create_management_api(self.gateway)
         self._management_api = BoundedBodies(management, _MAX_API_BODY, Dialect.CLOUDFLARE)
 

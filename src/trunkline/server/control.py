@@ -24,6 +24,7 @@ from trunkline.server.gateway import Gateway
 from trunkline.server.health_routes import create_health_routes, health_schemas
 from trunkline.server.limit_routes import create_limit_routes, limit_schemas
 from trunkline.server.log_routes import create_log_routes, log_schemas
+from trunkline.server.overview_routes import create_overview_routes, overview_schemas
 from trunkline.server.probing import create_probe_routes
 from trunkline.server.provider_routes import create_provider_routes
 from trunkline.server.route_routes import create_route_routes
@@ -131,6 +132,7 @@ class _Api(FastAPI):
         if not self.openapi_schema:
             schemas = session_schemas() | log_schemas() | conversation_schemas() | analytics_schemas()
             schemas |= administration_schemas() | cache_schemas() | limit_schemas() | health_schemas()
+            schemas |= overview_schemas()
             super().openapi()["components"]["schemas"].update(schemas)
         return super().openapi()
 
@@ -152,6 +154,13 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
         content = {"error": {"message": error.message, "type": error.type, "code": error.reason}}
         headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
         return JSONResponse(content, status_code=error.status, headers=headers)
+
+    @api.exception_handler(Exception)
+    async def apologize(request: Request, error: Exception) -> JSONResponse:
+        """Say that the gateway is at fault, and no more: the error may quote what it was about."""
+        message = "The gateway made a mistake. Its log says more, under the id in X-Request-Id."
+        content = {"error": {"message": message, "type": "server_error", "code": "internal_error"}}
+        return JSONResponse(content, status_code=500)
 
     @api.exception_handler(RequestValidationError)
     async def complain(request: Request, error: Exception) -> JSONResponse:
@@ -220,6 +229,7 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
     api.include_router(create_cache_routes(gateway))
     api.include_router(create_limit_routes(gateway))
     api.include_router(create_health_routes(gateway))
+    api.include_router(create_overview_routes(gateway))
     api.include_router(create_route_routes(gateway))
     api.include_router(create_probe_routes(gateway))
     api.include_router(create_session_routes(gateway))

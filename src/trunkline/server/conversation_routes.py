@@ -24,6 +24,7 @@ from trunkline.server.gateway import Gateway
 from trunkline.store import AWAY
 from trunkline.store.conversation_imports import ExportFile, ImportFault, take_in
 from trunkline.store.conversation_tree import (
+    MAX_TAG,
     Conversation,
     ConversationChange,
     ConversationFault,
@@ -56,12 +57,19 @@ _MAX_TOLD: Final = 100
 
 _NDJSON: Final = "application/x-ndjson"
 _Limit = Annotated[int, Query(ge=1, le=_MAX_PAGE)]
+_Tag = Annotated[str | None, Query(max_length=MAX_TAG)]
 
 
 class SearchHits(msgspec.Struct, frozen=True):
     """Conversations that hold what was looked for, the best first."""
 
     hits: list[SearchHit]
+
+
+class Tags(msgspec.Struct, frozen=True):
+    """Every tag of somebody's conversations, in the order of their letters."""
+
+    tags: list[str]
 
 
 class Unwanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,7 +99,8 @@ class ImportEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 def conversation_schemas() -> dict[str, Any]:
     """Return the JSON schemas of questions and answers, by name."""
-    schemas = schemas_of(ConversationPage, Conversation, ConversationChange, SearchHits, Unwanted, Deleted, ImportEvent)
+    kept = (ConversationPage, Conversation, ConversationChange, SearchHits, Tags)
+    schemas = schemas_of(*kept, Unwanted, Deleted, ImportEvent)
     for schema in schemas.values():
         for field in schema["properties"].values():
             for kind in (field, field.get("items", {}), *field.get("anyOf", ())):
@@ -111,22 +120,36 @@ def create_conversation_routes(gateway: Gateway) -> APIRouter:
         request: Request,
         kind: Kind | None = None,
         archived: bool | None = None,
+        tag: _Tag = None,
         before: Annotated[str | None, Query(max_length=200)] = None,
         limit: _Limit = _PAGE,
     ) -> Response:
         """List conversations, the pinned ones first, then those changed last."""
         owner = owner_of(gateway, request)
-        wanted = ConversationFilter(kind=kind, archived=archived, before=before)
+        wanted = ConversationFilter(kind=kind, archived=archived, tag=tag, before=before)
         try:
             return json_answer(await gateway.conversations.list(owner, wanted, limit))
         except ConversationFault as fault:
             raise MalformedRequest(str(fault)) from None
 
     @routes.get("/search", response_class=Response, responses=answers(SearchHits))
-    async def search(request: Request, q: Annotated[str, Query(max_length=500)], limit: _Limit = _PAGE) -> Response:
+    async def search(
+        request: Request,
+        q: Annotated[str, Query(max_length=500)],
+        kind: Kind | None = None,
+        archived: bool | None = None,
+        tag: _Tag = None,
+        limit: _Limit = _PAGE,
+    ) -> Response:
         """Find conversations whose title or messages hold all words of ``q``, or words that begin so."""
         owner = owner_of(gateway, request)
-        return json_answer(SearchHits(list(await gateway.conversations.search(owner, q, limit))))
+        among = ConversationFilter(kind=kind, archived=archived, tag=tag)
+        return json_answer(SearchHits(list(await gateway.conversations.search(owner, q, limit, among))))
+
+    @routes.get("/tags", response_class=Response, responses=answers(Tags))
+    async def tags(request: Request) -> Response:
+        """List every tag of the conversations."""
+        return json_answer(Tags(list(await gateway.conversations.tags(owner_of(gateway, request)))))
 
     @routes.get("/export", response_class=StreamingResponse, responses=_texts(_NDJSON))
     async def export(

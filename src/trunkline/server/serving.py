@@ -156,13 +156,14 @@ def configure_logging(level: str, form: str = "auto") -> None:
     people = structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)
     renderer: Any = people if text else structlog.processors.JSONRenderer()
     processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _without_secrets,
         renderer,
     ]
     if not text:
-        processors.insert(2, structlog.processors.format_exc_info)
+        processors.insert(3, structlog.processors.format_exc_info)
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(number),

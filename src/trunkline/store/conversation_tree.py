@@ -18,6 +18,8 @@ Status = Literal["complete", "stopped", "interrupted", "failed"]
 MAX_TITLE: Final = 200
 MAX_TEXT: Final = 1_000_000
 MAX_MESSAGES: Final = 20_000
+MAX_TAGS: Final = 20
+MAX_TAG: Final = 40
 _MAX_OPAQUE: Final = 65_536
 _GIVEN_TITLE: Final = 80
 
@@ -61,6 +63,7 @@ class ConversationSummary(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     pinned: bool
     archived: bool
+    tags: list[str]
     created_at: float
     changed_at: float
     messages: int
@@ -86,13 +89,14 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     changed_at: float
     messages: list[Message]
+    tags: list[str] = []
 
 
 class ConversationChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to change of a conversation, or with what to begin it; what is absent stays as it is.
 
     Without a ``title`` a new conversation is named after its first message. ``messages`` are added; one whose id is
-    known is written again in its place.
+    known is written again in its place. ``tags`` replace those that were there.
     """
 
     kind: Kind = "text"
@@ -103,6 +107,7 @@ class ConversationChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     head: str | None = None
     pinned: bool | None = None
     archived: bool | None = None
+    tags: list[str] | None = None
     messages: list[Message] = []
 
 
@@ -121,6 +126,7 @@ class ImportedConversation(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     changed_at: float
     messages: list[Message]
+    tags: list[str] = []
 
 
 class ConversationFault(ValueError):
@@ -138,11 +144,14 @@ def checked(change: ConversationChange) -> ConversationChange:
     _check_length("The provider", change.provider or "", 64)
     if change.settings is not None:
         _check_opaque("The settings", change.settings)
+    if change.tags is not None and len(change.tags) > MAX_TAGS:
+        raise ConversationFault(f"A conversation may have {MAX_TAGS} tags.")
     return msgspec.structs.replace(
         change,
         title=None if change.title is None else one_line(change.title, MAX_TITLE),
         model=None if change.model is None else storable(change.model),
         provider=None if change.provider is None else storable(change.provider),
+        tags=None if change.tags is None else _tidy(change.tags),
         messages=[_checked_message(message) for message in change.messages],
     )
 
@@ -159,6 +168,11 @@ def _checked_message(message: Message) -> Message:
     _check_opaque(f"{what}: parts", message.parts)
     texts = {name: storable(getattr(message, name)) for name in ("text", "model", "provider", "log_id", "session_id")}
     return msgspec.structs.replace(message, **texts)
+
+
+def _tidy(tags: Iterable[str]) -> list[str]:
+    """Return tags as they are kept: each once, as one short line, in the order of their letters."""
+    return sorted({one_line(tag, MAX_TAG) for tag in tags} - {""})
 
 
 def _check_length(what: str, value: str, longest: int) -> None:

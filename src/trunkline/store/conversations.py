@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import Row, Select, delete, func, insert, select, text, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    TableValuedAlias,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    text,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.errors import UnknownConversation
@@ -95,6 +109,7 @@ class ConversationFilter:
 
     kind: Kind | None = None
     archived: bool | None = None
+    tag: str | None = None
     before: str | None = None
 
 
@@ -117,17 +132,35 @@ class Conversations:
 
     async def list(self, owner: str, wanted: ConversationFilter, limit: int) -> ConversationPage:
         """Return at most ``limit`` conversations. Raises `ConversationFault` for a ``before`` that is none."""
-        asked = select(*_SUMMARY).where(_C.owner == owner).order_by(*(column.desc() for column in _PLACE))
-        if wanted.kind is not None:
-            asked = asked.where(_C.kind == wanted.kind)
-        if wanted.archived is not None:
-            asked = asked.where(_C.archived.is_(wanted.archived))
+        asked = select(*_SUMMARY).where(_C.owner == owner, *self._conditions(wanted))
+        asked = asked.order_by(*(column.desc() for column in _PLACE))
         if wanted.before is not None:
             asked = asked.where(tuple_(*_PLACE) < tuple_(*_place(wanted.before)))
         async with self._database.reading() as connection:
             found = [_summary(row) for row in await connection.execute(asked.limit(limit + 1))]
         page = found[:limit]
         return ConversationPage(page, _cursor(page[-1]) if len(found) > limit else None)
+
+    async def tags(self, owner: str) -> Sequence[str]:
+        """Return every tag of an owner's conversations, in the order of their letters."""
+        tag = self._each_tag()
+        asked = select(tag.c.value).select_from(conversations.join(tag, true())).where(_C.owner == owner).distinct()
+        async with self._database.reading() as connection:
+            return sorted(await connection.scalars(asked))
+
+    def _conditions(self, wanted: ConversationFilter) -> Iterator[ColumnElement[bool]]:
+        if wanted.kind is not None:
+            yield _C.kind == wanted.kind
+        if wanted.archived is not None:
+            yield _C.archived.is_(wanted.archived)
+        if wanted.tag is not None:
+            tag = self._each_tag()
+            yield exists(select(tag.c.value).where(tag.c.value == wanted.tag).correlate(conversations))
+
+    def _each_tag(self) -> TableValuedAlias:
+        """Return the tags of a conversation as rows, in the engine's own way."""
+        unfold = func.json_each if self._database.dialect == "sqlite" else func.json_array_elements_text
+        return unfold(_C.tags).table_valued("value")
 
     async def get(self, owner: str, id: str) -> Conversation | None:
         """Return a conversation with all its branches."""
@@ -201,10 +234,13 @@ class Conversations:
             given = update(conversations).where(_C.owner == owner).values(owner=to)
             return (await connection.execute(given)).rowcount
 
-    async def search(self, owner: str, query: str, limit: int) -> Sequence[SearchHit]:
+    async def search(
+        self, owner: str, query: str, limit: int, among: ConversationFilter | None = None
+    ) -> Sequence[SearchHit]:
         """Return the conversations with a title or message that holds all words of the query, the best first.
 
-        Words may be beginnings of words. Nothing in a query is syntax.
+        Words may be beginnings of words. Nothing in a query is syntax. Of the best finds those are returned that are
+        ``among`` what is wanted; its ``before`` means nothing here.
         """
         wanted = terms(query)
         if not wanted:
@@ -214,9 +250,10 @@ class Conversations:
             found: dict[str, str] = {}
             for conversation, message in await connection.execute(_FOUND[self._database.dialect], asked):
                 found.setdefault(conversation, message)
-            best = dict(list(found.items())[:limit])
-            summaries = await connection.execute(select(*_SUMMARY).where(_C.id.in_(best)))
+            conditions = self._conditions(among or ConversationFilter())
+            summaries = await connection.execute(select(*_SUMMARY).where(_C.id.in_(found), *conditions))
             by_id = {summary.id: summary for summary in map(_summary, summaries)}
+            best = dict([(key, message) for key, message in found.items() if key in by_id][:limit])
             places = tuple_(_M.conversation, _M.id).in_(list(best.items()))
             rows = await connection.execute(select(_M.conversation, _M.text).where(places))
             texts = {row.conversation: row.text for row in rows}
@@ -254,6 +291,7 @@ class Conversations:
                 head=read.head,
                 pinned=read.pinned,
                 archived=read.archived,
+                tags=read.tags,
                 messages=read.messages,
             )
         )
@@ -334,7 +372,7 @@ class Conversations:
 # An export of our own names each conversation by its id here.
 OWN_ORIGIN: Final = "trunkline:"
 
-_CHANGEABLE: Final = ("title", "model", "provider", "settings", "head", "pinned", "archived")
+_CHANGEABLE: Final = ("title", "model", "provider", "settings", "head", "pinned", "archived", "tags")
 # What puts a conversation at the top of the list again.
 _TOUCHING: Final = ("title", "model", "provider", "settings")
 _BLANK: Final[dict[str, Any]] = {
@@ -345,6 +383,7 @@ _BLANK: Final[dict[str, Any]] = {
     "head": "",
     "pinned": False,
     "archived": False,
+    "tags": [],
     "origin": None,
 }
 _UNKNOWN: Final = "There is no such conversation here; it may have been deleted, or belong to somebody else."

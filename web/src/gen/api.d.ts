@@ -596,6 +596,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Overview
+         * @description Tell how the gateway is doing, and which first steps were done with it. A key is told of its own gateway.
+         */
+        get: operations["overview_api_overview_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/gateways/{gateway_name}/routes": {
         parameters: {
             query?: never;
@@ -891,6 +911,26 @@ export interface paths {
          * @description Find conversations whose title or messages hold all words of ``q``, or words that begin so.
          */
         get: operations["search_api_conversations_search_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/conversations/tags": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tags
+         * @description List every tag of the conversations.
+         */
+        get: operations["tags_api_conversations_tags_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2650,6 +2690,7 @@ export interface components {
             provider: string;
             pinned: boolean;
             archived: boolean;
+            tags: string[];
             created_at: number;
             changed_at: number;
             messages: number;
@@ -2678,6 +2719,8 @@ export interface components {
             created_at: number;
             changed_at: number;
             messages: components["schemas"]["Message"][];
+            /** @default [] */
+            tags: string[];
         };
         /**
          * Message
@@ -2729,7 +2772,7 @@ export interface components {
          * @description What to change of a conversation, or with what to begin it; what is absent stays as it is.
          *
          *     Without a ``title`` a new conversation is named after its first message. ``messages`` are added; one whose id is
-         *     known is written again in its place.
+         *     known is written again in its place. ``tags`` replace those that were there.
          */
         ConversationChange: {
             /**
@@ -2753,6 +2796,8 @@ export interface components {
             pinned: boolean | null;
             /** @default null */
             archived: boolean | null;
+            /** @default null */
+            tags: string[] | null;
             /** @default [] */
             messages: components["schemas"]["Message"][];
         };
@@ -2779,6 +2824,13 @@ export interface components {
         ExcerptPiece: {
             text: string;
             match: boolean;
+        };
+        /**
+         * Tags
+         * @description Every tag of somebody's conversations, in the order of their letters.
+         */
+        Tags: {
+            tags: string[];
         };
         /**
          * Unwanted
@@ -3106,6 +3158,42 @@ export interface components {
             rests_seconds: number;
             open_exchanges: number;
             latency_ms: number | null;
+        };
+        /**
+         * Overview
+         * @description ``database``: it answers. ``steps`` is null while it does not.
+         */
+        Overview: {
+            database: boolean;
+            log: components["schemas"]["LogState"];
+            steps: components["schemas"]["FirstSteps"] | null;
+        };
+        /**
+         * LogState
+         * @description How the log of this process fares: ``waiting_bytes`` are on the disk and not in the database yet.
+         *
+         *     ``held_up``: the last try to write into the database failed. ``lost`` counts exchanges since the start that are in
+         *     no log: refused or dropped for want of room, or set aside as unreadable.
+         */
+        LogState: {
+            waiting_bytes: number;
+            held_up: boolean;
+            lost: number;
+        };
+        /**
+         * FirstSteps
+         * @description Which steps were done, as far as rows tell: deleted ones tell nothing.
+         *
+         *     ``answered``: a model answered. ``spoken``: there was a realtime session. ``provider_key``: a provider's key is in
+         *     the vault. ``gateway_key``: there is a key of the gateway's own. ``program``: a model answered a caller that is no
+         *     browser.
+         */
+        FirstSteps: {
+            answered: boolean;
+            spoken: boolean;
+            provider_key: boolean;
+            gateway_key: boolean;
+            program: boolean;
         };
     };
     responses: never;
@@ -4285,6 +4373,26 @@ export interface operations {
             };
         };
     };
+    overview_api_overview_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
+                };
+            };
+        };
+    };
     list_routes_api_gateways__gateway_name__routes_get: {
         parameters: {
             query?: never;
@@ -4851,6 +4959,7 @@ export interface operations {
             query?: {
                 kind?: ("text" | "voice") | null;
                 archived?: boolean | null;
+                tag?: string | null;
                 before?: string | null;
                 limit?: number;
             };
@@ -4884,6 +4993,9 @@ export interface operations {
         parameters: {
             query: {
                 q: string;
+                kind?: ("text" | "voice") | null;
+                archived?: boolean | null;
+                tag?: string | null;
                 limit?: number;
             };
             header?: never;
@@ -4908,6 +5020,26 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    tags_api_conversations_tags_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tags"];
                 };
             };
         };

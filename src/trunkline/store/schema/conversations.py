@@ -44,6 +44,8 @@ conversations = Table(
     Column("origin", String(200)),
     Column("created_at", Float, nullable=False),
     Column("changed_at", Float, nullable=False),
+    # A list of words.
+    Column("tags", JSON, nullable=False, server_default="[]"),
     UniqueConstraint("owner", "origin", name="uq_conversations_owner_origin"),
     Index("ix_conversations_owner_pinned", "owner", "pinned", "changed_at", "id"),
 )
