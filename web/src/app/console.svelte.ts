@@ -42,8 +42,15 @@ class Console {
     return this.#loading;
   }
 
-  /** Ask again now. Never rejects: see `connection`. */
+  /** Ask again now, and from now on as often as the state of things wants. Never rejects: see `connection`. */
   async refresh(): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.#ask();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.refresh(), this.#settled() ? CALM_MS : EAGER_MS);
+  }
+
+  async #ask(): Promise<void> {
     const sessionBefore = this.session;
     try {
       const login = await api.account();
@@ -133,16 +140,9 @@ class Console {
 
   async #start(): Promise<void> {
     document.addEventListener('visibilitychange', () => {
-      if (document.visibilityState === 'visible') void this.#watch();
+      if (document.visibilityState === 'visible') void this.refresh();
     });
-    await this.#watch();
-  }
-
-  async #watch(): Promise<void> {
-    clearTimeout(this.#timer);
     await this.refresh();
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.#watch(), this.#settled() ? CALM_MS : EAGER_MS);
   }
 
   #settled(): boolean {

@@ -6,6 +6,8 @@ class ConversationSaving {
   state = $state.raw<Saving>({ kind: 'saved' });
   /** Grows whenever all has reached the server: lists are out of date then. */
   round = $state(0);
+  /** Told of conversations that are deleted by another page: whoever shows one lets go of it. */
+  onDeleted: (ids: readonly string[]) => void = () => undefined;
 
   readonly saver = new ConversationSaver({
     keep: (id, change) => api.keepConversation(id, change),

@@ -43,6 +43,7 @@ function kept(conversation: Conversation, head: string): StoredConversation {
     head,
     pinned: false,
     archived: false,
+    tags: [],
     origin: null,
     created_at: 1,
     changed_at: 2,

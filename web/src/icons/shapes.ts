@@ -50,6 +50,9 @@ export const shapes = {
   cross: ['m7 7 10 10M17 7 7 17'],
   skip: ['M6 12h12'],
   list: ['M9 6h11M9 12h11M9 18h11M4.5 6h.1M4.5 12h.1M4.5 18h.1'],
+  archive: ['M4 4.5h16v4H4zM5.5 8.5v11h13v-11M9.5 12.5h5'],
+  unarchive: ['M4 4.5h16v4H4zM5.5 8.5v11h13v-11', 'M12 17v-5M9.5 14l2.5-2.5 2.5 2.5'],
+  download: ['M12 4v11M7.5 10.5 12 15l4.5-4.5M4.5 19.5h15'],
   pin: ['M8.5 4h7l-1 6 3 3.5h-11l3-3.5ZM12 13.5V20'],
 } as const;
 

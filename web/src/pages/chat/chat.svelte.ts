@@ -77,6 +77,9 @@ class Chat {
   #frame = 0;
 
   constructor() {
+    saving.onDeleted = (ids) => {
+      if (ids.includes(this.id)) this.drop();
+    };
     // Stored as it changes, whoever changes it. A page has one chat, so this is never stopped.
     $effect.root(() => {
       $effect(() => {

@@ -2,12 +2,7 @@
 import { announcer } from '../../app/announcer.svelte';
 import { api } from '../../app/console.svelte';
 import { saving } from '../../app/conversation-saving.svelte';
-import {
-  ApiFailure,
-  type ConversationSummary,
-  type ImportEvent,
-  type SearchHit,
-} from '../../core/api/console';
+import { ApiFailure, type ConversationSummary, type SearchHit } from '../../core/api/console';
 import { chat } from './chat.svelte';
 import { own } from './words';
 
@@ -25,9 +20,6 @@ class Library {
   next = $state.raw<string | null>(null);
   /** Why the last act failed; empty when it did not. */
   problem = $state('');
-  /** How the import fares, and the entries it left out. */
-  import = $state.raw<ImportEvent | 'uploading' | null>(null);
-  leftOut = $state.raw<readonly string[]>([]);
 
   #typing: ReturnType<typeof setTimeout> | undefined;
   #searching = new AbortController();
@@ -87,19 +79,6 @@ class Library {
       this.hits = this.hits?.filter(({ conversation }) => id !== null && conversation.id !== id) ?? null;
       announcer.say(own.t.deleted);
     });
-    await this.refresh();
-  }
-
-  async importFile(file: File): Promise<void> {
-    this.import = 'uploading';
-    this.leftOut = [];
-    await this.#act(async () => {
-      for await (const event of api.importConversations(file)) {
-        if (event.event === 'skipped') this.leftOut = [...this.leftOut, event.message ?? ''];
-        else this.import = event;
-      }
-    });
-    if (this.import === 'uploading') this.import = null;
     await this.refresh();
   }
 
