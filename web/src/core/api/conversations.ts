@@ -32,7 +32,12 @@ export async function listed(
   query.set('limit', String(PAGE));
   if (filter.words.trim() !== '') {
     query.set('q', filter.words.slice(0, 500));
-    const { hits } = await api.call<Schemas['SearchHits']>('GET', `${PATH}/search?${query}`, undefined, signal);
+    const { hits } = await api.call<Schemas['SearchHits']>(
+      'GET',
+      `${PATH}/search?${query}`,
+      undefined,
+      signal,
+    );
     return {
       listed: hits.map(({ conversation, message, excerpt }) => ({
         conversation,
