@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 from fastapi import APIRouter, Body, Request
@@ -18,7 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from trunkline.credentials import Caller, tail
 from trunkline.errors import MalformedRequest, NotPermitted, SettingsError
 from trunkline.policy.control import ControlRules
+from trunkline.policy.key_limits import KeyLimit, KeyMeasure, own_rules
 from trunkline.policy.keys import ID_DIGITS, VALUE_DIGITS, new_key
+from trunkline.policy.limits import LimitRule
 from trunkline.policy.logging import LoggingRules, Strategy
 from trunkline.policy.registry import DEFAULT_ALIAS, ClientSecretMode, GatewayKey, GatewayRules, Scope
 from trunkline.policy.roles import ADMINISTER
@@ -172,10 +174,24 @@ class NewGateway(GatewayChange):
     id: _Name
 
 
+class KeyRule(BaseModel):
+    """A limit of all that a key calls: so much within ``window`` seconds. ``concurrent`` has no window."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    measure: KeyMeasure
+    limit: Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
+    window: Annotated[int, Field(ge=1, le=31_622_400)] = 60
+
+
+_KeyRules = Annotated[list[KeyRule], Field(max_length=4)]
+
+
 class KeyView(BaseModel):
     """A gateway key, without its value. Times are Unix seconds.
 
-    ``limits`` that are set stand instead of the gateway's.
+    ``rules`` are its own limits of all that it calls. ``limits`` are those of realtime sessions: what is set there
+    stands instead of the gateway's.
     """
 
     id: str
@@ -188,6 +204,7 @@ class KeyView(BaseModel):
     expires_at: float | None
     revoked_at: float | None
     state: Literal["active", "revoked", "expired"]
+    rules: list[KeyRule]
     limits: Limits
 
 
@@ -200,15 +217,28 @@ class NewKey(BaseModel):
     scopes: list[Scope] = [Scope.RUN]
     models: _Texts = []
     expires_at: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    rules: _KeyRules = []
     limits: Limits = Limits()
 
 
 class KeyChange(BaseModel):
-    """A key's own limits to set; what is absent stays, and null leaves one to its gateway."""
+    """A key's own limits to set; what is absent stays. ``rules`` are replaced whole.
+
+    A limit of realtime sessions that is null is left to the gateway.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    limits: Limits
+    rules: _KeyRules | None = None
+    limits: Limits = Limits()
+
+
+class KeyRotation(BaseModel):
+    """For how many seconds the old key goes on beside the new one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    overlap: Annotated[float, Field(ge=0, le=31_622_400, allow_inf_nan=False)] = 86_400
 
 
 class MadeKey(KeyView):
@@ -298,7 +328,8 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
     async def keys(request: Request, name: _Name) -> list[KeyView]:
         """List a gateway's keys, newest first."""
         require_scope(gateway, request, "read", name)
-        return [KeyView(**_key_fields(key)) for key in await gateway.configuration.keys(name)]
+        rules = _limit_rules(gateway, name)
+        return [KeyView(**_key_fields(key, rules)) for key in await gateway.configuration.keys(name)]
 
     @routes.post("/{name}/keys", status_code=201)
     async def create_key(request: Request, name: _Name, wanted: Annotated[NewKey, Body()]) -> MadeKey:
@@ -316,23 +347,51 @@ def create_administration_routes(gateway: Gateway) -> APIRouter:
             expires_at=wanted.expires_at,
             limits=_new_limits(wanted),
         )
-        await done(gateway, gateway.configuration.add_key(key))
-        return MadeKey(value=value, **_key_fields(key))
+        await done(gateway, gateway.configuration.add_key(key, _key_limits(wanted.rules)))
+        return MadeKey(value=value, **_key_fields(key, _limit_rules(gateway, name)))
+
+    @routes.post("/{name}/keys/{key_id}/rotate", status_code=201)
+    async def rotate_key(request: Request, name: _Name, key_id: str, wanted: KeyRotation) -> MadeKey:
+        """Make a key like another one, which ends when the time that both count is over.
+
+        Both count together against the old one's limits. The new key's value is in this answer and nowhere else.
+        """
+        caller = require_scope(gateway, request, "edit", name)
+        old = await _require_key(gateway, name, key_id)
+        like = NewKey(name=old.name, scopes=list(old.scopes), models=list(old.models), expires_at=old.expires_at)
+        _within(caller, like)
+        _free_of_limits(gateway, caller)
+        now = time.time()
+        value, key = new_key(
+            secrets.token_hex((VALUE_DIGITS + ID_DIGITS) // 2),
+            gateway=name,
+            name=old.name,
+            scopes=old.scopes,
+            models=old.models,
+            now=now,
+            expires_at=old.expires_at,
+            limits=old.limits,
+        )
+        await done(gateway, gateway.configuration.rotate_key(old.id, key, now + wanted.overlap))
+        return MadeKey(value=value, **_key_fields(key, _limit_rules(gateway, name)))
 
     @routes.patch("/{name}/keys/{key_id}")
     async def limit_key(request: Request, name: _Name, key_id: str, wanted: KeyChange) -> KeyView:
-        """Set a key's own limits of realtime sessions."""
+        """Set a key's own limits."""
         _free_of_limits(gateway, require_scope(gateway, request, "edit", name))
         await _require_key(gateway, name, key_id)
         limits = wanted.limits.model_dump(exclude_unset=True)
-        return KeyView(**_key_fields(await done(gateway, gateway.configuration.limit_key(key_id, limits))))
+        rules = None if wanted.rules is None else _key_limits(wanted.rules)
+        key = await done(gateway, gateway.configuration.limit_key(key_id, limits, rules))
+        return KeyView(**_key_fields(key, _limit_rules(gateway, name)))
 
     @routes.delete("/{name}/keys/{key_id}")
     async def revoke_key(request: Request, name: _Name, key_id: str) -> KeyView:
         """Revoke a key: it opens nothing from now on, and open realtime sessions end."""
         require_scope(gateway, request, "edit", name)
         await _require_key(gateway, name, key_id)
-        return KeyView(**_key_fields(await done(gateway, gateway.configuration.revoke_key(key_id))))
+        key = await done(gateway, gateway.configuration.revoke_key(key_id))
+        return KeyView(**_key_fields(key, _limit_rules(gateway, name)))
 
     @routes.get("/{name}/stored-keys")
     async def stored_keys(request: Request, name: _Name) -> list[StoredKeyView]:
@@ -377,14 +436,26 @@ def _within(caller: Caller, wanted: NewKey) -> None:
 
 def _free_of_limits(gateway: Gateway, caller: Caller) -> None:
     """Raise `NotPermitted` when a key has limits of its own: it could lift them, or make another key without."""
-    keys = gateway.registry.now.keys.values()
-    if any(key.id == caller.id and key.limits != NO_LIMITS for key in keys):
+    now = gateway.registry.now
+    own = next((key for key in now.keys.values() if key.id == caller.id), None)
+    if own is not None and (own.limits != NO_LIMITS or own_rules(_limit_rules(gateway, own.gateway), own.id)):
         raise NotPermitted("A key with limits of its own makes no keys and sets no limits.")
 
 
-async def _require_key(gateway: Gateway, name: str, key_id: str) -> None:
-    if all(key.id != key_id for key in await gateway.configuration.keys(name)):
+async def _require_key(gateway: Gateway, name: str, key_id: str) -> GatewayKey:
+    found = next((key for key in await gateway.configuration.keys(name) if key.id == key_id), None)
+    if found is None:
         raise MalformedRequest(f"Gateway {name!r} has no key {key_id[:64]!r}.")
+    return found
+
+
+def _limit_rules(gateway: Gateway, name: str) -> Sequence[LimitRule]:
+    rules = gateway.registry.rules(name)
+    return rules.control.limits if rules is not None else ()
+
+
+def _key_limits(wanted: Sequence[KeyRule]) -> list[KeyLimit]:
+    return [KeyLimit(measure=one.measure, limit=one.limit, window=one.window) for one in wanted]
 
 
 async def done(gateway: Gateway, change: Any) -> Any:
@@ -473,7 +544,7 @@ def _logging_view(rules: LoggingRules) -> LoggingView:
     return LoggingView(**{name: msgspec.to_builtins(getattr(rules, name)) for name in LoggingView.model_fields})
 
 
-def _key_fields(key: GatewayKey) -> dict[str, Any]:
+def _key_fields(key: GatewayKey, rules: Sequence[LimitRule]) -> dict[str, Any]:
     return {
         "id": key.id,
         "name": key.name,
@@ -485,5 +556,9 @@ def _key_fields(key: GatewayKey) -> dict[str, Any]:
         "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,
         "state": key.state(time.time()),
+        "rules": [
+            KeyRule(measure=cast(KeyMeasure, rule.measure), limit=rule.limit, window=rule.window)
+            for rule in own_rules(rules, key.id)
+        ],
         "limits": Limits(**key.limits.document()),
     }

@@ -5,18 +5,27 @@ For gateway keys with the scope 'read', for the gateway token and for the consol
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Mapping
+from typing import Any, Final, Literal, cast
 
 import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from trunkline.errors import UnknownGateway
+from trunkline.policy.key_limits import own_rules
 from trunkline.policy.limits import LimitRule, Measure, Technique
+from trunkline.policy.registry import GatewayKey, GatewayRules
+from trunkline.policy.sessions import merged
 from trunkline.server.answers import answers, json_answer, schemas_of
 from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
+from trunkline.server.ledger import Ledger, caller_key
 from trunkline.server.limiting import UsedBucket
+
+_Quota = Literal["sessions", "minutes", "tokens"]
+_UNUSED: Final = UsedBucket({}, 0.0, None)
 
 
 class LimitBucket(msgspec.Struct, frozen=True):
@@ -51,9 +60,41 @@ class LimitStandings(msgspec.Struct, frozen=True):
     limits: list[LimitStanding]
 
 
+class KeyStanding(msgspec.Struct, frozen=True):
+    """How a key stands to one limit.
+
+    ``rule`` is the id of a rule of the gateway, empty for a limit of realtime sessions. ``own`` says whether it is the
+    key's own. ``window`` is seconds, null for what is going on now. ``resets_at`` is the Unix time when some of it is
+    free again, null where nothing is used or where that cannot be told.
+    """
+
+    rule: str
+    measure: Literal["requests", "tokens", "cost", "concurrent", "minutes", "sessions"]
+    realtime: bool
+    own: bool
+    used: float
+    limit: float
+    window: int | None
+    resets_at: float | None
+
+
+class KeyUse(msgspec.Struct, frozen=True):
+    """A gateway key that counts, its open realtime sessions, and how it stands to each limit that holds for it."""
+
+    id: str
+    open_sessions: int
+    standings: list[KeyStanding]
+
+
+class KeyUses(msgspec.Struct, frozen=True):
+    """All keys of a gateway that count."""
+
+    keys: list[KeyUse]
+
+
 def limit_schemas() -> dict[str, Any]:
     """Return the JSON schemas of the answers, by name."""
-    return schemas_of(LimitStandings)
+    return schemas_of(LimitStandings, KeyUses)
 
 
 def create_limit_routes(gateway: Gateway) -> APIRouter:
@@ -71,7 +112,47 @@ def create_limit_routes(gateway: Gateway) -> APIRouter:
         used = await gateway.limiter.standing(name, limits)
         return json_answer(LimitStandings([_standing(rule, used[rule.id]) for rule in limits]))
 
+    @routes.get("/{name}/key-limits", response_class=Response, responses=answers(KeyUses))
+    async def key_limits(request: Request, name: str) -> Response:
+        """Show how each key stands to its own limits, and to those that each key has by itself."""
+        require_scope(gateway, request, "read", name)
+        rules = gateway.registry.rules(name)
+        if rules is None:
+            raise UnknownGateway(f"There is no gateway {name[:64]!r}.")
+        now = time.time()
+        used = await gateway.limiter.standing(name, rules.control.limits)
+        keys = [key for key in gateway.registry.now.keys.values() if key.gateway == name and not key.why_dead(now)]
+        return json_answer(KeyUses([_use(key, rules, used, gateway.ledger, now) for key in keys]))
+
     return routes
+
+
+def _use(
+    key: GatewayKey, gateway: GatewayRules, used: Mapping[str, list[UsedBucket]], ledger: Ledger, now: float
+) -> KeyUse:
+    own = {rule.id for rule in own_rules(gateway.control.limits, key.id)}
+    standings = []
+    for rule in gateway.control.limits:
+        is_own = rule.id in own
+        counts_each = rule.per == ("key",) and key.id in rule.where.get("key", (key.id,))
+        if rule.enabled and (is_own or counts_each):
+            one = next((one for one in used[rule.id] if is_own or one.values.get("key") == key.id), _UNUSED)
+            window = None if rule.measure == "concurrent" else rule.window
+            standings.append(
+                KeyStanding(rule.id, rule.measure, False, is_own, one.used, rule.limit, window, one.resets_at)
+            )
+    limits = merged(gateway.realtime.limits, key.limits)
+    snapshot = ledger.snapshot(caller_key(key.gateway, key.id), limits, now)
+    if limits.concurrent is not None:
+        is_own = key.limits.concurrent is not None
+        told = (float(snapshot.open_sessions), float(limits.concurrent), None, None)
+        standings.append(KeyStanding("", "concurrent", True, is_own, *told))
+    for quota in snapshot.quotas:
+        measure = "cost" if quota.name == "budget" else cast(_Quota, quota.name)
+        is_own = getattr(key.limits, quota.name) is not None
+        free_at = now + quota.free_in if quota.free_in else None
+        standings.append(KeyStanding("", measure, True, is_own, quota.used, quota.limit, quota.seconds, free_at))
+    return KeyUse(key.id, snapshot.open_sessions, standings)
 
 
 def _standing(rule: LimitRule, used: list[UsedBucket]) -> LimitStanding:

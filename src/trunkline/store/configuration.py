@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.errors import SettingsError
 from trunkline.policy.client_secrets import ClientSecret
 from trunkline.policy.control import ControlRules
+from trunkline.policy.key_limits import KeyLimit, with_key_limits, with_successor, without_key
 from trunkline.policy.limits import LimitRule, stored_key_rule
 from trunkline.policy.logging import LoggingRules
 from trunkline.policy.registry import DEFAULT_ALIAS, ClientSecretMode, GatewayKey, GatewayRules, Registry, Scope
@@ -182,26 +184,38 @@ class Configuration:
 
     # Gateway keys
 
-    async def add_key(self, key: GatewayKey) -> None:
-        """Keep a new gateway key."""
-        change = Change("key.create", "gateway key", key.id, key.gateway, _key_document(key))
-        async with changing(self._database, change) as connection:
+    async def add_key(self, key: GatewayKey, rules: Sequence[KeyLimit] = ()) -> None:
+        """Keep a new gateway key, and limits of all that it calls. Raises `SettingsError`."""
+        told = {**_key_document(key), **({"rules": rules} if rules else {})}
+        async with changing(
+            self._database, Change("key.create", "gateway key", key.id, key.gateway, told)
+        ) as connection:
             await self._require(connection, key.gateway)
-            await connection.execute(
-                insert(schema.gateway_keys).values(
-                    id=key.id,
-                    gateway=key.gateway,
-                    name=key.name,
-                    digest=key.digest,
-                    hint=key.hint,
-                    scopes=sorted(scope.value for scope in key.scopes),
-                    models=list(key.models),
-                    created_at=key.created_at,
-                    expires_at=key.expires_at,
-                    revoked_at=key.revoked_at,
-                    limits=key.limits.document(),
-                )
-            )
+            await connection.execute(insert(schema.gateway_keys).values(_key_row(key)))
+            if rules:
+                await self._limit(connection, key.gateway, lambda known: with_key_limits(known, key.id, rules))
+
+    async def rotate_key(self, old: str, key: GatewayKey, ends_at: float) -> None:
+        """Keep a key that follows another one, which ends at a Unix time, if not before.
+
+        Whatever rule of the gateway names the old key names the new one too. Raises `SettingsError`.
+        """
+        table = schema.gateway_keys
+        change = Change("key.rotate", "gateway key", old, key.gateway, {"new": key.id, "name": key.name})
+        async with changing(self._database, change) as connection:
+            rows = await connection.execute(select(table).where(table.c.gateway == key.gateway))
+            known = {row.id: _gateway_key(row) for row in rows}
+            if old not in known:
+                raise _no_key(old)
+            why_dead = known[old].why_dead(key.created_at)
+            if why_dead:
+                raise SettingsError(f"The key {old} is {why_dead}: make a new one.")
+            ends_at = min(ends_at, known[old].expires_at or ends_at)
+            change.details = {**change.details, "ends_at": ends_at}
+            await connection.execute(update(table).where(table.c.id == old).values(expires_at=ends_at))
+            await connection.execute(insert(table).values(_key_row(key)))
+            dead = {one.id for one in known.values() if one.why_dead(key.created_at)}
+            await self._limit(connection, key.gateway, lambda rules: with_successor(rules, old, key.id, dead))
 
     async def keys(self, gateway: str | None = None) -> list[GatewayKey]:
         """Return the gateway keys, newest first."""
@@ -223,15 +237,19 @@ class Configuration:
             if row is None:
                 raise _no_key(id)
             change.gateway, change.details = row.gateway, {"name": row.name}
+            await self._limit(connection, row.gateway, lambda rules: without_key(rules, id))
         return _gateway_key(row)
 
-    async def limit_key(self, id: str, changes: Mapping[str, Any]) -> GatewayKey:
+    async def limit_key(
+        self, id: str, changes: Mapping[str, Any], rules: Sequence[KeyLimit] | None = None
+    ) -> GatewayKey:
         """Change limits of a gateway key, as `SessionLimits.changed` takes them; what is not named stays.
 
-        Raises `SettingsError`, also for an unknown id.
+        ``rules``, if given, replace the limits of all that it calls. Raises `SettingsError`, also for an unknown id.
         """
         table = schema.gateway_keys
-        change = Change("key.limit", "gateway key", id, details=changes)
+        told = {**changes, **({"rules": rules} if rules is not None else {})}
+        change = Change("key.limit", "gateway key", id, details=told)
         async with changing(self._database, change) as connection:
             row = (await connection.execute(select(table).where(table.c.id == id))).one_or_none()
             if row is None:
@@ -240,7 +258,29 @@ class Configuration:
             key = _gateway_key(row)
             limits = key.limits.changed(changes)
             await connection.execute(update(table).where(table.c.id == id).values(limits=limits.document()))
+            if rules is not None:
+                await self._limit(connection, key.gateway, lambda known: with_key_limits(known, id, rules))
             return replace(key, limits=limits)
+
+    async def _limit(
+        self,
+        connection: AsyncConnection,
+        gateway: str,
+        change: Callable[[Sequence[LimitRule]], Sequence[LimitRule]],
+    ) -> None:
+        """Change a gateway's rules of limits. Raises `SettingsError` for what they cannot be."""
+        table = schema.gateways
+        await self._require(connection, gateway)
+        row = (await connection.execute(select(table).where(table.c.id == gateway))).one()
+        known = _rules(row).control
+        try:
+            limits = change(known.limits)
+        except ValueError as error:
+            raise SettingsError(f"rules: {error}.") from error
+        if tuple(limits) == known.limits:
+            return
+        control = known.changed({"limits": msgspec.to_builtins(limits)})
+        await connection.execute(update(table).where(table.c.id == gateway).values(control=control.document()))
 
     # Stored provider keys
 
@@ -399,6 +439,22 @@ def _gateway_row(rules: GatewayRules) -> Mapping[str, Any]:
 
 def _document(rules: GatewayRules) -> dict[str, Any]:
     return {name: value for name, value in _gateway_row(rules).items() if name not in ("id", "created_at")}
+
+
+def _key_row(key: GatewayKey) -> Mapping[str, Any]:
+    return {
+        "id": key.id,
+        "gateway": key.gateway,
+        "name": key.name,
+        "digest": key.digest,
+        "hint": key.hint,
+        "scopes": sorted(scope.value for scope in key.scopes),
+        "models": list(key.models),
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
+        "limits": key.limits.document(),
+    }
 
 
 def _key_document(key: GatewayKey) -> dict[str, Any]:

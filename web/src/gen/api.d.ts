@@ -396,6 +396,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/gateways/{name}/keys/{key_id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotate Key
+         * @description Make a key like another one, which ends when the time that both count is over.
+         *
+         *     Both count together against the old one's limits. The new key's value is in this answer and nowhere else.
+         */
+        post: operations["rotate_key_api_gateways__name__keys__key_id__rotate_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/gateways/{name}/keys/{key_id}": {
         parameters: {
             query?: never;
@@ -415,7 +437,7 @@ export interface paths {
         head?: never;
         /**
          * Limit Key
-         * @description Set a key's own limits of realtime sessions.
+         * @description Set a key's own limits.
          */
         patch: operations["limit_key_api_gateways__name__keys__key_id__patch"];
         trace?: never;
@@ -568,6 +590,26 @@ export interface paths {
          * @description Show how much of each limit is used, and by whom.
          */
         get: operations["limits_api_gateways__name__limits_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/gateways/{name}/key-limits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Key Limits
+         * @description Show how each key stands to its own limits, and to those that each key has by itself.
+         */
+        get: operations["key_limits_api_gateways__name__key_limits_get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1293,10 +1335,44 @@ export interface components {
         };
         /**
          * KeyChange
-         * @description A key's own limits to set; what is absent stays, and null leaves one to its gateway.
+         * @description A key's own limits to set; what is absent stays. ``rules`` are replaced whole.
+         *
+         *     A limit of realtime sessions that is null is left to the gateway.
          */
         KeyChange: {
+            /** Rules */
+            rules?: components["schemas"]["KeyRule"][] | null;
+            /** @default {} */
             limits: components["schemas"]["Limits"];
+        };
+        /**
+         * KeyRotation
+         * @description For how many seconds the old key goes on beside the new one.
+         */
+        KeyRotation: {
+            /**
+             * Overlap
+             * @default 86400
+             */
+            overlap: number;
+        };
+        /**
+         * KeyRule
+         * @description A limit of all that a key calls: so much within ``window`` seconds. ``concurrent`` has no window.
+         */
+        KeyRule: {
+            /**
+             * Measure
+             * @enum {string}
+             */
+            measure: "requests" | "tokens" | "cost" | "concurrent";
+            /** Limit */
+            limit: number;
+            /**
+             * Window
+             * @default 60
+             */
+            window: number;
         };
         /**
          * KeyState
@@ -1312,7 +1388,8 @@ export interface components {
          * KeyView
          * @description A gateway key, without its value. Times are Unix seconds.
          *
-         *     ``limits`` that are set stand instead of the gateway's.
+         *     ``rules`` are its own limits of all that it calls. ``limits`` are those of realtime sessions: what is set there
+         *     stands instead of the gateway's.
          */
         KeyView: {
             /** Id */
@@ -1338,6 +1415,8 @@ export interface components {
              * @enum {string}
              */
             state: "active" | "revoked" | "expired";
+            /** Rules */
+            rules: components["schemas"]["KeyRule"][];
             limits: components["schemas"]["Limits"];
         };
         /**
@@ -1487,6 +1566,8 @@ export interface components {
              * @enum {string}
              */
             state: "active" | "revoked" | "expired";
+            /** Rules */
+            rules: components["schemas"]["KeyRule"][];
             limits: components["schemas"]["Limits"];
             /** Value */
             value: string;
@@ -1576,6 +1657,11 @@ export interface components {
             models: string[];
             /** Expires At */
             expires_at?: number | null;
+            /**
+             * Rules
+             * @default []
+             */
+            rules: components["schemas"]["KeyRule"][];
             /** @default {} */
             limits: components["schemas"]["Limits"];
         };
@@ -3082,6 +3168,41 @@ export interface components {
             resets_at: number | null;
         };
         /**
+         * KeyUses
+         * @description All keys of a gateway that count.
+         */
+        KeyUses: {
+            keys: components["schemas"]["KeyUse"][];
+        };
+        /**
+         * KeyUse
+         * @description A gateway key that counts, its open realtime sessions, and how it stands to each limit that holds for it.
+         */
+        KeyUse: {
+            id: string;
+            open_sessions: number;
+            standings: components["schemas"]["KeyStanding"][];
+        };
+        /**
+         * KeyStanding
+         * @description How a key stands to one limit.
+         *
+         *     ``rule`` is the id of a rule of the gateway, empty for a limit of realtime sessions. ``own`` says whether it is the
+         *     key's own. ``window`` is seconds, null for what is going on now. ``resets_at`` is the Unix time when some of it is
+         *     free again, null where nothing is used or where that cannot be told.
+         */
+        KeyStanding: {
+            rule: string;
+            /** @enum {unknown} */
+            measure: "concurrent" | "cost" | "minutes" | "requests" | "sessions" | "tokens";
+            realtime: boolean;
+            own: boolean;
+            used: number;
+            limit: number;
+            window: number | null;
+            resets_at: number | null;
+        };
+        /**
          * ProviderHealthList
          * @description Every place that was asked since the process started, by gateway, provider and key.
          */
@@ -3852,6 +3973,42 @@ export interface operations {
             };
         };
     };
+    rotate_key_api_gateways__name__keys__key_id__rotate_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                key_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["KeyRotation"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MadeKey"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
     revoke_key_api_gateways__name__keys__key_id__delete: {
         parameters: {
             query?: never;
@@ -4241,6 +4398,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LimitStandings"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    key_limits_api_gateways__name__key_limits_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyUses"];
                 };
             };
             /** @description Validation Error */
