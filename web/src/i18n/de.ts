@@ -32,6 +32,7 @@ export const de: Catalogue = {
     navigation: 'Seiten',
     status: 'Status',
     gateway: 'Konto {account}, Gateway {gateway}',
+    chooseGateway: 'Gateway',
     loading: 'Verbinde …',
     online: 'Verbunden',
     offline: 'Getrennt',
@@ -49,6 +50,9 @@ export const de: Catalogue = {
   common: {
     cancel: 'Abbrechen',
     close: 'Schließen',
+    copy: 'Kopieren',
+    stored: 'Ich habe es gespeichert',
+    nameTyped: 'Zur Bestätigung {name} eintippen',
     copied: 'Kopiert',
     copyFailed: 'Der Browser hat das Kopieren nicht erlaubt.',
     failed: 'Das ist fehlgeschlagen.',

@@ -30,6 +30,7 @@ export const en = {
     navigation: 'Pages',
     status: 'Status',
     gateway: 'Account {account}, gateway {gateway}',
+    chooseGateway: 'Gateway',
     loading: 'Connecting…',
     online: 'Connected',
     offline: 'Offline',
@@ -47,6 +48,9 @@ export const en = {
   common: {
     cancel: 'Cancel',
     close: 'Close',
+    copy: 'Copy',
+    stored: 'I have stored it',
+    nameTyped: 'Type {name} to confirm',
     copied: 'Copied',
     copyFailed: 'The browser did not allow copying.',
     failed: 'That failed.',

@@ -261,8 +261,11 @@ function validationMessage(detail: unknown): string | undefined {
   const problems = detail.flatMap((entry: unknown) => {
     const problem = asObject(entry);
     const message = asString(problem?.['msg']);
-    const place: unknown = Array.isArray(problem?.['loc']) ? problem['loc'].at(-1) : undefined;
-    return message ? [typeof place === 'string' ? `${place}: ${message}` : message] : [];
+    // Of a place within a list, the name of the list.
+    const place = asList(problem?.['loc'])
+      ?.filter((step) => typeof step === 'string')
+      .at(-1);
+    return message ? [place === undefined || place === 'body' ? message : `${place}: ${message}`] : [];
   });
   return problems.length ? problems.join('; ') : undefined;
 }
