@@ -22,7 +22,11 @@ const routes: Readonly<Record<string, Route>> = {
     takesId: true,
   },
   '/analytics': { name: 'analytics', load: () => import('../pages/analytics/AnalyticsPage.svelte') },
-  '/gateways': { name: 'gateways', load: () => import('../pages/gateways/GatewaysPage.svelte') },
+  '/gateways': {
+    name: 'gateways',
+    load: () => import('../pages/gateways/GatewaysPage.svelte'),
+    takesId: true,
+  },
   '/access': { name: 'access', load: () => import('../pages/access/AccessPage.svelte') },
   '/routes': { name: 'routes', load: () => import('../pages/routes/RoutesPage.svelte') },
   '/providers': { name: 'providers', load: () => import('../pages/providers/ProvidersPage.svelte') },

@@ -28,7 +28,7 @@ export function whereIn(
   const where: Record<string, string[]> = {};
   for (const [place, line] of text.split('\n').entries()) {
     if (line.trim() === '') continue;
-    const [, name, rest = ''] = /^\s*([^\s:]+)\s*:(.*)$/.exec(line) ?? [];
+    const [, name, rest = ''] = /^\s*([^:]*[^:\s])\s*:(.*)$/.exec(line) ?? [];
     const values = listIn(rest);
     if (name === undefined || values.length === 0) return { line: place + 1 };
     where[name] = [...(where[name] ?? []), ...values];
