@@ -11,6 +11,8 @@ const catalogues: Record<Language, Catalogue> = { en, de };
 
 class Words {
   language = $state<Language>(preferred());
+  /** Making one takes far longer than using it, and some numbers change many times a second. */
+  readonly #numbers = new Map<string, Intl.NumberFormat>();
 
   /** The catalogue to read from in a template: `words.t.chat.send`. */
   get t(): Catalogue {
@@ -34,7 +36,10 @@ class Words {
   }
 
   number(value: number, options: Intl.NumberFormatOptions = {}): string {
-    return new Intl.NumberFormat(this.language, options).format(value);
+    const kind = this.language + JSON.stringify(options);
+    const known = this.#numbers.get(kind) ?? new Intl.NumberFormat(this.language, options);
+    this.#numbers.set(kind, known);
+    return known.format(value);
   }
 
   milliseconds(value: number): string {
