@@ -6,10 +6,11 @@ import { app } from './app/console.svelte';
 import { theme } from './app/theme.svelte';
 import { words } from './i18n/index.svelte';
 import DirectDocument from './pages/voice/DirectDocument.svelte';
+import { own } from './pages/voice/words.svelte';
 
 theme.apply();
 void app.load();
 await words.start();
 
 const target = document.getElementById('app');
-if (target) mount(DirectDocument, { target });
+void own.load().then(() => target && mount(DirectDocument, { target }));

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -32,15 +32,19 @@ def slot_of(milliseconds: float) -> int:
     return min(math.ceil(math.log(milliseconds) / _LOG_RATIO), SLOTS - 2)
 
 
-def percentile(counts: Sequence[int], percent: float) -> float | None:
+def percentile(counts: Mapping[int, Sequence[int]], percent: float) -> float | None:
     """Return how many milliseconds ``percent`` of what was counted took at most; None when nothing was counted.
 
-    It is the nearest-rank percentile, off by `RELATIVE_ERROR` at most.
+    ``counts`` are those of slots in a row, by the number of the first one; all other slots have none. What is returned
+    is the nearest-rank percentile, off by `RELATIVE_ERROR` at most.
     """
-    up_to = list(accumulate(counts))
-    if not up_to[-1]:
-        return None
-    return _middle(bisect_left(up_to, max(math.ceil(up_to[-1] * percent / 100), 1)))
+    counted = {first: sum(counts[first]) for first in sorted(counts)}
+    rank = max(math.ceil(sum(counted.values()) * percent / 100), 1)
+    for first, number in counted.items():
+        if rank <= number:
+            return _middle(first + bisect_left(list(accumulate(counts[first])), rank))
+        rank -= number
+    return None
 
 
 def _middle(slot: int) -> float:

@@ -28,7 +28,7 @@ from trunkline.server.log_tail import OVERLAP_SECONDS, Tail
 from trunkline.server.log_words import FIELDS, conditions_of
 from trunkline.server.spreadsheets import cell
 from trunkline.store import LogFilter, LogRow
-from trunkline.store.log_filter import Condition
+from trunkline.store.log_filter import Condition, clauses_of
 
 _PAGE: Final = 50
 _MAX_PAGE: Final = 500
@@ -180,7 +180,7 @@ def create_log_routes(gateway: Gateway) -> APIRouter:
         ``gap`` in their place: there were too many, and a list has them. After an interruption everything since the row
         ``Last-Event-ID`` comes, some of it perhaps a second time. ``refused`` comes when the caller may look no more.
         """
-        within(request, asked)
+        clauses_of(within(request, asked), "sqlite")  # refuses what could be refused by an event only later
         since: float | None = time.time() - OVERLAP_SECONDS
         if last_event_id:
             row = await gateway.log_row(last_event_id, None)

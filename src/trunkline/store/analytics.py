@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
-from operator import add
+from operator import sub
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ColumnElement, String, and_, cast, text
 
 from trunkline.errors import MalformedRequest
-from trunkline.policy.histogram import percentile
-from trunkline.store.cells import Merged, View, greatest, read_sums, read_timings, without
+from trunkline.policy.histogram import SLOTS, percentile
+from trunkline.store.cells import Lines, View, greatest, read_cells
 from trunkline.store.database import Database
 from trunkline.store.intervals import SECONDS, Interval, aligned, boundaries, spans
 from trunkline.store.rollups import CUBES, DURATION, FIRST_BYTE, OTHERS, SUMS, Cube
-from trunkline.store.schema.analytics import rollup_series
+from trunkline.store.schema.analytics import BLOCK, rollup_series
 
 MAX_POINTS: Final = 1500
 MAX_CELLS: Final = 20_000
@@ -53,15 +54,11 @@ _FROM_TIMINGS: Final = {**{name: timing for name, (timing, _) in _TIMINGS.items(
 MEASURES: Final = (*SUMS, *_TOGETHER, *_RATES, *_FROM_TIMINGS)
 
 # On PostgreSQL: to compile such a query costs more than it saves, the cells of one are near each other and mostly in
-# memory, and there is more to sort than a few megabytes.
+# memory, and there are many more than it expects: to sort them takes far longer than to hash them.
 _READING_CELLS: Final = text(
     "SELECT set_config('jit', 'off', true), set_config('random_page_cost', '1.1', true),"
-    " set_config('work_mem', '32MB', true)"
+    " set_config('work_mem', '32MB', true), set_config('enable_sort', 'off', true)"
 )
-
-_NOTHING: Final = (0,) * len(SUMS)
-
-_Point = tuple[int, Any]  # number, group
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,8 +144,7 @@ class Analytics:
         edges = aligned(wanted, finest)
         if SECONDS[interval] < finest(question.since):
             raise MalformedRequest(_too_fine(interval, finest(question.since), finest(self._clock())))
-        found, sums, timings = await self._read(cube, question, edges)
-        groups = await asyncio.to_thread(_groups, question, found, len(edges) - 1, sums, timings)
+        groups = await asyncio.to_thread(_groups, question, len(edges) - 1, *await self._read(cube, question, edges))
         return Chart(starts=edges[:-1], until=edges[-1], rounded=edges != wanted, groups=groups)
 
     async def summary(self, question: Question) -> Summary:
@@ -165,12 +161,13 @@ class Analytics:
         edges = aligned(wanted, finest)
         if edges[-1] < until:  # all of the last cell, which may still be growing
             edges[-1] += finest(until)
-        _, sums, timings = await self._read(cube, question, edges)
+        _, lines = await self._read(cube, question, edges)
+        measures = _measures(question, lines, None, range(2))
         periods = [
             Period(
                 since=edges[point],
                 until=edges[point + 1],
-                total=_measures(question.measures, (point, None), sums, timings),
+                total={name: found[point] for name, found in measures.items()},
             )
             for point in (0, 1)
         ]
@@ -180,8 +177,8 @@ class Analytics:
         now, timed = self._clock(), _is_timed(question)
         return lambda at: cube.finest(at, now, timed=timed)
 
-    async def _read(self, cube: Cube, question: Question, edges: Sequence[int]) -> tuple[list[Any], Merged, Merged]:
-        """Return the groups, sums by point and group, and histograms by point and (group, timing)."""
+    async def _read(self, cube: Cube, question: Question, edges: Sequence[int]) -> tuple[list[Any], Lines]:
+        """Return the groups, and what they have at each point."""
         steps = (cube.timed if _is_timed(question) else cube.steps)[::-1]
         pieces = spans(edges, steps)
         names = _summed(question)
@@ -190,15 +187,14 @@ class Analytics:
             if connection.dialect.name == "postgresql":
                 await connection.execute(_READING_CELLS)
 
-            async def read(view: View) -> asyncio.Task[tuple[Merged, Merged]]:
+            async def read(view: View) -> asyncio.Task[Lines]:
                 """Return what goes on in a thread, while the database finds what is read next."""
-                sums = await read_sums(connection, view, pieces, names) if names else dict
-                histograms = await read_timings(connection, view, pieces, timings)
-                return asyncio.create_task(asyncio.to_thread(lambda: (sums(), histograms())))
+                put_together = await read_cells(connection, view, pieces, names, timings)
+                return asyncio.create_task(asyncio.to_thread(put_together))
 
             view = _view(cube, question)
             if view.group is None:
-                return [None], *await (await read(view))
+                return [None], await (await read(view))
             whole = spans([edges[0], edges[-1]], steps)
             groups = await greatest(connection, view, whole, _ranking(question), question.top)
             told_apart = await read(view.only(groups))
@@ -283,76 +279,67 @@ def _ranking(question: Question) -> Sequence[str]:
     return _TOGETHER.get(first, (first if first in SUMS else "requests",))
 
 
-def _groups(question: Question, found: Sequence[Any], count: int, sums: Merged, timings: Merged) -> list[Group]:
-    total_sums, total_timings = _totals(sums), _totals(timings)
-
-    def row(point: int, group: Any) -> dict[str, float | None]:
-        return _measures(question.measures, (point, group), sums, timings)
-
-    groups = []
-    for group in found:
-        rows = [row(point, group) for point in range(count)]
-        groups.append(
-            Group(
-                value=None if group in (None, OTHERS) else group,
-                other=group == OTHERS,
-                points={name: [row[name] for row in rows] for name in question.measures},
-                total=_measures(question.measures, (0, group), total_sums, total_timings),
-            )
+def _groups(question: Question, count: int, found: Sequence[Any], lines: Lines) -> list[Group]:
+    totals = {at: {0: tuple(map(sum, zip(*line.values(), strict=True)))} for at, line in lines.items()}
+    return [
+        Group(
+            value=None if group in (None, OTHERS) else group,
+            other=group == OTHERS,
+            points=_measures(question, lines, group, range(count)),
+            total={name: total for name, [total] in _measures(question, totals, group, [0]).items()},
         )
-    return groups
+        for group in found
+    ]
 
 
-def _measures(names: Sequence[str], at: _Point, sums: Merged, timings: Merged) -> dict[str, float | None]:
-    found = dict(zip(SUMS, sums.get(at, _NOTHING), strict=True))
-    return {name: _measure(name, at, found, timings) for name in names}
+def _measures(question: Question, lines: Lines, group: Any, points: Sequence[int]) -> dict[str, list[float | None]]:
+    """Return the measures of a group at some points."""
+    names = _summed(question)
+    summed, nothing = lines.get((group, 0, 0), {}), (0,) * len(names)
+    sums = dict(zip(names, zip(*(summed.get(point, nothing) for point in points), strict=True), strict=True))
+
+    def measure(name: str) -> list[float | None]:
+        if name in _TIMINGS:
+            return _percentiles(lines, group, points, *_TIMINGS[name])
+        return _counts(lines, group, points, _TIMED[name]) if name in _TIMED else _sums(name, sums)
+
+    return {name: measure(name) for name in question.measures}
 
 
-def _measure(name: str, at: _Point, found: Mapping[str, Any], timings: Merged) -> float | None:
-    if name in _TIMINGS:
-        timing, percent = _TIMINGS[name]
-        counts = timings.get((at[0], (at[1], timing)))
-        return None if counts is None else percentile(counts, percent)
-    if name in _TIMED:
-        return sum(timings.get((at[0], (at[1], _TIMED[name])), ()))
+def _sums(name: str, sums: Mapping[str, Sequence[float]]) -> list[float | None]:
     if name in _RATES:
-        part, whole = (found[part] for part in _RATES[name])
-        return part / whole if whole else None
-    total: float = sum(found[part] for part in _TOGETHER.get(name, (name,)))
-    return total
+        parts, wholes = (sums[part] for part in _RATES[name])
+        return [part / whole if whole else None for part, whole in zip(parts, wholes, strict=True)]
+    return [sum(parts) for parts in zip(*(sums[part] for part in _TOGETHER.get(name, (name,))), strict=True)]
 
 
-def _with_others(
-    groups: list[str], told_apart: tuple[Merged, Merged], everything: tuple[Merged, Merged]
-) -> tuple[list[Any], Merged, Merged]:
+def _counts(lines: Lines, group: Any, points: Sequence[int], timing: int) -> list[float | None]:
+    blocks = [lines.get((group, timing, block), {}) for block in range(SLOTS // BLOCK)]
+    return [sum(sum(line[point]) for line in blocks if point in line) for point in points]
+
+
+def _percentiles(lines: Lines, group: Any, points: Sequence[int], timing: int, percent: int) -> list[float | None]:
+    blocks = {block * BLOCK: lines.get((group, timing, block), {}) for block in range(SLOTS // BLOCK)}
+    return [
+        percentile({first: line[point] for first, line in blocks.items() if point in line}, percent) for point in points
+    ]
+
+
+def _with_others(groups: list[str], told_apart: Lines, everything: Lines) -> tuple[list[Any], Lines]:
     """Add what is left of everything for all other groups, at those points at which they have anything."""
-    sums, timings = told_apart
-    rest, rest_timings = (without(whole, parts) for whole, parts in zip(everything, told_apart, strict=True))
-    others = False
-    for (point, _), row in rest.items():
-        # Costs and seconds are fractions: what is left of nothing is not quite 0.
-        left = [max(round(number, 9), 0) for number in row]
-        if any(left):
-            others = True
-            sums[point, OTHERS] = left
-    for (point, (_, timing)), counts in rest_timings.items():
-        left = [max(count, 0) for count in counts]
-        if any(left):
-            others = True
-            timings[point, (OTHERS, timing)] = left
-    return [*groups, OTHERS] if others else [*groups], sums, timings
-
-
-def _totals(points: Merged) -> Merged:
-    merged: Merged = {}
-    for (_, group), row in points.items():
-        _merge(merged, (0, group), row)
-    return merged
-
-
-def _merge(merged: Merged, at: _Point, row: Sequence[Any]) -> None:
-    found = merged.get(at)
-    merged[at] = list(row) if found is None else list(map(add, found, row))
+    others: Lines = defaultdict(dict)
+    for (_, timing, block), line in everything.items():
+        parts = [told_apart.get((group, timing, block), {}) for group in groups]
+        for point, numbers in line.items():
+            for part in parts:
+                if point in part:
+                    numbers = tuple(map(sub, numbers, part[point]))
+            if not timing or min(numbers) < 0:
+                # Costs and seconds are fractions: what is left of nothing is not quite 0.
+                numbers = tuple(max(round(number, 9), 0) for number in numbers)
+            if any(numbers):
+                others[OTHERS, timing, block][point] = numbers
+    return [*groups, OTHERS] if others else [*groups], {**told_apart, **others}
 
 
 def _whole(question: Question) -> Question:

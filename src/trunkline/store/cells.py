@@ -6,12 +6,12 @@ cells of a time are read in the order in which they are stored.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import reduce
 from itertools import pairwise
-from operator import add, sub
+from operator import add
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -20,27 +20,29 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Float,
-    Row,
     Select,
     Table,
     and_,
+    any_,
     cast,
     func,
     literal,
+    literal_column,
+    null,
     select,
     text,
     union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from trunkline.policy.histogram import SLOTS
 from trunkline.store.intervals import Span
-from trunkline.store.rollups import OTHERS, SUMS, Cube
+from trunkline.store.rollups import OTHERS, Cube
 from trunkline.store.schema.analytics import BLOCK, rollup_latencies, rollup_series, rollup_sums
 
-# By number of the point and group: sums in the order of `SUMS`, histograms by group and timing.
-Merged = dict[tuple[int, Any], list[Any]]
-Reading = Callable[[], Merged]
+# By group, timing and block, and then by number of the point: the counts of a block of a histogram. Sums have timing 0
+# and block 0, and come in the order in which they were asked for. Tuples, as the garbage collector soon forgets them.
+Lines = dict[tuple[Any, int, int], dict[int, tuple[Any, ...]]]
+Reading = Callable[[], Lines]
 
 # Looking up so many cells is quicker than to read all of a time, on either engine.
 _LOOKED_UP: Final = 400_000
@@ -71,7 +73,8 @@ async def greatest(
     parts = []
     for step in _steps(pieces):
         asked = select(view.group.label("told_apart"), reduce(add, (table.c[name] for name in names)).label("counted"))
-        parts.append(await _narrowed(connection, asked, view, table, pieces, step))
+        here = [piece for piece in pieces if piece.step == step]
+        parts.append(await _narrowed(connection, asked, view, table, here))
     cells = union_all(*parts).subquery()
     ranked = (
         select(cells.c.told_apart)
@@ -83,103 +86,75 @@ async def greatest(
     return [*(await connection.scalars(ranked))]
 
 
-async def read_sums(connection: AsyncConnection, view: View, pieces: Sequence[Span], names: Sequence[str]) -> Reading:
-    """Read sums by point and group; those that are not named are 0.
+async def read_cells(
+    connection: AsyncConnection, view: View, pieces: Sequence[Span], names: Sequence[str], timings: Sequence[int]
+) -> Reading:
+    """Read the sums of some names, and histograms of some timings.
 
     What is returned puts together what was read: for a thread, while the database finds what is asked for next.
     """
-    found = await _rows(connection, view, rollup_sums, pieces, [rollup_sums.c[name] for name in names], [])
+    counts = [rollup_latencies.c[f"slot_{slot}"] for slot in range(BLOCK)]
+    found = []
+    for step in _steps(pieces):
+        here = [piece for piece in pieces if piece.step == step]
+        if names:
+            summed = [rollup_sums.c[name] for name in names]
+            found.append((0, *await _rows(connection, view, rollup_sums, here, summed, literal_column("0"))))
+        for timing in timings:
+            of = rollup_latencies.c.timing == timing
+            block = rollup_latencies.c.block
+            found.append((timing, *await _rows(connection, view, rollup_latencies, here, counts, block, of)))
 
-    def put_together() -> Merged:
-        merged: Merged = {}
-        for rows in found:
-            _merge_sums(merged, names, rows())
-        return merged
-
-    return put_together
-
-
-async def read_timings(
-    connection: AsyncConnection, view: View, pieces: Sequence[Span], timings: Sequence[int]
-) -> Reading:
-    """Read histograms by point and (group, timing); return as `read_sums` does."""
-    table = rollup_latencies
-    counts = [table.c[f"slot_{slot}"] for slot in range(BLOCK)]
-    found = [
-        (timing, rows)
-        for timing in timings
-        for rows in await _rows(connection, view, table, pieces, counts, [table.c.block], table.c.timing == timing)
-    ]
-
-    def put_together() -> Merged:
-        merged: Merged = {}
-        for timing, rows in found:
-            _merge_histograms(merged, timing, rows())
-        return merged
+    def put_together() -> Lines:
+        lines: Lines = defaultdict(dict)
+        for timing, points, rows in found:
+            for row in rows:
+                line, point, numbers = lines[row[1], timing, row[2]], points[row[0]], row[3:]
+                line[point] = tuple(map(add, line[point], numbers)) if point in line else numbers
+        return lines
 
     return put_together
-
-
-def without(whole: Merged, parts: Merged) -> Merged:
-    """Return what is left of sums without groups, or of histograms, when those of some groups are taken away."""
-    taken: Merged = {}
-    for (point, group), row in parts.items():
-        at = (point, (None, group[1]) if isinstance(group, tuple) else None)
-        found = taken.get(at)
-        taken[at] = row if found is None else list(map(add, found, row))
-    return {at: list(map(sub, row, taken[at])) if at in taken else row for at, row in whole.items()}
 
 
 async def _rows(
     connection: AsyncConnection,
     view: View,
     table: Table,
-    pieces: Sequence[Span],
+    here: Sequence[Span],
     summed: Sequence[Column[Any]],
-    apart: Sequence[Column[Any]],
+    block: ColumnElement[Any],
     *where: ColumnElement[bool],
-) -> list[Callable[[], Iterator[Sequence[Any]]]]:
-    """Return what yields rows of point, group, what is told apart besides, and the sums.
+) -> tuple[Mapping[int, int], Sequence[Any]]:
+    """Return rows of place, group, block and sums, and which point a place is of; for pieces of one step.
 
     A point may come several times.
     """
-    found: list[Callable[[], Iterator[Sequence[Any]]]] = []
-    for step in _steps(pieces):
-        here = [piece for piece in pieces if piece.step == step]
-        place, place_of = _placing(connection, table, here)
-        keys: list[ColumnElement[Any]] = [place, *([] if view.group is None else [view.group]), *apart]
-        sums = (cast(func.sum(counted), _wide(counted)) for counted in summed)
-        query = await _narrowed(connection, select(*keys, *sums).where(*where), view, table, here, step)
-        query = query.group_by(text(", ".join(str(number + 1) for number in range(len(keys)))))
-        group = () if view.group is not None else (None,)
-        rows = (await connection.execute(query)).all()
-        found.append(partial(_told_apart, rows, here, place_of, group))
-    return found
-
-
-def _told_apart(
-    rows: Sequence[Row[Any]], here: Sequence[Span], place_of: Callable[[int], int], group: tuple[Any, ...]
-) -> Iterator[Sequence[Any]]:
-    return ((here[place_of(row[0])].point, *group, *row[1:]) for row in rows)
+    place, points = _placing(connection, table, here)
+    group = null() if view.group is None else view.group
+    sums = (cast(func.sum(counted), _wide(counted)) for counted in summed)
+    query = await _narrowed(connection, select(place, group, block, *sums).where(*where), view, table, here)
+    keys = ["1", *(["2"] if view.group is not None else []), *(["3"] if table is rollup_latencies else [])]
+    return points, (await connection.execute(query.group_by(text(", ".join(keys))))).all()
 
 
 def _placing(
     connection: AsyncConnection, table: Table, here: Sequence[Span]
-) -> tuple[ColumnElement[int], Callable[[int], int]]:
-    """Return by what to group cells of some pieces of time, and what tells a piece's place from that."""
-    sinces = [piece.since for piece in here]
-    if connection.dialect.name == "postgresql":
-        return func.width_bucket(table.c.start, literal(sinces, ARRAY(BigInteger))), lambda place: place - 1
+) -> tuple[ColumnElement[int], Mapping[int, int]]:
+    """Return by what to group cells of some pieces of time, and which point that is of."""
     # SQLite would have to look for each cell's piece, and to sort: cells are stored in the order of their start.
-    return table.c.start, lambda start: bisect_right(sinces, start) - 1
+    if connection.dialect.name == "sqlite" or all(piece.until - piece.since == piece.step for piece in here):
+        return table.c.start, {start: piece.point for piece in here for start in _starts([piece])}
+    sinces = [piece.since for piece in here]
+    points = {number: piece.point for number, piece in enumerate(here, 1)}
+    return func.width_bucket(table.c.start, literal(sinces, ARRAY(BigInteger))), points
 
 
 async def _narrowed(
-    connection: AsyncConnection, query: Select[Any], view: View, table: Table, pieces: Sequence[Span], step: int
+    connection: AsyncConnection, query: Select[Any], view: View, table: Table, here: Sequence[Span]
 ) -> Select[Any]:
     """Return a query for the cells of a view that are in pieces of one step."""
-    query = query.where(table.c.cube == view.cube.number, table.c.step == step)
-    starts = _starts(piece for piece in pieces if piece.step == step)
+    query = query.where(table.c.cube == view.cube.number, table.c.step == here[0].step)
+    starts = _starts(here)
     few: list[int] | None = None
     if view.where:
         most = min(_LOOKED_UP // len(starts), _NAMED)
@@ -187,11 +162,13 @@ async def _narrowed(
         found = [*(await connection.scalars(known.limit(most + 1)))]
         few = found if len(found) <= most else None
     if few is None:
-        query = query.where(_within(pieces, step, table), *view.where)
+        query = query.where(_within(connection, here, table), *view.where)
     else:
-        query = query.where(table.c.start.in_(starts), table.c.series.in_(few))
+        query = query.where(_is_one(connection, table.c.start, starts), _is_one(connection, table.c.series, few))
     if view.group is None and (few is not None or not view.where):
         return query.select_from(table)
+    if few is not None:  # said of both, or PostgreSQL would read all series
+        query = query.where(_is_one(connection, rollup_series.c.id, few))
     return query.join_from(table, rollup_series, rollup_series.c.id == table.c.series)
 
 
@@ -199,12 +176,18 @@ def _steps(pieces: Iterable[Span]) -> list[int]:
     return sorted({piece.step for piece in pieces})
 
 
-def _within(pieces: Iterable[Span], step: int, table: Table) -> ColumnElement[bool]:
+def _within(connection: AsyncConnection, here: Sequence[Span], table: Table) -> ColumnElement[bool]:
     """Say which starts cells have: of a range, or of several by name, as neither engine looks several ranges up."""
-    own = [piece for piece in pieces if piece.step == step]
-    if all(piece.until == following.since for piece, following in pairwise(own)):
-        return and_(table.c.start >= own[0].since, table.c.start < own[-1].until)
-    return table.c.start.in_(_starts(own))
+    if all(piece.until == following.since for piece, following in pairwise(here)):
+        return and_(table.c.start >= here[0].since, table.c.start < here[-1].until)
+    return _is_one(connection, table.c.start, _starts(here))
+
+
+def _is_one(connection: AsyncConnection, column: Column[int], numbers: Sequence[int]) -> ColumnElement[bool]:
+    """Say that a column is one of some numbers; on PostgreSQL without a parameter for each."""
+    if connection.dialect.name == "postgresql":
+        return column == any_(literal(numbers, ARRAY(BigInteger)))
+    return column.in_(numbers)
 
 
 def _starts(pieces: Iterable[Span]) -> list[int]:
@@ -214,22 +197,3 @@ def _starts(pieces: Iterable[Span]) -> list[int]:
 def _wide(counted: Column[Any]) -> Float[float] | BigInteger:
     """A sum's type: PostgreSQL makes decimals of it otherwise."""
     return Float() if isinstance(counted.type, Float) else BigInteger()
-
-
-def _merge_sums(merged: Merged, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    for point, group, *sums in rows:
-        by_name = dict(zip(names, sums, strict=True))
-        row = [by_name.get(name, 0) for name in SUMS]
-        found = merged.get((point, group))
-        merged[point, group] = row if found is None else list(map(add, found, row))
-
-
-def _merge_histograms(merged: Merged, timing: int, rows: Iterable[Sequence[Any]]) -> None:
-    for row in rows:
-        at = row[0], (row[1], timing)
-        slots = merged.get(at)
-        if slots is None:
-            slots = merged[at] = [0] * SLOTS
-        first = row[2] * BLOCK
-        before = slots[first : first + BLOCK]
-        slots[first : first + BLOCK] = map(add, before, row[3:]) if any(before) else row[3:]

@@ -18,6 +18,8 @@ export interface Preferences {
   outputDeviceId: string | null;
   /** Whether single-key shortcuts are on (WCAG 2.1.4 asks for the switch). */
   shortcuts: boolean;
+  /** Whether the overview goes without its first steps. */
+  firstStepsHidden: boolean;
 }
 
 export const DEFAULT_PREFERENCES: Preferences = {
@@ -27,6 +29,7 @@ export const DEFAULT_PREFERENCES: Preferences = {
   inputDeviceId: null,
   outputDeviceId: null,
   shortcuts: true,
+  firstStepsHidden: false,
 };
 
 const PREFIX = 'trunkline.';
@@ -43,7 +46,8 @@ const READERS: { [Name in keyof Preferences]: (stored: unknown) => Preferences[N
   },
   inputDeviceId: (stored) => asString(stored),
   outputDeviceId: (stored) => asString(stored),
-  shortcuts: (stored) => (typeof stored === 'boolean' ? stored : undefined),
+  shortcuts: truth,
+  firstStepsHidden: truth,
 };
 
 /** Reads and writes preferences. Where storage is blocked they last as long as the page. */
@@ -97,6 +101,10 @@ export class PreferenceStore {
       // What could not be stored need not be removed.
     }
   }
+}
+
+function truth(stored: unknown): boolean | undefined {
+  return typeof stored === 'boolean' ? stored : undefined;
 }
 
 function languageTag(stored: unknown): string | undefined {

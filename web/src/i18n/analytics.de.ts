@@ -6,12 +6,12 @@ export const analytics: AnalyticsWords = {
   openSettings: 'Einstellungen öffnen',
   partial: {
     ignored:
-      'Nach {words} lassen sich Diagramme nicht filtern, das bleibt also außer Acht: Sie kennen nur name:wert, und nicht jeder Name geht mit jedem anderen zusammen. Die Protokolle kennen alles.',
+      'Die Diagramme lassen {words} außer Acht: Sie lassen sich nur nach name:wert filtern, und nicht jeder Name geht mit jedem anderen zusammen. Die Protokolle kennen alles.',
     rounded:
       'Summen dieser Zeit werden in längeren Schritten aufbewahrt; sie beginnt und endet daher bei der nächsten vollen Stunde oder dem nächsten Tag (UTC).',
   },
   moments: {
-    title: 'Von, bis',
+    title: 'Genaue Zeiten',
     from: 'Von',
     to: 'Bis',
     show: 'Zeigen',
@@ -25,6 +25,7 @@ export const analytics: AnalyticsWords = {
   },
   cards: {
     label: 'Die ganze Zeit, und die gleich lange davor',
+    latencies: 'Antwortzeiten der ganzen Zeit, und der davor',
     requests: 'Anfragen',
     errors: '{count} gescheitert',
     error_rate: 'Fehlerquote',

@@ -8,12 +8,12 @@ export const analytics = {
   openSettings: 'Open settings',
   partial: {
     ignored:
-      'Charts cannot be filtered by {words}, so that has no part in them: they know name:value alone, and not every name goes with every other. The logs know all of it.',
+      'The charts leave out {words}: they can be filtered by name:value alone, and not every name goes with every other. The logs know all of it.',
     rounded:
       'Sums of this time are kept by longer steps, so it begins and ends at the nearest hour or day (UTC).',
   },
   moments: {
-    title: 'From, to',
+    title: 'Exact times',
     from: 'From',
     to: 'To',
     show: 'Show',
@@ -27,6 +27,7 @@ export const analytics = {
   },
   cards: {
     label: 'All of the time, and the equally long time before it',
+    latencies: 'Latencies of all of the time, and of the time before it',
     requests: 'Requests',
     errors: '{count} failed',
     error_rate: 'Error rate',

@@ -1,6 +1,5 @@
 /** German. */
 import type { Catalogue } from './catalogue';
-import { voice } from './voice.de';
 
 export const de: Catalogue = {
   pages: {
@@ -183,5 +182,5 @@ export const de: Catalogue = {
     input: '{value} ein',
     output: '{value} aus',
   },
-  voice,
+  speakers: { user: 'Sie', assistant: 'Assistent', system: 'System', tool: 'Werkzeug' },
 };

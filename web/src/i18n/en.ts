@@ -1,5 +1,4 @@
 /** English, the source of all words. Places in braces are filled by `fill`. */
-import { voice } from './voice.en';
 
 export const en = {
   pages: {
@@ -178,5 +177,5 @@ export const en = {
     input: '{value} in',
     output: '{value} out',
   },
-  voice,
+  speakers: { user: 'You', assistant: 'Assistant', system: 'System', tool: 'Tool' },
 };

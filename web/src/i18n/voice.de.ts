@@ -1,7 +1,7 @@
 /** German words of the voice pages. */
-import type { Catalogue } from './catalogue';
+import type { VoiceWords } from './voice.en';
 
-export const voice: Catalogue['voice'] = {
+export const voice: VoiceWords = {
   title: 'Sprache',
   through: 'Gesprochene Unterhaltung mit {provider}, über dieses Gateway.',
   direct: {
@@ -10,6 +10,8 @@ export const voice: Catalogue['voice'] = {
     bypass: 'Umgeht das Gateway: kein Protokoll, kein Budget, kein Zwischenspeicher.',
     how: 'Das Gateway bittet den Anbieter nur um ein Geheimnis, das wenige Minuten gilt; Ihr Schlüssel bleibt auf dem Gateway.',
     instead: 'Zur Sprachseite über das Gateway',
+    compare: 'Mit dem Weg über das Gateway vergleichen',
+    compareFailed: 'Der Vergleich konnte nicht geladen werden.',
   },
   stage: 'Anruf',
   call: {
@@ -56,10 +58,6 @@ export const voice: Catalogue['voice'] = {
   },
   transcript: {
     title: 'Mitschrift',
-    user: 'Sie',
-    assistant: 'Assistent',
-    system: 'System',
-    tool: 'Werkzeug',
     empty: 'Was Sie und der Assistent sagen, wird hier mitgeschrieben.',
     hearing: 'hört zu …',
     answering: 'antwortet …',

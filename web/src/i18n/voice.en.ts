@@ -1,4 +1,8 @@
 /** English words of the voice pages. */
+import type { Widen } from './catalogue';
+
+export type VoiceWords = Widen<typeof voice>;
+
 export const voice = {
   title: 'Voice',
   through: 'Spoken conversation with {provider}, through this gateway.',
@@ -8,6 +12,8 @@ export const voice = {
     bypass: 'Bypasses the gateway: no log, no budget, no cache.',
     how: 'The gateway only asks the provider for a secret that is good for a few minutes; your key stays on the gateway.',
     instead: 'Use the voice page through the gateway',
+    compare: 'Compare with the way through the gateway',
+    compareFailed: 'The comparison could not be loaded.',
   },
   stage: 'Call',
   call: {
@@ -53,10 +59,6 @@ export const voice = {
   },
   transcript: {
     title: 'Transcript',
-    user: 'You',
-    assistant: 'Assistant',
-    system: 'System',
-    tool: 'Tool',
     empty: 'What you and the assistant say will be written here.',
     hearing: 'listening…',
     answering: 'answering…',

@@ -10,4 +10,7 @@ declare abstract class AudioWorkletProcessor {
   ): boolean;
 }
 
-declare function registerProcessor(name: string, processor: new (options: never) => AudioWorkletProcessor): void;
+declare function registerProcessor(
+  name: string,
+  processor: new (options: never) => AudioWorkletProcessor,
+): void;

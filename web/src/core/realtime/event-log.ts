@@ -163,9 +163,7 @@ function passes(entry: LogEntry, filter: LogFilter): boolean {
 
 /** Events that come many times a second. */
 function isFlowing(type: string): boolean {
-  return (
-    type.endsWith('.delta') || type === 'input_audio_buffer.append' || type === 'playback.underrun'
-  );
+  return type.endsWith('.delta') || type === 'input_audio_buffer.append' || type === 'playback.underrun';
 }
 
 function isAudioDelta(type: string): boolean {

@@ -155,6 +155,6 @@ class Series {
 }
 
 /** Nearest rank: a value that was measured, never one between two. */
-function percentile(sorted: readonly number[], share: number): number {
+export function percentile(sorted: readonly number[], share: number): number {
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? NaN;
 }

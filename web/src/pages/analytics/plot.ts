@@ -49,7 +49,7 @@ export class Plot {
         width: Math.max(160, home.clientWidth),
         height: HEIGHT,
         legend: { show: false },
-        padding: [8, 14, 0, 4],
+        padding: [8, 1.75 * rem, 0, 4],
         cursor: {
           y: false,
           drag: { x: true, y: false, setScale: false, dist: 5 },
@@ -67,12 +67,12 @@ export class Plot {
           {
             ...axis,
             space: 5 * rem,
-            size: 2 * rem,
+            size: 1.5 * rem,
             values: (_, splits) => splits.map((moment) => look.tick(moment, this.#span())),
           },
           {
             ...axis,
-            space: 2.5 * rem,
+            space: 1.75 * rem,
             ...(look.whole && { incrs: [...WHOLE].sort((one, other) => one - other) }),
             size: (_, values) => Math.max(2, ...(values ?? []).map((text) => text.length)) * 0.46 * rem + 12,
             values: (_, splits) => splits.map(look.number),

@@ -20,9 +20,11 @@ export const formats = {
   count: (value) =>
     words.number(
       value,
-      value < 10_000 ? { maximumFractionDigits: 0 } : { notation: 'compact', maximumFractionDigits: 1 },
+      value < 100_000 ? { maximumFractionDigits: 0 } : { notation: 'compact', maximumFractionDigits: 1 },
     ),
-  cost: (value) => dollars(value >= 100 ? Math.round(value) : value),
+  cost: (value) => (value < 1 ? dollars(value) : words.number(value, { style: 'currency', currency: 'USD' })),
+  /** As short as an axis has it. */
+  axis: (value) => words.number(value, { notation: 'compact' }),
   part: (value) => words.number(value, { style: 'percent', maximumFractionDigits: value < 0.1 ? 1 : 0 }),
   time: (value) => (value < 1000 ? words.milliseconds(value) : seconds(value / 1000)),
   seconds: (value) =>

@@ -53,8 +53,9 @@ export class History {
     const before = page.next;
     await this.#act(async () => {
       const further = await listed(api, this.#wanted(), before);
-      const known = new Set(page.listed.map(({ conversation }) => conversation.id));
-      const fresh = further.listed.filter(({ conversation }) => !known.has(conversation.id));
+      const fresh = further.listed.filter(
+        ({ conversation: { id } }) => !page.listed.some(({ conversation }) => conversation.id === id),
+      );
       this.page.put({ listed: [...page.listed, ...fresh], next: further.next });
     });
   }

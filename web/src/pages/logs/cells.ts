@@ -22,18 +22,17 @@ export function timeOf({ created_at: at }: LogRow): string {
   const isRecent = Date.now() - at * 1000 < DAY_MS / 2;
   return new Intl.DateTimeFormat(words.language, {
     ...(isRecent ? {} : { day: '2-digit', month: 'short' }),
-    timeStyle: undefined,
     hour: '2-digit',
     minute: '2-digit',
     second: '2-digit',
   }).format(at * 1000);
 }
 
-/** As in "12 ms", "2.4 s" and "2:14". */
+/** As in "12 ms", "2.4s" and "2:14". */
 export function durationOf(milliseconds: number): string {
   if (milliseconds >= MINUTE_MS) return spanOf(milliseconds / 1000);
   if (milliseconds < 1000) return words.milliseconds(milliseconds);
-  const style = { style: 'unit', unit: 'second', unitDisplay: 'short' } as const;
+  const style = { style: 'unit', unit: 'second', unitDisplay: 'narrow' } as const;
   return words.number(milliseconds / 1000, { ...style, maximumFractionDigits: 1 });
 }
 

@@ -1,9 +1,9 @@
 /** Problems and close codes in words. */
 import type { VoiceProblem } from '../../core/realtime/controller';
-import type { Catalogue } from '../../i18n/catalogue';
+import type { VoiceWords } from '../../i18n/voice.en';
 import { fill } from '../../i18n/index.svelte';
 
-type Words = Catalogue['voice'];
+type Words = VoiceWords;
 
 /** What helps: asking for the microphone again, dialling again, or something in the settings. */
 export type Remedy = 'retry-microphone' | 'reconnect';

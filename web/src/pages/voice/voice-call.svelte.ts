@@ -15,6 +15,9 @@ import { wishes } from './wishes.svelte';
 const stores = (): Promise<typeof import('../../app/conversation-saving.svelte')> =>
   import('../../app/conversation-saving.svelte');
 
+/** Deltas come many times a second, and each would lay out the page anew. */
+const GATHERED_MS = 50;
+
 /** Makes the connection to a provider's model; the gateway's own way tells by what secret its session is known. */
 export type Dial = (
   provider: ProviderView,
@@ -35,6 +38,7 @@ export class VoiceCall {
   #conversation = newId();
   #model = '';
   readonly #firstSeen = new FirstSeen();
+  #gathering: ReturnType<typeof setTimeout> | undefined;
 
   readonly underWay: boolean;
   readonly live: boolean;
@@ -59,6 +63,7 @@ export class VoiceCall {
     const leave = () => void this.controller.disconnect();
     addEventListener('pagehide', leave);
     return () => {
+      clearTimeout(this.#gathering);
       removeEventListener('pagehide', leave);
       void this.controller.disconnect();
       unsubscribe();
@@ -91,7 +96,17 @@ export class VoiceCall {
     return dial(this.provider, wishes.model, (id) => (this.secretId = id));
   }
 
-  #changed(snapshot: VoiceSnapshot): void {
+  /** What the call does is shown at once, and what it says a moment later. */
+  #changed({ status, phase, problem }: VoiceSnapshot): void {
+    const shown = this.snapshot;
+    if (status !== shown.status || phase !== shown.phase || problem !== shown.problem) this.#show();
+    else this.#gathering ??= setTimeout(() => this.#show(), GATHERED_MS);
+  }
+
+  #show(): void {
+    clearTimeout(this.#gathering);
+    this.#gathering = undefined;
+    const { snapshot } = this.controller;
     const { lastInterruption } = snapshot;
     if (lastInterruption && lastInterruption !== this.snapshot.lastInterruption) {
       this.levels.interrupted(lastInterruption.atMs, performance.now());

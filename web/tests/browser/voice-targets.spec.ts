@@ -1,0 +1,248 @@
+/** What a call promises, measured: the microphone's pace, silence on interruption, no gaps, a heap that stays. */
+import type { CDPSession, Page } from '@playwright/test';
+
+import { expect, expectAccessible, KEY, soundLevel, test as base } from './fixtures';
+import { PacedVoice } from './paced-voice';
+import { start, type Program } from './program';
+import { changeSession } from './secrets';
+import { connect, panel } from './voice-page';
+
+const CALL = { provider: 'openai', model: 'local', realtime_model: 'local', provider_key: KEY };
+/** The full half hour: `TRUNKLINE_SOAK_MINUTES=30`. Otherwise as many turns as it has, as fast as they go. */
+const MINUTES = Number(process.env['TRUNKLINE_SOAK_MINUTES'] ?? 0);
+const TURNS = MINUTES ? MINUTES * 6 : 180;
+const TRUNCATE = 'conversation.item.truncate';
+const MEGABYTE = 1 << 20;
+
+interface Paced {
+  voice: PacedVoice;
+  front: Program;
+}
+
+const test = base.extend<object, Paced>({
+  voice: [
+    async ({}, use) => {
+      const voice = await PacedVoice.start();
+      await use(voice);
+      voice.stop();
+    },
+    { scope: 'worker' },
+  ],
+  front: [
+    async ({ voice }, use) => {
+      const front = await start(['serve', '--port', '0'], {
+        TRUNKLINE_PROVIDERS__OPENAI__BASE_URL: `${voice.url}/v1`,
+      });
+      await use(front);
+      await front.stop();
+    },
+    { scope: 'worker', timeout: 120_000 },
+  ],
+  baseURL: async ({ front }, use) => use(front.url),
+  page: async ({ page, front }, use) => {
+    await page.addInitScript(watchTheCall);
+    await changeSession(page, front.url, CALL);
+    await page.goto('/voice');
+    await use(page);
+  },
+});
+
+interface Watched {
+  /** When each frame of the microphone was sent. */
+  frames: number[];
+  /** From each news of the user's speech until nothing was heard any more. */
+  silences: number[];
+  speakers?: AnalyserNode;
+}
+
+/** Runs in the page. Its own listener is the socket's first, so that the clock starts before the page knows. */
+function watchTheCall(): void {
+  const watched = window as unknown as Watched;
+  Object.assign(watched, { frames: [], silences: [] });
+  const Dialled = window.WebSocket;
+  window.WebSocket = class extends Dialled {
+    constructor(url: string, protocols: string[]) {
+      super(url, protocols);
+      this.addEventListener('message', ({ data }) => {
+        if (String(data).includes('"input_audio_buffer.speech_started"')) untilSilence(performance.now());
+      });
+    }
+
+    override send(data: string): void {
+      if (data.includes('"input_audio_buffer.append"')) watched.frames.push(performance.now());
+      super.send(data);
+    }
+  };
+
+  function untilSilence(since: number): void {
+    const { speakers } = watched;
+    if (!speakers) return;
+    const latest = new Float32Array(speakers.fftSize);
+    const look = () => {
+      speakers.getFloatTimeDomainData(latest);
+      if (latest.slice(-256).every((sample) => Math.abs(sample) < 0.003)) {
+        watched.silences.push(performance.now() - since);
+      } else setTimeout(look, 1);
+    };
+    look();
+  }
+}
+
+const watched = (page: Page) =>
+  page.evaluate(() => {
+    const { frames, silences } = window as unknown as Watched;
+    return { frames, silences };
+  });
+
+function share(values: readonly number[], part: number): number {
+  return [...values].sort((a, b) => a - b)[Math.ceil(part * values.length) - 1] ?? NaN;
+}
+
+/** A number of the latency table. */
+async function latency(page: Page, name: string): Promise<number> {
+  const row = page.getByRole('row', { name });
+  return Number((await row.getByRole('cell').first().innerText()).replace(/\D/g, ''));
+}
+
+test('frames leave every 40 ms, at real time with 100 ms of jitter nothing is missed, and speech brings silence', async ({
+  page,
+  voice,
+}) => {
+  await connect(page);
+  // A machine that is too busy to send in time says nothing about the player.
+  await expect(async () => {
+    const before = await gaps(page);
+    await voice.answers(5, 100);
+    expect(voice.latest, 'this process was too slow').toBeLessThan(20);
+    await expect(panel(page)).toHaveAttribute('data-phase', 'listening');
+    expect((await gaps(page)) - before, 'gaps in playback').toBe(0);
+  }).toPass({ timeout: 40_000 });
+
+  const { frames } = await watched(page);
+  const between = frames.slice(1).map((at, index) => at - (frames[index] ?? NaN));
+  expect(share(between, 0.99), 'p99 of the time between frames').toBeLessThanOrEqual(60);
+  const expected = ((frames.at(-1) ?? NaN) - (frames[0] ?? NaN)) / 40 + 1;
+  expect(Math.abs(frames.length - expected), `${frames.length} frames`).toBeLessThanOrEqual(1);
+
+  for (let time = 1; time <= 5; time += 1) {
+    let isCut = false;
+    const answer = voice.answers(30, 0, () => isCut);
+    await expect.poll(() => soundLevel(page)).toBeGreaterThan(0.05);
+    voice.hearsSpeech();
+    await expect.poll(async () => (await watched(page)).silences.length).toBe(time);
+    isCut = true;
+    await answer;
+    voice.understands('stop');
+  }
+  const { silences } = await watched(page);
+  expect(share(silences, 0.5), `to silence: ${silences.map(Math.round).join(', ')} ms`).toBeLessThanOrEqual(
+    60,
+  );
+  expect(voice.heard.filter((type) => type === TRUNCATE)).toHaveLength(5);
+  expect(voice.heard, 'the server interrupts itself').not.toContain('response.cancel');
+  expect(await latency(page, 'Barge-in → silence')).toBeGreaterThan(0);
+});
+
+async function gaps(page: Page): Promise<number> {
+  const said = await page.getByText(/Gaps in playback/).allInnerTexts();
+  return Number(/Gaps in playback:\s*(\d+)/.exec(said.join())?.[1] ?? 0);
+}
+
+test('the heap of a call of half an hour grows by no more than 5 MB', async ({ page, voice }) => {
+  test.setTimeout(90_000 + MINUTES * 90_000);
+  await connect(page);
+  const devtools = await page.context().newCDPSession(page);
+  const truncations = voice.heard.filter((type) => type === TRUNCATE).length;
+  const turn = async (number: number) => {
+    voice.hearsSpeech();
+    // By then the page has dealt with all that came before.
+    if (!MINUTES) await voice.said(TRUNCATE, truncations + number - 1);
+    voice.understands(`this is question number ${number} of many, as long as people ask`);
+    if (MINUTES) await voice.answers(8);
+    else voice.answersAtOnce(30);
+    if (MINUTES) await page.waitForTimeout(2000); // the pause of who thinks about the answer
+  };
+  for (let number = 1; number <= 10; number += 1) await turn(number);
+  const before = await heapOf(devtools);
+  for (let number = 11; number <= TURNS; number += 1) await turn(number);
+  await expect(page.getByText(`question number ${TURNS} of`)).toHaveCount(1);
+  const after = await heapOf(devtools);
+  console.log(
+    `heap: ${(before / MEGABYTE).toFixed(1)} MB, then ${(after / MEGABYTE).toFixed(1)} MB after ${TURNS} turns`,
+  );
+  expect((after - before) / MEGABYTE).toBeLessThanOrEqual(5);
+});
+
+async function heapOf(devtools: CDPSession): Promise<number> {
+  await devtools.send('HeapProfiler.collectGarbage');
+  await devtools.send('HeapProfiler.collectGarbage');
+  return ((await devtools.send('Runtime.getHeapUsage')) as { usedSize: number }).usedSize;
+}
+
+test('devices change, the sound is stopped, the button is held by Space, and the call leaves its record', async ({
+  page,
+  voice,
+}) => {
+  await page.getByLabel('Record the sound').check();
+  await page.getByLabel('Sound in one message').selectOption({ label: '20 ms' });
+  await connect(page);
+  const sent = async () => (await watched(page)).frames.length;
+  await expect.poll(sent).toBeGreaterThan(10);
+
+  const before = await sent();
+  await page.evaluate(() => navigator.mediaDevices.dispatchEvent(new Event('devicechange')));
+  await expect.poll(sent, { message: 'the microphone goes on' }).toBeGreaterThan(before + 40);
+
+  await page.evaluate(() => ((window as unknown as Watched).speakers?.context as AudioContext).suspend());
+  await page.getByRole('button', { name: 'Resume sound' }).click();
+  await expect(page.locator('[data-hint="sound-stopped"]')).toHaveCount(0);
+
+  await page.getByLabel('Push to talk').check();
+  const talk = page.getByRole('button', { name: 'Hold to talk' });
+  await talk.focus();
+  await page.keyboard.down('Space');
+  await expect(panel(page)).toHaveAttribute('data-phase', 'user-speaking');
+  const pressed = await sent();
+  await expect.poll(sent).toBeGreaterThan(pressed + 10);
+  await page.keyboard.up('Space');
+  await expect.poll(() => voice.heard.slice(-2)).toEqual(['input_audio_buffer.commit', 'response.create']);
+  await voice.answers(0.4);
+
+  await page.getByLabel('Kind').selectOption('input_audio_buffer.commit');
+  const log = page.getByRole('region', { name: 'Event log' });
+  await expect(log.getByRole('listitem')).toHaveCount(1);
+  await log.locator('summary').focus();
+  await page.keyboard.press('Enter');
+  await expect(log.getByText('"input_audio_buffer.commit"')).toBeVisible();
+  for (const side of ['you', 'assistant'])
+    await expect(page.getByRole('button', { name: `Save ${side} as WAV` })).toBeEnabled();
+
+  await page.getByRole('button', { name: 'Disconnect' }).click();
+  const kept = page.getByRole('region', { name: 'What the gateway kept of the call' });
+  await expect(kept).toContainText('Turns');
+  const session = await kept.getByRole('link', { name: /^Session/ }).getAttribute('href');
+  expect(session).toMatch(/^\/sessions\/[0-9A-Z]{26}$/);
+  const record = await page.request.get(`/api/realtime/records/${session?.split('/').at(-1) ?? ''}`);
+  expect(((await record.json()) as { provider: string }).provider).toBe('openai');
+  await expectAccessible(page);
+});
+
+test('a gateway that goes away during a call is told of in words', async ({
+  page,
+  voice,
+  expectedErrors,
+}) => {
+  expectedErrors.push(/ERR_CONNECTION_REFUSED|WebSocket/);
+  const away = await start(['serve', '--port', '0'], {
+    TRUNKLINE_PROVIDERS__OPENAI__BASE_URL: `${voice.url}/v1`,
+  });
+  await changeSession(page, away.url, CALL);
+  await page.goto(`${away.url}/voice`);
+  await connect(page);
+  voice.hearsSpeech();
+  voice.understands('hello');
+  await voice.answers(0.2);
+  await away.stop();
+  await expect(page.locator('[data-problem]')).toContainText(/connection was lost|ended by the other side/);
+  await expect(page.getByRole('button', { name: 'Connect again' })).toBeVisible();
+});
