@@ -1,7 +1,8 @@
 """Writes the files that are made from others: run by `make gen`, and tests fail when one is stale.
 
 docs/settings.md from the settings table, docs/providers.md from the provider data, docs/credentials.md from the matrix
-of credentials, web/src/gen/openapi.json from the console's API.
+of credentials, web/src/gen/openapi.json from the console's API, web/src/gen/constants.ts from the names that this API's
+description does not hold.
 """
 
 from __future__ import annotations
@@ -33,10 +34,14 @@ from trunkline.errors import (
     Unauthorized,
     UnknownAlias,
 )
+from trunkline.policy.registry import Scope
 from trunkline.providers import Catalogue, Provider, Slot
+from trunkline.server.client_secrets import MODE_HEADER
+from trunkline.server.console_access import CONSOLE_HEADER
 from trunkline.server.control import create_api
 from trunkline.server.gateway import Gateway
 from trunkline.settings import Settings
+from trunkline.wire.refusal import ERROR_CODE_HEADER
 
 ROOT = Path(__file__).resolve().parent.parent
 CELLS = tuple(cases())
@@ -74,6 +79,8 @@ realtime = "cascade"                  # give its text model the local voice
 The same by environment: `TRUNKLINE_PROVIDERS__OPENAI__BASE_URL`, `TRUNKLINE_PROVIDERS__OPENAI__API_KEY`. Plain `http:`
 is accepted for loopback hosts only.
 """
+
+CONSTANTS_HEAD = "/** Made by docs/generate.py from the Python of the gateway. Change that and run `make gen`. */"
 
 PROVIDERS_HEAD = """\
 # Providers
@@ -458,6 +465,21 @@ def _key_row(provider: Provider) -> str:
     return f"| {provider.name} | {_slots(provider.credential_slots)} | {socket} |"
 
 
+def constants() -> str:
+    """Return web/src/gen/constants.ts: what the console says to the gateway beside what its API describes."""
+    names = {
+        "CONSOLE_HEADER": CONSOLE_HEADER.decode(),
+        "CLIENT_SECRETS_HEADER": MODE_HEADER.decode(),
+        "ERROR_CODE_HEADER": ERROR_CODE_HEADER.decode(),
+        "GATEWAY_TOKEN_HEADER": next(
+            place.name for place in PLACEMENTS if place.carrier is Carrier.HEADER and place.role is Role.GATEWAY
+        ),
+    }
+    lines = [f"export const {name} = '{value}';" for name, value in names.items()]
+    scopes = ", ".join(f"'{scope.value}'" for scope in Scope)
+    return "\n".join([CONSTANTS_HEAD, *lines, f"export const SCOPES = [{scopes}] as const;", ""])
+
+
 def openapi() -> str:
     """Return the description of the console's API."""
     with tempfile.TemporaryDirectory() as directory:
@@ -473,6 +495,7 @@ PAGES = {
     ROOT / "docs" / "providers.md": providers_page,
     ROOT / "docs" / "credentials.md": credentials_page,
     ROOT / "web" / "src" / "gen" / "openapi.json": openapi,
+    ROOT / "web" / "src" / "gen" / "constants.ts": constants,
 }
 
 

@@ -1,5 +1,6 @@
 /** How programs call a gateway: texts that work as they are, but for the key. */
 
+import { GATEWAY_TOKEN_HEADER } from '../gen/constants';
 import { dataPlanePath } from './api/addresses';
 
 export const CALLS = ['curl', 'python', 'realtime'] as const;
@@ -28,7 +29,7 @@ print(answer.choices[0].message.content)`;
     case 'realtime':
       return `const socket = new WebSocket(
   "${base.replace(/^http/, 'ws')}/realtime?model=local/local",
-  ["realtime", "cf-aig-authorization.${key}"],
+  ["realtime", "${GATEWAY_TOKEN_HEADER}.${key}"],
 );
 socket.onmessage = ({ data }) => console.log(JSON.parse(data).type);`;
   }

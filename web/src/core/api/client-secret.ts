@@ -1,5 +1,6 @@
 /** Client secrets of the gateway's own: short-lived, and all that a page has to show for a key. */
 
+import { CLIENT_SECRETS_HEADER } from '../../gen/constants';
 import { asObject, asString, parseJson } from '../narrow';
 import { errorOf } from '../refusal';
 import { dataPlanePath, type ProviderAddress } from './addresses';
@@ -48,7 +49,7 @@ async function ask(path: string, signal: AbortSignal, wish: object): Promise<Res
     return await fetch(path, {
       method: 'POST',
       // Whatever the gateway does for other clients: a secret of the provider's own would be good only there.
-      headers: { 'content-type': 'application/json', 'x-trunkline-client-secrets': 'brokered' },
+      headers: { 'content-type': 'application/json', [CLIENT_SECRETS_HEADER]: 'brokered' },
       body: JSON.stringify(wish),
       cache: 'no-store',
       signal,

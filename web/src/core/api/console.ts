@@ -1,6 +1,7 @@
 /** The console's own API below `/api`. Secrets go in once and come back only as "set" and their last characters. */
 
 import type { components } from '../../gen/api';
+import { CONSOLE_HEADER } from '../../gen/constants';
 import { asList, asObject, asString, parseJson } from '../narrow';
 import { readNdjson } from '../ndjson';
 import { errorOf } from '../refusal';
@@ -226,7 +227,7 @@ export class ConsoleApi {
   ): Promise<Response> {
     const headers = new Headers({ accept });
     // A page of another site cannot send this header, so the server knows that its own page is asking.
-    if (method !== 'GET') headers.set('X-Trunkline-Console', '1');
+    if (method !== 'GET') headers.set(CONSOLE_HEADER, '1');
     const isFile = body instanceof Blob;
     if (body) headers.set('content-type', isFile ? 'application/octet-stream' : 'application/json');
     try {

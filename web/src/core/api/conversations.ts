@@ -1,6 +1,7 @@
 /** What the page with all conversations asks for. Every function throws `ApiFailure`. */
 import { asQuery, type ConversationFilter } from '../conversation-filter';
 import type { components } from '../../gen/api';
+import { CONSOLE_HEADER } from '../../gen/constants';
 import type { ConsoleApi, ConversationSummary, SearchHit } from './console';
 
 type Schemas = components['schemas'];
@@ -71,7 +72,7 @@ export function deleteOnLeaving(ids: readonly string[]): void {
   void fetch(`${PATH}/delete`, {
     method: 'POST',
     keepalive: true,
-    headers: { 'content-type': 'application/json', 'X-Trunkline-Console': '1' },
+    headers: { 'content-type': 'application/json', [CONSOLE_HEADER]: '1' },
     body: JSON.stringify({ ids }),
   });
 }

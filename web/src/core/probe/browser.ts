@@ -1,5 +1,6 @@
 /** The cells of the auth matrix that a page can ask by itself: with a client secret, since it is given no key. */
 
+import { ERROR_CODE_HEADER } from '../../gen/constants';
 import { dataPlanePath, voicePath, type ProviderAddress } from '../api/addresses';
 import { mintClientSecret } from '../api/client-secret';
 import type { ProbeCell } from '../api/console';
@@ -139,7 +140,7 @@ async function askHttp(
     cache: 'no-store',
     signal,
   });
-  const fromGateway = response.headers.has('cf-aig-error-code');
+  const fromGateway = response.headers.has(ERROR_CODE_HEADER);
   return { status: response.status, fromGateway, body: await beginningOf(response) };
 }
 
