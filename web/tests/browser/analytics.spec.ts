@@ -19,13 +19,12 @@ async function send(page: Page, again: number, refused: number): Promise<Sent> {
   const headers = {
     'cf-aig-authorization': `Bearer ${value}`,
     'cf-aig-custom-cost': '{"per_token_in":0.5,"per_token_out":0.25}',
-    'cf-aig-cache-ttl': '300',
     'cf-aig-metadata': `{"run":"${id}"}`,
   };
   let tokens = 0;
   for (let number = 0; number <= again; number++) {
     const answer = await page.request.post('/v1/local/default/local/chat/completions', {
-      headers,
+      headers: { ...headers, 'cf-aig-cache-key': id },
       data: { model: 'local', max_tokens: 2, messages: [{ role: 'user', content: `Say ${id}` }] },
     });
     expect(answer.status()).toBe(200);
