@@ -118,7 +118,6 @@ export const analytics: AnalyticsWords = {
     none: 'In dieser Zeit wurde nichts gefragt.',
     chooseKey: 'Einen Schlüssel der Metadaten eingeben, den Anfragen tragen, etwa team.',
     ignored: 'Das geht nicht mit {words} zusammen, was hier außer Acht bleibt.',
-    days: 'Nur nach ganzen Tagen aufbewahrt.',
   },
   errors: {
     title: 'Fehler nach Status',

@@ -120,7 +120,6 @@ export const analytics = {
     none: 'Nothing was asked in this time.',
     chooseKey: 'Type a key of the metadata that requests carry, such as team.',
     ignored: 'This does not go with {words}, which has no part here.',
-    days: 'Kept by whole days only.',
   },
   errors: {
     title: 'Errors by status',

@@ -7,7 +7,9 @@ import { expect, expectAccessible, test } from './fixtures';
 interface Sent {
   /** The id of the key that the requests came with: what other tests do is not counted. */
   readonly key: string;
+  /** What the first answer took; those from the cache take nothing. */
   readonly tokens: number;
+  readonly cost: number;
 }
 
 /** Requests through a gateway: one that is answered, then the same from the cache, then some that the provider refuses. */
@@ -21,14 +23,14 @@ async function send(page: Page, again: number, refused: number): Promise<Sent> {
     'cf-aig-custom-cost': '{"per_token_in":0.5,"per_token_out":0.25}',
     'cf-aig-metadata': `{"run":"${id}"}`,
   };
-  let tokens = 0;
+  let first: { prompt_tokens: number; completion_tokens: number } | undefined;
   for (let number = 0; number <= again; number++) {
     const answer = await page.request.post('/v1/local/default/local/chat/completions', {
       headers: { ...headers, 'cf-aig-cache-key': id },
       data: { model: 'local', max_tokens: 2, messages: [{ role: 'user', content: `Say ${id}` }] },
     });
     expect(answer.status()).toBe(200);
-    tokens += ((await answer.json()) as { usage: { total_tokens: number } }).usage.total_tokens;
+    first ??= ((await answer.json()) as { usage: typeof first }).usage;
   }
   for (let number = 0; number < refused; number++) {
     const answer = await page.request.post('/v1/local/default/openai/chat/completions', {
@@ -41,7 +43,9 @@ async function send(page: Page, again: number, refused: number): Promise<Sent> {
   const counted = async (): Promise<unknown> =>
     ((await (await page.request.get(asked)).json()) as { now: { total: unknown } }).now.total;
   await expect.poll(counted).toEqual({ requests: again + 1 + refused });
-  return { key: id, tokens };
+  const { prompt_tokens, completion_tokens } = first!;
+  const cost = 0.5 * prompt_tokens + 0.25 * completion_tokens;
+  return { key: id, tokens: prompt_tokens + completion_tokens, cost };
 }
 
 const card = (page: Page, name: string) => page.locator(`[data-card="${name}"]`);
@@ -55,12 +59,13 @@ async function open(page: Page, query: string): Promise<void> {
 }
 
 test('numbers, table and file are those of what was sent, and lead to filters and logs', async ({ page }) => {
-  const { key, tokens } = await send(page, 20, 2);
+  const { key, tokens, cost } = await send(page, 20, 2);
   await open(page, `q=key:${key}`);
   await expect(card(page, 'requests')).toContainText('23');
   await expect(card(page, 'error_rate')).toContainText('8.7%');
   await expect(card(page, 'error_rate')).toContainText('2 failed');
   await expect(card(page, 'tokens')).toContainText(tokens.toLocaleString('en'));
+  await expect(card(page, 'cost')).toContainText(`$${cost.toFixed(2)}`);
   await expect(card(page, 'cache_rate')).toContainText('20 from the cache');
   await expect(card(page, 'duration')).not.toContainText('No p99');
   await expect(chart(page, 'requests').getByRole('list')).toContainText('Requests 23');
