@@ -1,6 +1,6 @@
 /** How a copied program authenticates itself, since no copy holds a key. */
 import type { ProviderView } from '../core/api/console';
-import type { CopyOptions } from '../core/chat';
+import type { CopyOptions } from '../core/request-copy';
 import { app } from './console.svelte';
 
 export const TOKEN_VARIABLE = 'TRUNKLINE_GATEWAY_TOKEN';

@@ -1,15 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 
-import {
-  asCurl,
-  asJavaScript,
-  asPython,
-  ChatFailure,
-  listModels,
-  streamChat,
-  type ChatEvent,
-  type ChatRequest,
-} from './chat';
+import { ChatFailure, listModels, streamChat, type ChatEvent, type ChatRequest } from './chat';
 
 const ENDPOINT = 'http://127.0.0.1:8787/v1/local/default/local/chat/completions';
 
@@ -215,37 +206,5 @@ describe('listModels', () => {
   it('refuses what is no list', async () => {
     serve(new Response('<html>'));
     expect((await failureOf(listModels('/models', new AbortController().signal))).kind).toBe('refused');
-  });
-});
-
-describe('copies of a request', () => {
-  const request = requestWith({
-    parameters: { temperature: 0.5 },
-    headers: { 'cf-aig-skip-cache': 'true', Authorization: 'Bearer sk-secret', 'x-api-key': 'sk-secret' },
-  });
-
-  it('never hold a secret', () => {
-    for (const copy of [asCurl(request), asPython(request), asJavaScript(request)]) {
-      expect(copy).not.toContain('sk-secret');
-      expect(copy).toContain('cf-aig-skip-cache');
-    }
-  });
-
-  it('quote for the shell', () => {
-    expect(asCurl(request)).toContain("It'\\''s me");
-  });
-
-  it('write Python as Python', () => {
-    const copy = asPython(request, { keyVariable: 'OPENAI_API_KEY' });
-    expect(copy).toContain('base_url="http://127.0.0.1:8787/v1/local/default/local"');
-    expect(copy).toContain('os.environ["OPENAI_API_KEY"]');
-    expect(copy).toContain('stream=True,');
-    expect(copy).toContain('temperature=0.5,');
-  });
-
-  it('make the address absolute', () => {
-    vi.stubGlobal('location', { href: 'http://127.0.0.1:8787/chat' });
-    const copied = asJavaScript({ ...request, endpoint: '/v1/a/g/openai/chat/completions' });
-    expect(copied).toContain('baseURL: "http://127.0.0.1:8787/v1/a/g/openai"');
   });
 });

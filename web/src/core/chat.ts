@@ -2,6 +2,7 @@
 
 import { asList, asNumber, asObject, asString, parseJson, type JsonObject } from './narrow';
 import { errorOf } from './refusal';
+import type { CopiedRequest } from './request-copy';
 import { readSse } from './sse';
 
 export interface ChatMessage {
@@ -231,90 +232,8 @@ function retryAfter(header: string | null): number | undefined {
   return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - Date.now()) / 1000));
 }
 
-export interface CopyOptions {
-  /** The environment variable a copied program reads its key from. Without it the copy sends no key. */
-  readonly keyVariable?: string;
-}
-
-/** The same request as a shell command. Like the other copies it holds no secret. */
-export function asCurl(request: ChatRequest, options: CopyOptions = {}): string {
-  const lines = [`curl -N ${shellQuoted(absolute(request.endpoint))}`];
-  for (const [name, value] of copiedHeaders(request)) lines.push(`-H ${shellQuoted(`${name}: ${value}`)}`);
-  if (options.keyVariable) lines.push(`-H "authorization: Bearer $${options.keyVariable}"`);
-  lines.push(`-d ${shellQuoted(JSON.stringify(bodyOf(request)))}`);
-  return lines.join(' \\\n  ');
-}
-
-/** The same request for the official Python client, which takes any OpenAI-compatible base URL. */
-export function asPython(request: ChatRequest, options: CopyOptions = {}): string {
-  const extra = Object.fromEntries(copiedHeaders(request).filter(([name]) => name !== 'content-type'));
-  const { stream, stream_options, model, messages, ...parameters } = bodyOf(request);
-  const key = options.keyVariable ? `os.environ["${options.keyVariable}"]` : '"not-needed"';
-  const call = { model, messages, ...parameters, stream, stream_options };
-  return [
-    ...(options.keyVariable ? ['import os', ''] : []),
-    'from openai import OpenAI',
-    '',
-    `client = OpenAI(base_url=${pythonLiteral(baseUrl(request.endpoint))}, api_key=${key})`,
-    'stream = client.chat.completions.create(',
-    ...Object.entries(call).map(([name, value]) => `    ${name}=${pythonLiteral(value)},`),
-    ...(Object.keys(extra).length ? [`    extra_headers=${pythonLiteral(extra)},`] : []),
-    ')',
-    'for chunk in stream:',
-    '    if chunk.choices:',
-    '        print(chunk.choices[0].delta.content or "", end="", flush=True)',
-    '',
-  ].join('\n');
-}
-
-/** The same request for the official JavaScript client. */
-export function asJavaScript(request: ChatRequest, options: CopyOptions = {}): string {
-  const extra = Object.fromEntries(copiedHeaders(request).filter(([name]) => name !== 'content-type'));
-  const key = options.keyVariable ? `process.env.${options.keyVariable}` : "'not-needed'";
-  const call = [JSON.stringify(bodyOf(request), null, 2)];
-  if (Object.keys(extra).length) call.push(JSON.stringify({ headers: extra }, null, 2));
-  return [
-    "import OpenAI from 'openai';",
-    '',
-    `const client = new OpenAI({ baseURL: ${JSON.stringify(baseUrl(request.endpoint))}, apiKey: ${key} });`,
-    `const stream = await client.chat.completions.create(${call.join(', ')});`,
-    'for await (const chunk of stream) {',
-    "  process.stdout.write(chunk.choices[0]?.delta.content ?? '');",
-    '}',
-    '',
-  ].join('\n');
-}
-
-const SECRET_HEADER = /authorization|cookie|token|secret|key/i;
-
-function copiedHeaders(request: ChatRequest): [string, string][] {
-  const given = Object.entries(request.headers ?? {}).filter(([name]) => !SECRET_HEADER.test(name));
-  return [['content-type', 'application/json'], ...given];
-}
-
-function absolute(endpoint: string): string {
-  return new URL(endpoint, globalThis.location?.href).href;
-}
-
-/** The clients append `/chat/completions` themselves. */
-function baseUrl(endpoint: string): string {
-  return absolute(endpoint).replace(/\/chat\/completions\/?$/, '');
-}
-
-function shellQuoted(text: string): string {
-  return `'${text.replaceAll("'", "'\\''")}'`;
-}
-
-function pythonLiteral(value: unknown): string {
-  if (value === true) return 'True';
-  if (value === false) return 'False';
-  if (value === null || value === undefined) return 'None';
-  const list = asList(value);
-  if (list) return `[${list.map(pythonLiteral).join(', ')}]`;
-  const object = asObject(value);
-  if (!object) return JSON.stringify(value); // JSON's strings and numbers are Python's as well
-  const entries = Object.entries(object).map(
-    ([name, entry]) => `${JSON.stringify(name)}: ${pythonLiteral(entry)}`,
-  );
-  return `{${entries.join(', ')}}`;
+/** The request as it is sent, for copies of it; its headers are the further ones. */
+export function requestOf(request: ChatRequest): CopiedRequest {
+  const { endpoint: url, headers = {} } = request;
+  return { method: 'POST', url, headers, body: bodyOf(request) };
 }
