@@ -2,6 +2,7 @@
 import { announcer } from '../../app/announcer.svelte';
 import { api } from '../../app/console.svelte';
 import { saving } from '../../app/conversation-saving.svelte';
+import { router } from '../../app/router.svelte';
 import {
   ApiFailure,
   type ConversationSummary,
@@ -83,7 +84,10 @@ class Library {
         saving.saver.remember();
         throw error;
       }
-      if (id === null || id === chat.id) chat.drop();
+      if (id === null || id === chat.id) {
+        chat.drop();
+        router.go('/chat', true);
+      }
       this.hits = this.hits?.filter(({ conversation }) => id !== null && conversation.id !== id) ?? null;
       announcer.say(own.t.deleted);
     });
@@ -101,11 +105,6 @@ class Library {
     });
     if (this.import === 'uploading') this.import = null;
     await this.refresh();
-  }
-
-  /** Open a conversation in the page. */
-  open(id: string): Promise<void> {
-    return this.#act(() => chat.open(id));
   }
 
   async #search(query: string): Promise<void> {
