@@ -60,14 +60,18 @@ class Router {
     document.addEventListener('click', (event) => this.#follow(event));
   }
 
-  /** Show the page of a path, which may have a query; where the application has none, the browser goes there itself. */
-  go(address: string): void {
+  /**
+   * Show the page of a path, which may have a query; where the application has none, the browser goes there itself.
+   * `inPlace`: no step for `back` to undo.
+   */
+  go(address: string, inPlace = false): void {
     const { pathname, search } = new URL(address, location.origin);
     if (!placeOf(normal(pathname)).route) {
       location.assign(address);
       return;
     }
-    if (pathname + search !== location.pathname + location.search)
+    if (inPlace) history.replaceState(null, '', pathname + search);
+    else if (pathname + search !== location.pathname + location.search)
       history.pushState(null, '', pathname + search);
     this.#read();
   }

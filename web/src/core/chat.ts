@@ -5,9 +5,13 @@ import { errorOf } from './refusal';
 import type { CopiedRequest } from './request-copy';
 import { readSse } from './sse';
 
+export type ContentPart =
+  | { readonly type: 'text'; readonly text: string }
+  | { readonly type: 'image_url'; readonly image_url: { readonly url: string } };
+
 export interface ChatMessage {
   readonly role: 'system' | 'user' | 'assistant';
-  readonly content: string;
+  readonly content: string | readonly ContentPart[];
 }
 
 export interface ChatParameters {
@@ -16,6 +20,8 @@ export interface ChatParameters {
   readonly topP?: number;
   readonly seed?: number;
   readonly stop?: readonly string[];
+  /** As it is sent in `response_format`. */
+  readonly responseFormat?: JsonObject;
 }
 
 export interface ChatRequest {
@@ -130,7 +136,7 @@ async function send(url: string, signal: AbortSignal, init: RequestInit): Promis
 }
 
 function bodyOf(request: ChatRequest): JsonObject {
-  const { temperature, maxTokens, topP, seed, stop } = request.parameters ?? {};
+  const { temperature, maxTokens, topP, seed, stop, responseFormat } = request.parameters ?? {};
   return {
     model: request.model,
     messages: request.messages.map(({ role, content }) => ({ role, content })),
@@ -139,6 +145,7 @@ function bodyOf(request: ChatRequest): JsonObject {
     ...(topP === undefined ? {} : { top_p: topP }),
     ...(seed === undefined ? {} : { seed }),
     ...(stop?.length ? { stop } : {}),
+    ...(responseFormat ? { response_format: responseFormat } : {}),
     stream: true,
     stream_options: { include_usage: true },
   };
@@ -157,10 +164,8 @@ async function* readChunks(response: Response): AsyncGenerator<ChatEvent> {
   let complete = false;
   if (response.body) {
     for await (const { data } of readSse(response.body)) {
-      if (data.trim() === '[DONE]') {
-        complete = true;
-        break;
-      }
+      // Read on to the end of the body, with which the gateway has written its log.
+      if (data.trim() === '[DONE]') complete = true;
       const chunk = asObject(parseJson(data));
       if (!chunk) continue; // a cut or foreign line; a missing end is noticed below
       for (const event of readCompletion(chunk, 'delta', response.status)) {

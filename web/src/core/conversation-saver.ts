@@ -212,10 +212,11 @@ function inPortions(messages: readonly StoredMessage[]): StoredMessage[][] {
   const portions: StoredMessage[][] = [[]];
   let size = 0;
   for (const message of messages) {
-    size += message.text.length;
+    const own = message.text.length + (message.parts ? JSON.stringify(message.parts).length : 0);
+    size += own;
     if (size > MOST_CHARACTERS && portions.at(-1)?.length) {
       portions.push([]);
-      size = message.text.length;
+      size = own;
     }
     portions.at(-1)?.push(message);
   }

@@ -5,6 +5,17 @@
 
 import type { ChatFailureKind, ChatMessage } from './chat';
 import { newId } from './ids';
+import type { Picture } from './pictures';
+
+/** Where the gateway tells of an exchange, and what it said of it. */
+export interface AnswerLog {
+  /** The id of its row in the log; empty where none is kept. */
+  readonly id: string;
+  /** `HIT` or `MISS`; empty where nothing was looked up. */
+  readonly cache: string;
+  /** US dollars; null where nobody knows. */
+  readonly cost: number | null;
+}
 
 /** What one answer took. Durations in milliseconds from sending the request. */
 export interface AnswerMetrics {
@@ -29,6 +40,9 @@ export interface UserMessage {
   readonly parent: string | null;
   readonly role: 'user';
   readonly text: string;
+  readonly pictures?: readonly Picture[];
+  /** What came from elsewhere and is not shown; kept as it is. */
+  readonly parts?: readonly Readonly<Record<string, unknown>>[];
 }
 
 /** `stopped`: by the user; `interrupted`: the stream was cut and the text so far is kept; `failed`: an error. */
@@ -43,10 +57,13 @@ export interface Answer {
   readonly speaker?: 'system' | 'tool';
   readonly text: string;
   readonly model: string;
+  /** Who was asked: the slug of a provider, or `compat`; empty where nobody knows. */
+  readonly provider: string;
   readonly status: AnswerStatus;
   /** Why the model stopped, such as `stop` or `length`. */
   readonly finishReason: string | null;
   readonly metrics: AnswerMetrics | null;
+  readonly log: AnswerLog | null;
   readonly failure: AnswerFailure | null;
 }
 
@@ -82,18 +99,25 @@ export const EMPTY_CONVERSATION: Conversation = {
 };
 
 /** Put a question at the end of the visible thread and clear the draft. */
-export function addUser(conversation: Conversation, text: string): Added {
+export function addUser(conversation: Conversation, text: string, pictures: readonly Picture[] = []): Added {
   const last = visible(conversation).at(-1)?.message.id ?? null;
-  return addUserBelow({ ...conversation, draft: '' }, last, text);
+  return addUserBelow({ ...conversation, draft: '' }, last, text, pictures);
 }
 
-/** Ask a question anew in other words: the new wording stands beside the old one. */
+/** Ask a question anew in other words, with its pictures: the new wording stands beside the old one. */
 export function editUser(conversation: Conversation, id: string, text: string): Added {
-  return addUserBelow(conversation, required(conversation, id).parent, text);
+  const question = required(conversation, id);
+  const pictures = question.role === 'user' ? question.pictures : [];
+  return addUserBelow(conversation, question.parent, text, pictures);
 }
 
 /** Open an answer below a question; when it has answers already, the new one stands beside them and is shown. */
-export function beginAnswer(conversation: Conversation, parent: string | null, model: string): Added {
+export function beginAnswer(
+  conversation: Conversation,
+  parent: string | null,
+  model: string,
+  provider = '',
+): Added {
   const id = newId();
   const answer: Answer = {
     id,
@@ -101,9 +125,11 @@ export function beginAnswer(conversation: Conversation, parent: string | null, m
     role: 'assistant',
     text: '',
     model,
+    provider,
     status: 'streaming',
     finishReason: null,
     metrics: null,
+    log: null,
     failure: null,
   };
   return { conversation: withMessage(conversation, answer), id };
@@ -115,8 +141,14 @@ export function continueAnswer(conversation: Conversation, id: string): Conversa
     status: 'streaming',
     failure: null,
     metrics: null,
+    log: null,
     finishReason: null,
   });
+}
+
+/** Say what the gateway has told of an answer. */
+export function logAnswer(conversation: Conversation, id: string, log: AnswerLog): Conversation {
+  return withAnswer(conversation, id, { log });
 }
 
 export function appendDelta(conversation: Conversation, id: string, text: string): Conversation {
@@ -127,7 +159,7 @@ export function finishAnswer(
   conversation: Conversation,
   id: string,
   finishReason: string | null,
-  metrics: AnswerMetrics,
+  metrics: AnswerMetrics | null,
 ): Conversation {
   return withAnswer(conversation, id, { status: 'complete', finishReason, metrics });
 }
@@ -151,6 +183,12 @@ export function selectSibling(conversation: Conversation, id: string, step: numb
   return { ...conversation, selected: new Map(conversation.selected).set(parent, wanted) };
 }
 
+/** Show a message in place of its siblings. */
+export function select(conversation: Conversation, id: string): Conversation {
+  const { parent } = required(conversation, id);
+  return { ...conversation, selected: new Map(conversation.selected).set(parent, id) };
+}
+
 export function setDraft(conversation: Conversation, draft: string): Conversation {
   return { ...conversation, draft };
 }
@@ -168,16 +206,55 @@ export function visible(conversation: Conversation): readonly ThreadEntry[] {
   }
 }
 
-/** What to send for the answer `answerId`: the system prompt, if any, and the path that leads to the answer. */
-export function historyFor(conversation: Conversation, answerId: string, systemPrompt = ''): ChatMessage[] {
-  const history: ChatMessage[] = [];
-  for (let id: string | null = answerOf(conversation, answerId).parent; id !== null;) {
-    const message: Message = required(conversation, id);
+/**
+ * What to send for the answer `answerId`: the system prompt, if any, and the path that leads to the answer, without what
+ * comes before the message `from` where that is on it.
+ */
+export function historyFor(
+  conversation: Conversation,
+  answerId: string,
+  systemPrompt = '',
+  from = '',
+): ChatMessage[] {
+  return historyBelow(conversation, answerOf(conversation, answerId).parent, systemPrompt, from);
+}
+
+/** As `historyFor`, for an answer to the message `parent` that is still to come. */
+export function historyBelow(
+  conversation: Conversation,
+  parent: string | null,
+  systemPrompt = '',
+  from = '',
+): ChatMessage[] {
+  const path = pathTo(conversation, parent);
+  const history = path
+    .slice(
+      Math.max(
+        0,
+        path.findIndex(({ id }) => id === from),
+      ),
+    )
     // An answer without text has nothing to tell the model, and several providers refuse an empty message.
-    if (message.text !== '') history.unshift({ role: roleFor(message), content: message.text });
-    id = message.parent;
-  }
+    .filter((message) => message.text !== '' || (message.role === 'user' && message.pictures?.length))
+    .map((message): ChatMessage => ({ role: roleFor(message), content: contentOf(message) }));
   return systemPrompt.trim() === '' ? history : [{ role: 'system', content: systemPrompt }, ...history];
+}
+
+/**
+ * The question to begin at when what was sent for an answer was too long: the older half of the turns is left out. Null
+ * where there is only one.
+ */
+export function laterBeginning(conversation: Conversation, answerId: string, from = ''): string | null {
+  const path = pathTo(conversation, answerOf(conversation, answerId).parent);
+  const questions = path
+    .slice(
+      Math.max(
+        0,
+        path.findIndex(({ id }) => id === from),
+      ),
+    )
+    .filter(({ role }) => role === 'user');
+  return questions.length < 2 ? null : (questions[Math.ceil(questions.length / 2)]?.id ?? null);
 }
 
 /** As `historyFor`, with the text so far and the request to go on from there. */
@@ -186,9 +263,10 @@ export function historyToContinue(
   answerId: string,
   request: string,
   systemPrompt = '',
+  from = '',
 ): ChatMessage[] {
   return [
-    ...historyFor(conversation, answerId, systemPrompt),
+    ...historyFor(conversation, answerId, systemPrompt, from),
     { role: 'assistant', content: answerOf(conversation, answerId).text },
     { role: 'user', content: request },
   ];
@@ -199,9 +277,38 @@ function roleFor(message: Message): ChatMessage['role'] {
   return message.role === 'assistant' && message.speaker === 'system' ? 'system' : message.role;
 }
 
-function addUserBelow(conversation: Conversation, parent: string | null, text: string): Added {
+function contentOf(message: Message): ChatMessage['content'] {
+  if (message.role !== 'user' || !message.pictures?.length) return message.text;
+  const shown = message.pictures.map(({ url }) => ({ type: 'image_url', image_url: { url } }) as const);
+  return message.text === '' ? shown : [{ type: 'text', text: message.text }, ...shown];
+}
+
+/** The messages that lead to `last`, and that one, oldest first. */
+function pathTo(conversation: Conversation, last: string | null): Message[] {
+  const path: Message[] = [];
+  for (let id = last; id !== null;) {
+    const message: Message = required(conversation, id);
+    path.push(message);
+    id = message.parent;
+  }
+  return path.reverse();
+}
+
+function addUserBelow(
+  conversation: Conversation,
+  parent: string | null,
+  text: string,
+  pictures: readonly Picture[] = [],
+): Added {
   const id = newId();
-  return { conversation: withMessage(conversation, { id, parent, role: 'user', text }), id };
+  const question: UserMessage = {
+    id,
+    parent,
+    role: 'user',
+    text,
+    ...(pictures.length > 0 ? { pictures } : {}),
+  };
+  return { conversation: withMessage(conversation, question), id };
 }
 
 function withMessage(conversation: Conversation, message: Message): Conversation {

@@ -172,6 +172,8 @@ function textOf(value: unknown, kind: Kind): string {
       return pricesText(value as readonly Price[]);
     case 'json':
       return Array.isArray(value) && value.length === 0 ? '' : JSON.stringify(value, null, 2);
+    case 'number':
+      return value === 0 ? '' : String(value as number);
     default:
       return String(value as string | number);
   }

@@ -4,7 +4,7 @@
  */
 
 import DOMPurify from 'dompurify';
-import { Marked, type Tokens } from 'marked';
+import { Lexer, Marked, type Token, type Tokens } from 'marked';
 
 const marked = new Marked({
   gfm: true,
@@ -44,19 +44,36 @@ export function markdownHtml(text: string): string {
   return marked.parse(text, { async: false });
 }
 
+/** Items of a list, and lines of a paragraph, after which a block is cut: what is longer is slow to render anew. */
+const LONGEST = 40;
+
 /**
- * Cut markdown at the borders of its top-level blocks. Joined, the pieces are the text again; all but the last stay
- * the same while text is appended, so a view that streams has to render only the last one anew.
+ * Cut markdown at the borders of its top-level blocks, and within long lists and paragraphs. Joined, the pieces are the
+ * text again, with its line ends made `\n`; all but the last stay the same while text is appended, so a view that streams
+ * has to render only the last one anew.
  */
 export function splitBlocks(text: string): string[] {
   const blocks: string[] = [];
-  for (const token of marked.lexer(text)) {
+  for (const token of new Lexer({ gfm: true }).blockTokens(text.replace(/\r\n?/g, '\n'))) {
     const last = blocks.length - 1;
     // Blank lines belong to the block before them: alone they would be a block that changes its mind.
     if (token.type === 'space' && last >= 0) blocks[last] += token.raw;
-    else blocks.push(token.raw);
+    else blocks.push(...cut(token));
   }
   return blocks;
+}
+
+function cut(token: Token): string[] {
+  const lines =
+    token.type === 'list'
+      ? (token as Tokens.List).items.map(({ raw }) => raw)
+      : token.type === 'paragraph'
+        ? (token.raw.match(/[^\n]*\n|[^\n]+$/g) ?? [])
+        : [];
+  if (lines.length <= LONGEST) return [token.raw];
+  const pieces: string[] = [];
+  for (let at = 0; at < lines.length; at += LONGEST) pieces.push(lines.slice(at, at + LONGEST).join(''));
+  return pieces;
 }
 
 function purifierOf(document: Document | undefined): typeof DOMPurify {

@@ -11,6 +11,7 @@ import {
   type Message,
 } from './conversation';
 import { asNumber, asObject, asString, type JsonObject } from './narrow';
+import { isPicturePart, pictureOf, picturePart } from './pictures';
 
 type Schemas = components['schemas'];
 export type StoredConversation = Schemas['Conversation'];
@@ -21,8 +22,18 @@ export type StoredMessage = Pick<Schemas['Message'], 'id' | 'parent' | 'role' | 
 /** Return a message as it is kept; `createdAt` in Unix seconds. An answer under way is kept as one that broke off. */
 export function toStored(message: Message, createdAt: number): StoredMessage {
   const { id, parent, text } = message;
-  if (message.role === 'user') return { id, parent, role: 'user', text, created_at: createdAt };
-  const { metrics, failure, finishReason, status, model } = message;
+  if (message.role === 'user') {
+    const parts = [...(message.pictures ?? []).map(picturePart), ...(message.parts ?? [])];
+    return {
+      id,
+      parent,
+      role: 'user',
+      text,
+      created_at: createdAt,
+      ...(parts.length > 0 ? { parts: parts as unknown as Schemas['Message']['parts'] } : {}),
+    };
+  }
+  const { metrics, failure, finishReason, status, model, provider, log } = message;
   return {
     id,
     parent,
@@ -30,10 +41,14 @@ export function toStored(message: Message, createdAt: number): StoredMessage {
     text,
     created_at: createdAt,
     model: message.speaker ? '' : model,
+    provider,
     status: status === 'streaming' ? 'interrupted' : status,
     tokens_in: metrics?.inputTokens ?? null,
     tokens_out: metrics?.outputTokens ?? null,
+    cost: log?.cost ?? null,
+    log_id: log?.id ?? '',
     details: {
+      ...(log?.cache ? { cache: log.cache } : {}),
       ...(finishReason === null ? {} : { finish_reason: finishReason }),
       ...(metrics ? { metrics } : {}),
       ...(failure ? { failure } : {}),
@@ -60,7 +75,18 @@ export function fromStored({ messages, head }: StoredConversation): Conversation
 
 function read(stored: StoredConversation['messages'][number]): Message {
   const { id, parent, role, text, status } = stored;
-  if (role === 'user') return { id, parent, role, text };
+  if (role === 'user') {
+    const pictures = stored.parts.filter(isPicturePart).map(pictureOf);
+    const parts = stored.parts.filter((part) => !isPicturePart(part));
+    return {
+      id,
+      parent,
+      role,
+      text,
+      ...(pictures.length > 0 ? { pictures } : {}),
+      ...(parts.length > 0 ? { parts } : {}),
+    };
+  }
   const details = asObject(stored.details) ?? {};
   const answer: Answer = {
     id,
@@ -68,9 +94,13 @@ function read(stored: StoredConversation['messages'][number]): Message {
     role: 'assistant',
     text,
     model: stored.model,
+    provider: stored.provider,
     status,
     finishReason: asString(details['finish_reason']) ?? null,
     metrics: metricsOf(asObject(details['metrics'])),
+    log: stored.log_id
+      ? { id: stored.log_id, cache: asString(details['cache']) ?? '', cost: stored.cost ?? null }
+      : null,
     failure: status === 'complete' ? null : failureOf(asObject(details['failure'])),
   };
   return role === 'assistant' ? answer : { ...answer, speaker: role };

@@ -9,7 +9,6 @@ export const access = {
   open: 'This gateway serves callers without a key too.',
   toGateway: 'Ask for a key',
   change: 'Change',
-  cancelled: 'Cancel',
   remove: 'Remove',
   keys: {
     title: 'Gateway keys',
@@ -28,7 +27,8 @@ export const access = {
     revokedAt: 'revoked {when}',
     ending: 'ending in',
     states: { active: 'active', expired: 'expired', revoked: 'revoked' },
-    scopes: { run: 'calls models', read: 'looks at the set-up', edit: 'changes the set-up' },
+    may: 'may {scopes}',
+    scopes: { run: 'call models', read: 'look at the set-up', edit: 'change the set-up' },
     open: '{count} voice sessions open',
     limit: 'Change limits',
     limitLabel: 'Change limits of {name}',
@@ -37,7 +37,6 @@ export const access = {
     revoke: 'Revoke',
     revokeLabel: 'Revoke {name}',
     logs: 'See what it was used for',
-    logsLabel: 'See what {name} was used for',
     unlimited: 'No limits: it may use all that this gateway has.',
   },
   use: {

@@ -71,8 +71,8 @@ export const analytics: AnalyticsWords = {
     csvFailed: 'Die Datei konnte nicht erstellt werden.',
     selected: '{from} bis {until}',
     nothing: 'Nichts in dieser Zeit.',
-    sum: 'Am meisten um {when}: {highest}. Zuletzt: {last}.',
-    percentile: '{line} von {lowest} bis {highest} (um {when}). Zuletzt: {last}.',
+    sum: 'Am meisten: {highest} ({when}). Zuletzt: {last}.',
+    percentile: '{line} von {lowest} bis {highest} ({when}). Zuletzt: {last}.',
     requests: 'Anfragen und Fehler',
     requestsLine: 'Anfragen',
     errorsLine: 'Fehler',
@@ -118,7 +118,6 @@ export const analytics: AnalyticsWords = {
     none: 'In dieser Zeit wurde nichts gefragt.',
     chooseKey: 'Einen Schlüssel der Metadaten eingeben, den Anfragen tragen, etwa team.',
     ignored: 'Das geht nicht mit {words} zusammen, was hier außer Acht bleibt.',
-    days: 'Nur nach ganzen Tagen aufbewahrt.',
   },
   errors: {
     title: 'Fehler nach Status',
@@ -128,7 +127,7 @@ export const analytics: AnalyticsWords = {
     errors: 'Fehler',
     share: 'Von allen Fehlern',
     logs: 'Protokolle',
-    logsOf: 'Protokolle der Fehler mit Status {status}',
+    logsOf: 'Zeigen: Protokolle der Fehler mit Status {status}',
     open: 'Zeigen',
   },
 };

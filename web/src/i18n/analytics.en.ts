@@ -73,8 +73,8 @@ export const analytics = {
     csvFailed: 'The file could not be made.',
     selected: '{from} to {until}',
     nothing: 'Nothing in this time.',
-    sum: 'Most at {when}: {highest}. Last: {last}.',
-    percentile: '{line} from {lowest} to {highest} (at {when}). Last: {last}.',
+    sum: 'Most: {highest} ({when}). Last: {last}.',
+    percentile: '{line} from {lowest} to {highest} ({when}). Last: {last}.',
     requests: 'Requests and errors',
     requestsLine: 'Requests',
     errorsLine: 'Errors',
@@ -120,7 +120,6 @@ export const analytics = {
     none: 'Nothing was asked in this time.',
     chooseKey: 'Type a key of the metadata that requests carry, such as team.',
     ignored: 'This does not go with {words}, which has no part here.',
-    days: 'Kept by whole days only.',
   },
   errors: {
     title: 'Errors by status',
@@ -130,7 +129,7 @@ export const analytics = {
     errors: 'Errors',
     share: 'Of all errors',
     logs: 'Logs',
-    logsOf: 'Logs of the errors with status {status}',
+    logsOf: 'Show the logs of errors with status {status}',
     open: 'Show',
   },
 };

@@ -12,7 +12,7 @@ export const gateways: GatewaysWords = {
     'Melden Sie sich als jemand an, der es darf, oder geben Sie in den Einstellungen einen Gateway-Schlüssel mit dem Recht „read“ ein.',
   chosen: 'von diesem Browser verwendet',
   choose: 'Hier verwenden',
-  chooseLabel: '{name} in diesem Browser verwenden',
+  chooseLabel: 'Hier verwenden: {name}',
   open: 'Einstellungen',
   openLabel: 'Einstellungen von {name}',
   facts: {

@@ -13,7 +13,7 @@ export const gateways = {
   noneText: 'Sign in as somebody who may, or type a gateway key with the scope “read” into the settings.',
   chosen: 'used by this browser',
   choose: 'Use it here',
-  chooseLabel: 'Use {name} in this browser',
+  chooseLabel: 'Use it here: {name}',
   open: 'Settings',
   openLabel: 'Settings of {name}',
   facts: {

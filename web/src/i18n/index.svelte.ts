@@ -20,6 +20,8 @@ class Words {
   language = $state.raw<Language | Trial>('en');
   #shell = $state.raw<Catalogue>(en);
   #rewrite = $state.raw<Rewrite | null>(null);
+  /** Making one takes far longer than using it, and some numbers change many times a second. */
+  readonly #numbers = new Map<string, Intl.NumberFormat>();
 
   /** The catalogue to read from in a template: `words.t.chat.send`. */
   get t(): Catalogue {
@@ -44,7 +46,10 @@ class Words {
   }
 
   number(value: number, options: Intl.NumberFormatOptions = {}): string {
-    return new Intl.NumberFormat(this.language, options).format(value);
+    const kind = this.language + JSON.stringify(options);
+    const known = this.#numbers.get(kind) ?? new Intl.NumberFormat(this.language, options);
+    this.#numbers.set(kind, known);
+    return known.format(value);
   }
 
   milliseconds(value: number): string {

@@ -6,7 +6,7 @@ export const people: PeopleWords = {
   others:
     'Konten und das Änderungsprotokoll sind Personen mit Verwaltungsrecht vorbehalten. Bitten Sie eine davon um ein Konto, eine andere Rolle oder ein neues Passwort.',
   users: {
-    title: 'Personen',
+    title: 'Konten',
     invite: 'Jemanden einladen',
     table: ['Name', 'Rolle', 'Zustand', 'Zuletzt angemeldet', 'Aktion'],
     none: 'Es gibt noch kein Konto',

@@ -8,7 +8,7 @@ export const people = {
   others:
     'Accounts and the audit log are for administrators. Ask one of them for an account, another role or a new password.',
   users: {
-    title: 'People',
+    title: 'Accounts',
     invite: 'Invite somebody',
     table: ['Name', 'Role', 'State', 'Last signed in', 'Action'],
     none: 'There is no account yet',

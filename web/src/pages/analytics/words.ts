@@ -37,7 +37,7 @@ function seconds(value: number): string {
   return words.number(value, {
     style: 'unit',
     unit: 'second',
-    unitDisplay: 'short',
+    unitDisplay: 'narrow',
     maximumFractionDigits: 2,
   });
 }

@@ -1,6 +1,7 @@
 /** The conversations that are kept on the gateway, as far as somebody scrolled, or what a search found among them. */
 import { announcer } from '../../app/announcer.svelte';
 import { api } from '../../app/console.svelte';
+import { router } from '../../app/router.svelte';
 import { saving } from '../../app/conversation-saving.svelte';
 import { ApiFailure, type ConversationSummary, type SearchHit } from '../../core/api/console';
 import { chat } from './chat.svelte';
@@ -75,16 +76,14 @@ class Library {
         saving.saver.remember();
         throw error;
       }
-      if (id === null || id === chat.id) chat.drop();
+      if (id === null || id === chat.id) {
+        chat.drop();
+        router.go('/chat', true);
+      }
       this.hits = this.hits?.filter(({ conversation }) => id !== null && conversation.id !== id) ?? null;
       announcer.say(own.t.deleted);
     });
     await this.refresh();
-  }
-
-  /** Open a conversation in the page. */
-  open(id: string): Promise<void> {
-    return this.#act(() => chat.open(id));
   }
 
   async #search(query: string): Promise<void> {

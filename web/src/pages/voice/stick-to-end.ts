@@ -6,13 +6,19 @@ export function stickToEnd(element: HTMLElement): () => void {
   const look = () => {
     atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR_PX;
   };
+  let frame = 0;
+  // Once a frame: asking for the height lays the page out, and text comes in many small pieces.
   const follow = new MutationObserver(() => {
-    if (atEnd) element.scrollTop = element.scrollHeight;
+    frame ||= requestAnimationFrame(() => {
+      frame = 0;
+      if (atEnd) element.scrollTop = element.scrollHeight;
+    });
   });
   element.addEventListener('scroll', look, { passive: true });
   follow.observe(element, { childList: true, characterData: true, subtree: true });
   return () => {
     follow.disconnect();
+    cancelAnimationFrame(frame);
     element.removeEventListener('scroll', look);
   };
 }
