@@ -25,5 +25,6 @@ describe('the trial language', () => {
     expect(Object.keys(shell)).toEqual(Object.keys(en));
     expect(shell.pages.chat).toBe(accented('Chat'));
     expect(rewritten(en).pages).toBe(shell.pages);
+    expect(rewritten(['one', { two: 'two' }])).toEqual([accented('one'), { two: accented('two') }]);
   });
 });

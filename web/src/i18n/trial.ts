@@ -20,9 +20,9 @@ export function rewritten<Own>(own: Own): Own {
   if (typeof own !== 'object' || own === null) return own;
   const known = made.get(own);
   if (known) return known as Own;
-  const copy = Object.fromEntries(
-    Object.entries(own).map(([name, value]) => [name, rewritten(value as unknown)]),
-  );
+  const copy = Array.isArray(own)
+    ? own.map(rewritten)
+    : Object.fromEntries(Object.entries(own).map(([name, value]) => [name, rewritten(value as unknown)]));
   made.set(own, copy);
   return copy as Own;
 }

@@ -6,12 +6,12 @@
 import type { CDPSession, Page } from '@playwright/test';
 
 import { expect, test, violations } from './fixtures';
-import { furnish, type StorageState } from './furnished';
 import { openDialog, overflow, PAGES, settled, type ConsolePage } from './pages';
-import { start, type Program } from './program';
 
 /** The smallest side of a target, in CSS pixels (WCAG 2.5.8). */
 const TARGET = 24;
+/** For a machine that does something else besides. */
+const LONG = 300_000;
 const WIDE = { width: 1280, height: 860 };
 
 type Look = (page: Page, browser: CDPSession) => Promise<unknown>;
@@ -31,55 +31,38 @@ const LOOKS: Readonly<Record<string, Look>> = {
   },
 };
 
-test.describe.configure({ mode: 'serial' });
-
-let empty: Program;
-let furnished: Program;
-let signedIn: StorageState;
-
-test.beforeAll(async ({ playwright }) => {
-  const request = await playwright.request.newContext();
-  const [fresh, made] = await Promise.all([start(['serve', '--port', '0']), furnish(request)]);
-  await request.dispose();
-  empty = fresh;
-  furnished = made.gateway;
-  signedIn = made.signedIn;
-});
-test.afterAll(() => Promise.all([empty.stop(), furnished.stop()]));
-
-test('every page, when there is nothing yet', async ({ page }) => {
-  test.setTimeout(180_000);
-  await everyPage(page, async (place) => page.goto(empty.url + place.path));
+test('every page, when there is nothing yet', async ({ page, empty }) => {
+  test.setTimeout(LONG);
+  await everyPage(page, (place) => page.goto(empty.url + place.path));
 });
 
-test('every page, when something is there', async ({ browser }) => {
-  test.setTimeout(180_000);
-  const context = await browser.newContext({ storageState: signedIn });
-  const page = await context.newPage();
-  await everyPage(page, async (place) => page.goto(furnished.url + (place.filled ?? place.path)));
-  await context.close();
-});
-
-test('every page, when the gateway fails', async ({ page, expectedErrors }) => {
-  test.setTimeout(180_000);
+test('every page, when the gateway fails', async ({ page, empty, expectedErrors }) => {
+  test.setTimeout(LONG);
   expectedErrors.push(/status of 500/);
   // What the frame around every page needs is answered: without that, nothing but the frame's own notice is there.
   await page.route(/\/api\/(?!config|session$|account)|\/v1\//, (route) =>
     route.fulfill({ status: 500, json: { error: { code: 'internal', message: 'The gateway failed.' } } }),
   );
-  await everyPage(page, async (place) => page.goto(empty.url + place.path));
+  await everyPage(page, (place) => page.goto(empty.url + place.path));
 });
 
-test('every page, with a dialog open', async ({ browser }) => {
-  test.setTimeout(180_000);
-  const context = await browser.newContext({ storageState: signedIn });
-  const page = await context.newPage();
-  await everyPage(page, async (place) => {
-    await page.goto(furnished.url + place.path);
-    await settled(page);
-    await openDialog(page, place);
+test.describe('with something in every list', () => {
+  test.use({ storageState: async ({ furnished }, use) => use(furnished.signedIn) });
+
+  test('every page', async ({ page, furnished }) => {
+    test.setTimeout(LONG);
+    const { gateway } = furnished;
+    await everyPage(page, ({ path, filled }) => page.goto(gateway.url + (filled?.(furnished) ?? path)));
   });
-  await context.close();
+
+  test('every page, with a dialog open', async ({ page, furnished }) => {
+    test.setTimeout(LONG);
+    await everyPage(page, async (place) => {
+      await page.goto(furnished.gateway.url + place.path);
+      await settled(page);
+      await openDialog(page, place);
+    });
+  });
 });
 
 async function everyPage(page: Page, show: (place: ConsolePage) => Promise<unknown>): Promise<void> {

@@ -3,6 +3,8 @@ import { test as base, expect, type Page } from '@playwright/test';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
+import { furnish, type Furnished } from './furnished';
+import { start, type Program } from './program';
 import { KEY, servers, TOKEN } from './servers';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -13,10 +15,35 @@ interface Watched {
   expectedErrors: RegExp[];
 }
 
-export const test = base.extend<Watched, ReturnType<typeof servers>>({
+interface OfThisWorker extends ReturnType<typeof servers> {
+  /** A gateway that nothing is ever put into. */
+  empty: Program;
+  /** One with something in every list. */
+  furnished: Furnished;
+}
+
+export const test = base.extend<Watched, OfThisWorker>({
   upstream: [({}, use) => use(servers().upstream), { scope: 'worker' }],
   gateway: [({}, use) => use(servers().gateway), { scope: 'worker' }],
   guarded: [({}, use) => use(servers().guarded), { scope: 'worker' }],
+  empty: [
+    async ({}, use) => {
+      const gateway = await start(['serve', '--port', '0']);
+      await use(gateway);
+      await gateway.stop();
+    },
+    { scope: 'worker', timeout: 120_000 },
+  ],
+  furnished: [
+    async ({ playwright }, use) => {
+      const request = await playwright.request.newContext({ timeout: 100_000 });
+      const made = await furnish(request);
+      await request.dispose();
+      await use(made);
+      await made.gateway.stop();
+    },
+    { scope: 'worker', timeout: 120_000 },
+  ],
   expectedErrors: async ({}, use) => use([]),
   baseURL: async ({ gateway }, use) => use(gateway.url),
   page: async ({ page, expectedErrors }, use) => {

@@ -7,7 +7,15 @@ import { start, type Program } from './program';
 /** What the seeded person types to sign in. */
 export const PERSON = { name: 'Ada', password: 'a horse that staples batteries' };
 
-export type StorageState = Awaited<ReturnType<BrowserContext['storageState']>>;
+export interface Furnished {
+  readonly gateway: Program;
+  /** The browser state of who is signed in. */
+  readonly signedIn: StorageState;
+  /** The id of a request in the log. */
+  readonly logId: string;
+}
+
+type StorageState = Awaited<ReturnType<BrowserContext['storageState']>>;
 
 const ROUTE = [
   { id: 'in', type: 'start', outputs: { next: { elementId: 'plan' } } },
@@ -45,10 +53,7 @@ const EXCHANGES = [
 export const CONVERSATION = 'c0ffee00c0ffee00c0ffee00c0ffee00';
 
 /** Starts a gateway and fills it; `speak` has a local model say something real, which takes as long as it takes. */
-export async function furnish(
-  request: APIRequestContext,
-  { speak = false } = {},
-): Promise<{ gateway: Program; signedIn: StorageState }> {
+export async function furnish(request: APIRequestContext, { speak = false } = {}): Promise<Furnished> {
   const gateway = await start(['serve', '--port', '0']);
   const at = (path: string) => gateway.url + path;
   const headers = { origin: gateway.url, 'x-trunkline-console': '1' };
@@ -87,13 +92,14 @@ export async function furnish(
       ],
     });
   }
-  await Promise.all([
+  const [first] = await Promise.all([
     ...['test/echo', 'test/echo', 'test/refuse-429', ...(speak ? EXCHANGES.map(() => 'local') : [])].map(
       async (model, index) => {
         const content = EXCHANGES[index % EXCHANGES.length]?.[0] ?? '';
-        await request.post(at('/v1/local/default/local/chat/completions'), {
+        const answer = await request.post(at('/v1/local/default/local/chat/completions'), {
           data: { model, messages: [{ role: 'user', content }] },
         });
+        return answer.headers()['cf-aig-log-id'];
       },
     ),
     call(at('/v1/local/default/local/realtime?model=local').replace('http', 'ws')),
@@ -103,7 +109,7 @@ export async function furnish(
   const token = /\/login#(\S+)/.exec(gateway.output())?.[1] ?? '';
   await send('POST', '/api/account/redeem', { token, ...PERSON });
   await send('POST', '/api/users', { name: 'Grace', role: 'viewer' });
-  return { gateway, signedIn: await request.storageState() };
+  return { gateway, signedIn: await request.storageState(), logId: first ?? '' };
 }
 
 async function expectLink(gateway: Program): Promise<void> {

@@ -1,50 +1,54 @@
 /** The console's pages, for the tests and pictures that are of all of them: a new page is one line here. */
 import { expect, type Page } from '@playwright/test';
 
-import { CONVERSATION } from './furnished';
+import { CONVERSATION, type Furnished } from './furnished';
 
 export interface ConsolePage {
   readonly name: string;
   readonly path: string;
   /** Where something of the furnished gateway is shown, when that is not at the path. */
-  readonly filled?: string;
-  /** The button in the page's content that opens its dialog. The list of shortcuts stands in for a page without one. */
-  readonly dialog?: RegExp;
-  /** Seen by who is not signed in. */
-  readonly signedOut?: boolean;
+  readonly filled?: (by: Furnished) => string;
+  /** How the name of the button begins that opens the page's dialog. The list of shortcuts stands in for a page without one. */
+  readonly dialog?: string;
 }
 
 export const PAGES: readonly ConsolePage[] = [
   { name: 'overview', path: '/' },
-  { name: 'chat', path: '/chat', filled: `/chat/${CONVERSATION}` },
+  { name: 'chat', path: '/chat', filled: () => `/chat/${CONVERSATION}` },
   { name: 'voice', path: '/voice' },
   { name: 'direct', path: '/direct/' },
   { name: 'history', path: '/history' },
-  { name: 'logs', path: '/logs' },
-  { name: 'sessions', path: '/sessions', dialog: /^Show the session/ },
+  { name: 'logs', path: '/logs', filled: ({ logId }) => `/logs/${logId}` },
+  { name: 'sessions', path: '/sessions', dialog: 'Show the session' },
   { name: 'analytics', path: '/analytics' },
   { name: 'probe', path: '/probe' },
-  { name: 'access', path: '/access', dialog: /^New key/ },
-  { name: 'gateways', path: '/gateways', dialog: /^New gateway/ },
-  { name: 'providers', path: '/providers', dialog: /^Add a provider/ },
+  { name: 'access', path: '/access', dialog: 'New key' },
+  { name: 'gateways', path: '/gateways', filled: () => '/gateways/default', dialog: 'New gateway' },
+  { name: 'providers', path: '/providers', dialog: 'Add a provider' },
   { name: 'routes', path: '/routes' },
-  { name: 'people', path: '/people', dialog: /^Invite somebody/ },
-  { name: 'settings', path: '/settings', dialog: /^Erase everything/ },
-  { name: 'login', path: '/login', signedOut: true },
+  { name: 'people', path: '/people', dialog: 'Invite somebody' },
+  { name: 'settings', path: '/settings', dialog: 'Erase everything' },
+  { name: 'login', path: '/login' },
 ];
 
 /** Waits until a page shows what it has to say: its heading, and nothing that is still being read. */
 export async function settled(page: Page): Promise<void> {
-  await expect(page.locator('h1').first()).toBeVisible();
+  await expect(page.locator('main :is(h1, h2):visible').first()).toBeVisible();
   await expect(page.locator('main [aria-busy="true"]')).toHaveCount(0);
   // The next two frames have drawn what came last.
   await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
 }
 
-/** Opens the dialog of a page. */
-export async function openDialog(page: Page, { dialog }: ConsolePage): Promise<void> {
-  if (dialog) await page.locator('main').getByRole('button', { name: dialog }).first().click();
-  else {
+/** Opens the dialog of a page, whose buttons have their names in the language that `said` translates to. */
+export async function openDialog(
+  page: Page,
+  { dialog }: ConsolePage,
+  said = (text: string) => text,
+): Promise<void> {
+  if (dialog) {
+    const name = new RegExp(`^${said(dialog)}`);
+    await page.locator('main').getByRole('button', { name }).first().click({ timeout: 20_000 });
+  } else {
     await page.locator('h1').first().click();
     await page.keyboard.press('?');
   }

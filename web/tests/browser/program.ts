@@ -31,6 +31,7 @@ export async function start(args: string[], environment: Record<string, string> 
     stdio: ['ignore', 'ignore', file],
   });
   closeSync(file);
+  process.once('exit', () => child.kill()); // also when whoever started it failed
   const output = () => readFileSync(log, 'utf8');
   for (;;) {
     const url = /ready: (https?:\/\/[\d.]+:\d+)/.exec(output())?.[1];
