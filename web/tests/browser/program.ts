@@ -11,6 +11,8 @@ export interface Program {
   url: string;
   output(): string;
   stop(): Promise<void>;
+  /** End it as a crash would. */
+  kill(): Promise<void>;
 }
 
 /** Starts `trunkline ARGUMENTS` and resolves when it says where it listens. */
@@ -26,14 +28,16 @@ export function start(args: string[], environment: Record<string, string> = {}):
     child.stderr.on('data', (piece: Buffer) => {
       output += piece.toString();
       const url = /ready: (https?:\/\/[\d.]+:\d+)/.exec(output)?.[1];
-      if (url) resolve({ url, output: () => output, stop: () => stop(child) });
+      if (url)
+        resolve({ url, output: () => output, stop: () => stop(child), kill: () => stop(child, 'SIGKILL') });
     });
     child.on('exit', () => reject(new Error(`trunkline ${args.join(' ')} ended:\n${output}`)));
   });
 }
 
-/** A new data directory that has the installed models and nothing else of the user's. */
-function dataDirectory(): string {
+/** A new data directory that has the installed models and nothing else of the user's. Name it as `TRUNKLINE_DATA_DIR` to
+ * have one that outlives a program; whoever makes it removes it. */
+export function dataDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'trunkline-browser-test-'));
   const ofUser = process.env['XDG_DATA_HOME'] || join(homedir(), '.local', 'share');
   symlinkSync(join(ofUser, 'trunkline', 'models'), join(directory, 'models'));
@@ -46,10 +50,10 @@ function others(): NodeJS.ProcessEnv {
   return Object.fromEntries(kept);
 }
 
-function stop(child: ChildProcess): Promise<void> {
+function stop(child: ChildProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
   if (child.exitCode !== null) return Promise.resolve();
   return new Promise((resolve) => {
     child.once('exit', () => resolve());
-    child.kill('SIGTERM');
+    child.kill(signal);
   });
 }
