@@ -156,10 +156,11 @@ def test_the_overview_tells_how_the_log_fares_and_which_first_steps_were_done() 
                 return {name for name, is_done in told["steps"].items() if is_done}
 
             assert await done() == set()
-            asked = {"url": "/v1/local/default/openai/chat/completions", "json": {"model": "m", "messages": []}}
-            await browser.post(**asked, headers={"authorization": f"Bearer {KEY}"})
+            url, asked = "/v1/local/default/openai/chat/completions", {"model": "m", "messages": []}
+            key = {"authorization": f"Bearer {KEY}"}
+            await browser.post(url, json=asked, headers=key)
             assert await done() == {"answered"}
-            await browser.post(**asked, headers={"authorization": f"Bearer {KEY}", "user-agent": "curl/8"})
+            await browser.post(url, json=asked, headers={**key, "user-agent": "curl/8"})
             await browser.put("/api/gateways/default/stored-keys/openai/default", json={"key": KEY})
             made = (await browser.post("/api/gateways/default/keys", json={"name": "for a colleague"})).json()
             assert await done() == {"answered", "program", "provider_key", "gateway_key"}

@@ -20,6 +20,8 @@ export interface Preferences {
   shortcuts: boolean;
   /** Whether the overview goes without its first steps. */
   firstStepsHidden: boolean;
+  /** Whether nothing may move, even where the system has nothing against it. */
+  calm: boolean;
 }
 
 export const DEFAULT_PREFERENCES: Preferences = {
@@ -30,6 +32,7 @@ export const DEFAULT_PREFERENCES: Preferences = {
   outputDeviceId: null,
   shortcuts: true,
   firstStepsHidden: false,
+  calm: false,
 };
 
 const PREFIX = 'trunkline.';
@@ -48,6 +51,7 @@ const READERS: { [Name in keyof Preferences]: (stored: unknown) => Preferences[N
   outputDeviceId: (stored) => asString(stored),
   shortcuts: truth,
   firstStepsHidden: truth,
+  calm: truth,
 };
 
 /** Reads and writes preferences. Where storage is blocked they last as long as the page. */

@@ -44,7 +44,7 @@ export const overview: OverviewWords = {
   latency: 'erstes Byte {value}',
   day: 'Letzte 24 Stunden',
   requests: 'Anfragen',
-  errorRate: 'Fehler',
+  errorRate: 'Gescheitert',
   cost: 'Kosten',
   firstByte: 'Erstes Byte, p95',
   tooFew: 'ab {count} Anfragen',

@@ -43,7 +43,7 @@ export const overview = {
   latency: 'first byte {value}',
   day: 'Last 24 hours',
   requests: 'Requests',
-  errorRate: 'Errors',
+  errorRate: 'Failed',
   cost: 'Cost',
   firstByte: 'First byte, p95',
   tooFew: 'shown from {count} requests on',

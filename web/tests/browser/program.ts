@@ -19,6 +19,8 @@ export interface Listening {
 export interface Program extends Listening {
   output(): string;
   stop(): Promise<void>;
+  /** End it as a crash would. */
+  kill(): Promise<void>;
 }
 
 /** Starts `trunkline ARGUMENTS` and resolves when it says where it listens. */
@@ -35,14 +37,17 @@ export async function start(args: string[], environment: Record<string, string> 
   const output = () => readFileSync(log, 'utf8');
   for (;;) {
     const url = /ready: (https?:\/\/[\d.]+:\d+)/.exec(output())?.[1];
-    if (url) return { url, log, output, stop: () => stop(child, data) };
+    if (url) {
+      return { url, log, output, stop: () => stop(child, data), kill: () => stop(child, data, 'SIGKILL') };
+    }
     if (child.exitCode !== null) throw new Error(`trunkline ${args.join(' ')} ended:\n${output()}`);
     await pause(POLL_MS);
   }
 }
 
-/** A new data directory that has the installed models and nothing else of the user's. */
-function dataDirectory(): string {
+/** A new data directory that has the installed models and nothing else of the user's. Name it as `TRUNKLINE_DATA_DIR` to
+ * have one that outlives a program; whoever makes it removes it. */
+export function dataDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'trunkline-browser-test-'));
   const ofUser = process.env['XDG_DATA_HOME'] || join(homedir(), '.local', 'share');
   symlinkSync(join(ofUser, 'trunkline', 'models'), join(directory, 'models'));
@@ -55,10 +60,10 @@ function others(): NodeJS.ProcessEnv {
   return Object.fromEntries(kept);
 }
 
-async function stop(child: ChildProcess, data: string): Promise<void> {
-  if (child.exitCode === null) {
+async function stop(child: ChildProcess, data: string, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+  if (child.exitCode === null && child.signalCode === null) {
     const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGTERM');
+    child.kill(signal);
     await ended;
   }
   rmSync(data, { recursive: true, force: true });

@@ -36,6 +36,7 @@ export class History {
     UNDO_SECONDS * 1000,
   );
   #ticking: ReturnType<typeof setInterval> | undefined;
+  #stopped = false;
 
   constructor(wanted: () => ConversationFilter) {
     this.#wanted = wanted;
@@ -43,6 +44,7 @@ export class History {
   }
 
   read(): void {
+    if (this.#stopped) return; // there is no address any more that says what is wanted
     void this.page.read();
     void this.tags.read();
   }
@@ -88,6 +90,7 @@ export class History {
 
   /** The page goes, in this document: what is about to be deleted is. */
   stop(): void {
+    this.#stopped = true;
     clearInterval(this.#ticking);
     this.#postponed.now();
     this.page.stop();
