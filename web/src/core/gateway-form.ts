@@ -127,7 +127,9 @@ export function pricesText(prices: readonly Price[]): string {
     .map(({ provider, model, prices: known }) => {
       const told = Object.entries(PRICES).flatMap(([word, [name, per]]) => {
         const price = known[name];
-        return price == null ? [] : [`${word}=${Number((price * per).toPrecision(12))}`];
+        return price === null || price === undefined
+          ? []
+          : [`${word}=${Number((price * per).toPrecision(12))}`];
       });
       return [`${provider || '*'}/${model}`, ...told].join(' ');
     })

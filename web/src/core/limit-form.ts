@@ -95,7 +95,7 @@ export function keyLimitFields(
   const voice = noVoice();
   for (const name of VOICE_LIMITS) {
     const value = limits[name];
-    if (value == null) continue;
+    if (value === null || value === undefined) continue;
     voice[name] = typeof value === 'number' && VOICE[name] === 'length' ? lengthText(value) : String(value);
   }
   return {
