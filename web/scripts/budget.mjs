@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 
 const KILOBYTE = 1000;
-const LIMITS = { firstScript: 70, styles: 12, lazyPage: 40, everything: 700 };
+// Of the whole: docs/decisions/0014-what-the-console-may-weigh.md.
+const LIMITS = { firstScript: 70, styles: 12, lazyPage: 40, everything: 1050 };
 
 const output = fileURLToPath(new URL('../../src/trunkline/_console/', import.meta.url));
 const manifest = JSON.parse(readFileSync(join(output, '.vite/manifest.json'), 'utf8'));
