@@ -76,6 +76,22 @@ export async function furnish(request: APIRequestContext, { speak = false } = {}
     base_url: 'https://models.example.com/v1',
   });
   await send('PUT', '/api/gateways/default/routes/support', { elements: ROUTE });
+  const [first] = await Promise.all([
+    ...['test/echo', 'test/echo', 'test/refuse-429', ...(speak ? EXCHANGES.map(() => 'local') : [])].map(
+      async (model, index) => {
+        const content = EXCHANGES[index % EXCHANGES.length]?.[0] ?? '';
+        const answer = await request.post(at('/v1/local/default/local/chat/completions'), {
+          data: { model, messages: [{ role: 'user', content }] },
+        });
+        return answer.headers()['cf-aig-log-id'];
+      },
+    ),
+    call(at('/v1/local/default/local/realtime?model=local').replace('http', 'ws')),
+  ]);
+  // From here on somebody must sign in, and conversations are hers.
+  await expectLink(gateway);
+  const token = /\/login#(\S+)/.exec(gateway.output())?.[1] ?? '';
+  await send('POST', '/api/account/redeem', { token, ...PERSON });
   for (const [index, [question, answer]] of EXCHANGES.entries()) {
     const id = index === 0 ? CONVERSATION : CONVERSATION.replace('0', String(index));
     const at = Date.now() / 1000 - index * 7200;
@@ -92,22 +108,6 @@ export async function furnish(request: APIRequestContext, { speak = false } = {}
       ],
     });
   }
-  const [first] = await Promise.all([
-    ...['test/echo', 'test/echo', 'test/refuse-429', ...(speak ? EXCHANGES.map(() => 'local') : [])].map(
-      async (model, index) => {
-        const content = EXCHANGES[index % EXCHANGES.length]?.[0] ?? '';
-        const answer = await request.post(at('/v1/local/default/local/chat/completions'), {
-          data: { model, messages: [{ role: 'user', content }] },
-        });
-        return answer.headers()['cf-aig-log-id'];
-      },
-    ),
-    call(at('/v1/local/default/local/realtime?model=local').replace('http', 'ws')),
-  ]);
-  // The last, because from then on somebody must sign in.
-  await expectLink(gateway);
-  const token = /\/login#(\S+)/.exec(gateway.output())?.[1] ?? '';
-  await send('POST', '/api/account/redeem', { token, ...PERSON });
   await send('POST', '/api/users', { name: 'Grace', role: 'viewer' });
   return { gateway, signedIn: await request.storageState(), logId: first ?? '' };
 }

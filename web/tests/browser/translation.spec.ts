@@ -4,13 +4,54 @@
  */
 import type { Page } from '@playwright/test';
 
+import { FIELDS } from '../../src/core/filters';
 import { accented } from '../../src/i18n/trial';
 import { expect, test } from './fixtures';
 import { openDialog, overflow, PAGES, settled } from './pages';
 
-/** The same in every language: names, units and abbreviations; what `Intl` writes, and what is said of formats. */
-const NAMES =
-  /\b(Trunkline|[AP]M|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec|UTC|ms|sec|min|hr|day|days|kB|byte|[kM]|USD|HTTP|POST|GET|WS|SSE)\b/g;
+/** The same in every language: names, abbreviations, what `Intl` writes, and the places of an address to fill. */
+const NAMES = new RegExp(
+  `\\b(${[
+    ...[
+      'Trunkline',
+      'OpenAI',
+      'cURL',
+      'Python',
+      'JavaScript',
+      'CSV',
+      'JSONL',
+      'HTTP',
+      'POST',
+      'WS',
+      'SSE',
+      'URL',
+      'JSON',
+    ],
+    ...[
+      'AM',
+      'PM',
+      'Jan',
+      'Feb',
+      'Mar',
+      'Apr',
+      'May',
+      'Jun',
+      'Jul',
+      'Aug',
+      'Sep',
+      'Oct',
+      'Nov',
+      'Dec',
+      'USD',
+      'UTC',
+    ],
+    ...['ms', 'sec', 'min', 'hr', 'day', 'days', 'kB', 'byte', 'bytes', 'dB'],
+    ...['custom-SLUG', 'dynamic/NAME', 'Fake Audio Input', 'Fake Audio Output'],
+    ...['alloy', 'ash', 'ballad', 'cedar', 'coral', 'echo', 'marin', 'sage', 'shimmer', 'verse'],
+    ...FIELDS,
+  ].join('|')})\\b`,
+  'g',
+);
 const LONG = 300_000;
 
 test.use({ storageState: async ({ furnished }, use) => use(furnished.signedIn) });
@@ -106,12 +147,16 @@ function texts(page: Page): Promise<string[]> {
   });
 }
 
+function escaped(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
+}
+
 /** Whether a text has a plain word left when names and what the gateway said are taken out of it. */
 function isPlain(text: string, data: ReadonlySet<string>): boolean {
   if (!/[a-z]{2}/i.test(text)) return false;
-  const known = [...data]
-    .filter((word) => word.length > 1 && text.includes(word))
-    .sort((a, b) => b.length - a.length);
-  const rest = known.reduce((left, word) => left.replaceAll(word, ' '), text).replace(NAMES, ' ');
-  return /(?<![\p{L}])[a-z]{2,}(?![\p{L}])/iu.test(rest);
+  const known = [...data].filter((word) => word.length > 1 && text.includes(word));
+  const rest = known
+    .sort((one, other) => other.length - one.length)
+    .reduce((left, word) => left.replace(new RegExp(`(?<!\\w)${escaped(word)}(?!\\w)`, 'g'), ' '), text);
+  return /(?<!\p{L})[a-z]{2,}(?!\p{L})/iu.test(rest.replace(NAMES, ' '));
 }

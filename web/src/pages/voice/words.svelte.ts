@@ -7,9 +7,8 @@ class Own {
 
   /** English until another language has come. */
   get t(): VoiceWords {
-    if (words.language !== 'de') return en;
     void this.load();
-    return this.#german ?? en;
+    return words.of({ en, de: this.#german ?? en });
   }
 
   /** Whoever waits for this before showing anything spares a German reader a flash of English. Never rejects. */
