@@ -12,8 +12,6 @@ export const overview: OverviewWords = {
   tones: { off: 'ruht', good: 'gut', warn: 'ansehen', bad: 'gestört' },
   health: 'Zustand',
   gateway: 'Gateway',
-  gatewayUp: 'Version {version}, antwortet',
-  gatewayAway: 'Antwortet nicht',
   local: 'Lokale Modelle',
   localStates: {
     stopped: 'Starten mit der ersten Anfrage',
@@ -23,7 +21,6 @@ export const overview: OverviewWords = {
     'missing-models': 'Nicht installiert',
   },
   database: 'Datenbank',
-  databaseUp: 'Antwortet',
   databaseAway: 'Antwortet nicht. Anfragen laufen weiter; Protokoll und Unterhaltungen warten.',
   log: 'Protokoll',
   logUp: 'Geschrieben',
@@ -53,7 +50,6 @@ export const overview: OverviewWords = {
   toAnalytics: 'Alle Diagramme',
   errors: 'Letzte Fehler',
   noErrors: 'In den letzten 24 Stunden ist keine Anfrage gescheitert.',
-  noTraffic: 'Keine Anfrage in den letzten 24 Stunden. Die Zeile unten stellt die erste.',
   noModel: 'ohne Modell',
   toLogs: 'Alle Fehler im Protokoll',
   steps: 'Erste Schritte',
@@ -94,7 +90,6 @@ export const overview: OverviewWords = {
   providerUrl: 'Eigene API eines Anbieters',
   voiceUrl: 'Sprache (WebSocket)',
   copy: '{name} kopieren',
-  curl: 'Im Terminal',
   needsToken: 'Dieses Gateway verlangt einen Schlüssel: Legen Sie Ihren in {variable}.',
   question: 'Hallo!',
 };

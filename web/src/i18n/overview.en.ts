@@ -14,8 +14,6 @@ export const overview = {
   tones: { off: 'idle', good: 'well', warn: 'look', bad: 'trouble' },
   health: 'Health',
   gateway: 'Gateway',
-  gatewayUp: 'Version {version}, answering',
-  gatewayAway: 'Does not answer',
   local: 'Local models',
   localStates: {
     stopped: 'Start with the first request',
@@ -25,7 +23,6 @@ export const overview = {
     'missing-models': 'Not installed',
   },
   database: 'Database',
-  databaseUp: 'Answers',
   databaseAway: 'Does not answer. Requests go on; log and conversations wait.',
   log: 'Log',
   logUp: 'Written',
@@ -52,7 +49,6 @@ export const overview = {
   toAnalytics: 'All charts',
   errors: 'Last errors',
   noErrors: 'No request failed in the last 24 hours.',
-  noTraffic: 'No request in the last 24 hours. The line below makes the first one.',
   noModel: 'no model',
   toLogs: 'All errors in the log',
   steps: 'First steps',
@@ -84,7 +80,6 @@ export const overview = {
   providerUrl: 'A provider’s own API',
   voiceUrl: 'Voice (WebSocket)',
   copy: 'Copy {name}',
-  curl: 'In a terminal',
   needsToken: 'This gateway asks for a key: put yours into {variable}.',
   question: 'Hello!',
 };

@@ -86,23 +86,21 @@ export const settings: SettingsWords = {
   keptTalkText: 'bis Sie sie löschen',
   changeGateway: 'Ändern',
   toHistory: 'Zeigen',
-  poc: 'Machbarkeitsstudie',
-  pocText:
-    'Übernimmt die Einstellungen der Machbarkeitsstudie für Cloudflares Gateway (cf_ai_gateway_config). Ihre Schlüssel gehen in den Speicher dieses Gateways und sonst nirgendwohin.',
+  poc: 'Von der Machbarkeitsstudie',
+  pocText: 'Übernimmt ihre cf_ai_gateway_config. Schlüssel gehen nur in den Speicher dieses Gateways.',
   pocFound:
     'Dieser Browser hält diese Einstellungen noch, mit Schlüsseln im Klartext, die jedes Skript dieser Adresse lesen kann.',
   pocTake: 'Übernehmen und hier löschen',
   pocDrop: 'Nur hier löschen',
   pocDropped: 'Aus diesem Browser gelöscht.',
-  pocPaste: 'Ihre Einstellungen als JSON',
+  pocPaste: 'Ihre Einstellungen einfügen oder wählen (JSON)',
   pocFile: 'Aus einer Datei…',
   pocImport: 'Übernehmen',
-  pocWrong:
-    'Das sind nicht die Einstellungen der Machbarkeitsstudie: ein JSON-Objekt mit Feldern wie gatewayId und openaiKey.',
+  pocWrong: 'Das ist kein JSON-Objekt mit Feldern wie gatewayId und openaiKey.',
   pocDone: 'Übernommen: {what}.',
   pocIds: 'Die Ids {account}/{gateway} sind die von Cloudflare; dieses Gateway behält seine eigenen.',
   pocAdvice:
-    'Löschen Sie nun die alten dort, wo die Machbarkeitsstudie lief: Öffnen Sie ihre Seite, und führen Sie in deren Konsole localStorage.removeItem("cf_ai_gateway_config") aus. Löschen Sie auch die Datei.',
+    'Löschen Sie nun die alten: Führen Sie auf deren Seite in der Konsole des Browsers localStorage.removeItem("cf_ai_gateway_config") aus, und löschen Sie die Datei.',
   erase: 'Löschen',
   eraseText:
     'Entfernt die Schlüssel und Einstellungen dieses Browsers aus dem Gateway und alles, was die Konsole hier gespeichert hat. Unterhaltungen bleiben auf dem Gateway: Sie lassen sich im Verlauf löschen.',

@@ -87,23 +87,21 @@ export const settings = {
   keptTalkText: 'until you delete them',
   changeGateway: 'Change it',
   toHistory: 'Show them',
-  poc: 'Proof of concept',
-  pocText:
-    'Takes over the settings of the proof of concept for Cloudflare’s gateway (cf_ai_gateway_config). Its keys go to the memory of this gateway, and nowhere else.',
+  poc: 'From the proof of concept',
+  pocText: 'Takes over its cf_ai_gateway_config. Keys go to the memory of this gateway alone.',
   pocFound:
     'This browser still holds those settings, with keys in clear text that every script of this address can read.',
   pocTake: 'Take them over, and delete them here',
   pocDrop: 'Only delete them here',
   pocDropped: 'Deleted from this browser.',
-  pocPaste: 'Its settings as JSON',
+  pocPaste: 'Paste or choose its settings (JSON)',
   pocFile: 'From a file…',
   pocImport: 'Take over',
-  pocWrong:
-    'These are not the settings of the proof of concept: a JSON object with fields such as gatewayId and openaiKey.',
+  pocWrong: 'This is no JSON object with fields such as gatewayId and openaiKey.',
   pocDone: 'Taken over: {what}.',
   pocIds: 'The ids {account}/{gateway} are Cloudflare’s; this gateway keeps its own.',
   pocAdvice:
-    'Now delete the old ones, where the proof of concept ran: open its page, and in its console run localStorage.removeItem("cf_ai_gateway_config"). Delete the file as well.',
+    'Now delete the old ones: on its page, run localStorage.removeItem("cf_ai_gateway_config") in the browser’s console; and delete the file.',
   erase: 'Erase',
   eraseText:
     'Removes the keys and settings of this browser from the gateway, and everything the console has stored here. Conversations stay on the gateway: delete them in the history.',

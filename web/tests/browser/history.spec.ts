@@ -66,7 +66,10 @@ test('conversations of both kinds are found, named, tagged, pinned and archived,
   await rows(page).getByRole('button', { name: 'Archive Summits' }).click();
   await expect(page.getByText('No conversation fits.')).toBeVisible();
   await page.getByLabel('Archive', { exact: true }).selectOption('archived');
-  await expect(rows(page).getByRole('link', { name: 'Text: Summits' })).toHaveAttribute('href', `/chat/${mine}-a`);
+  await expect(rows(page).getByRole('link', { name: 'Text: Summits' })).toHaveAttribute(
+    'href',
+    `/chat/${mine}-a`,
+  );
 });
 
 test('several are exported, deleted and brought back; what is not brought back goes with the page', async ({

@@ -40,7 +40,7 @@ test('who begins is shown what to do, each step ticks itself, and the copied lin
   await expect(page.getByText('All is well.')).toBeVisible();
   const errors = page.getByRole('region', { name: 'Last errors' });
   await expect(errors.getByRole('link', { name: /^401/ })).toHaveAttribute('href', /^\/logs\/[0-9A-Z]{26}$/);
-  await expect(page.getByRole('region', { name: 'Last 24 hours' })).toContainText('Requests2');
+  await expect(page.getByRole('region', { name: 'Last 24 hours' })).toContainText('Requests 2');
 
   await steps.getByRole('button', { name: 'Hide the first steps' }).click();
   await page.reload();

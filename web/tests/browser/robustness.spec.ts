@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 
-import { expect, KEY, test } from './fixtures';
+import { expect, test, TOKEN } from './fixtures';
 import { dataDirectory, start, type Program } from './program';
 import { changeSession } from './secrets';
 
@@ -28,7 +28,7 @@ test('a gateway that crashes and comes back takes nothing along: banner, draft, 
     headers,
     data: { title: 'Said before', messages: [message] },
   });
-  await changeSession(page, url, { provider: 'openai', provider_key: KEY });
+  await changeSession(page, url, { gateway_token: TOKEN });
 
   await page.goto(`${url}/chat`);
   const draft = page.getByRole('textbox', { name: 'Message', exact: true });

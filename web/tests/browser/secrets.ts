@@ -25,6 +25,8 @@ export async function expectNoSecret(page: Page, ...others: string[]): Promise<v
       [...document.querySelectorAll('input, textarea')].map((field) => (field as HTMLInputElement).value),
     ]),
   );
+  // What would be in one is not looked through: there is none.
+  expect(await page.evaluate(() => indexedDB.databases())).toEqual([]);
   for (const place of [kept, await page.content(), ...others]) {
     for (const secret of [KEY, TOKEN, 'ek_tl_']) expect(place).not.toContain(secret);
   }

@@ -1,6 +1,7 @@
 import type { Page } from '@playwright/test';
 
 import { expect, expectAccessible, KEY, test } from './fixtures';
+import { expectNoSecret } from './secrets';
 
 const BRIEFLY = { timeout: 1000 };
 
@@ -66,6 +67,42 @@ test('erasing forgets the key on the gateway too', async ({ page }) => {
   await expect(page.getByText('Everything was erased.')).toBeVisible();
   const session = (await (await page.request.get('/api/session')).json()) as { provider_keys: object };
   expect(session.provider_keys).toEqual({});
+});
+
+test('what the proof of concept left behind is taken over and deleted; what is pasted leaves no trace', async ({
+  page,
+}) => {
+  const kept = {
+    accountId: 'f00d',
+    gatewayId: 'voice',
+    openaiKey: KEY,
+    useAuthGateway: false,
+    model: 'gpt-4o',
+  };
+  await page.goto('/settings');
+  await page.evaluate((text) => localStorage.setItem('cf_ai_gateway_config', text), JSON.stringify(kept));
+  await page.reload();
+  await page.getByRole('button', { name: 'Take them over, and delete them here' }).click();
+  await expect(
+    page.getByText('Taken over: Provider key, Model. The ids f00d/voice are Cloudflare’s'),
+  ).toBeVisible();
+  await expect(page.getByRole('group', { name: 'Provider key for OpenAI' })).toContainText(KEY.slice(-4));
+  await expect(page.getByText('Now delete the old ones')).toHaveCount(0);
+  await expectNoSecret(page);
+
+  await page.getByText('Paste or choose its settings').first().click();
+  const box = page.getByRole('textbox', { name: 'Paste or choose its settings' });
+  await box.fill('{"nothing": "of it"}');
+  await page.getByRole('button', { name: 'Take over', exact: true }).click();
+  await expect(page.getByRole('alert')).toContainText('This is no JSON object');
+  await box.fill(JSON.stringify({ ...kept, openaiKey: KEY }));
+  await page.getByRole('button', { name: 'Take over', exact: true }).click();
+  await expect(page.getByText('Now delete the old ones')).toBeVisible();
+  await expectNoSecret(page);
+  await expectAccessible(page);
+  await page.getByRole('checkbox', { name: 'Reduce motion' }).check();
+  await page.reload();
+  await expect(page.locator('html')).toHaveAttribute('data-calm', '');
 });
 
 test('theme and language are kept, and the second language is complete', async ({ page }) => {
