@@ -7,7 +7,7 @@ export const access = {
   intro: 'Who may call the gateway {gateway}, how much of it, and with which keys of providers.',
   reader: 'You can look at this. Keys and limits are changed by an editor or an administrator.',
   open: 'This gateway serves callers without a key too.',
-  toGateway: 'Ask for a key',
+  toGateway: 'Demand a key',
   change: 'Change',
   remove: 'Remove',
   keys: {
