@@ -28,7 +28,8 @@ export const compare: CompareWords = {
   failed: '{way}: nicht abgeschlossen.',
   results: 'Mediane in Millisekunden',
   measure: 'Maß',
-  difference: 'Das Gateway fügt hinzu',
+  /** Heads of narrow columns. */
+  heads: { gateway: 'Gateway', direct: 'Direkt', difference: 'Gateway dazu' },
   each: 'Jeder Durchlauf',
   measures: {
     connect: 'Verbinden',

@@ -30,7 +30,8 @@ export const compare = {
   failed: '{way}: not completed.',
   results: 'Medians in milliseconds',
   measure: 'Measure',
-  difference: 'The gateway adds',
+  /** Heads of narrow columns. */
+  heads: { gateway: 'Gateway', direct: 'Direct', difference: 'Gateway adds' },
   each: 'Each run',
   measures: {
     connect: 'Connect',

@@ -66,7 +66,7 @@ function watchTheCall(): void {
   Object.assign(watched, { answers: 0, frames: [], silences: [] });
   const Dialled = window.WebSocket;
   window.WebSocket = class extends Dialled {
-    constructor(url: string, protocols: string[]) {
+    constructor(url: string | URL, protocols?: string | string[]) {
       super(url, protocols);
       this.addEventListener('message', ({ data }) => {
         if (String(data).includes('"response.done"')) watched.answers += 1;
