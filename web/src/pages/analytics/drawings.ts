@@ -98,11 +98,13 @@ function told(
 ): string {
   const found = extremes(values);
   if (!found || total === 0) return own.t.chart.nothing;
-  return fill(words, {
+  const sentence = fill(words, {
     line: name,
     when: momentOf(starts[found.highest] ?? 0, interval),
     highest: format(values[found.highest]!),
     lowest: format(values[found.lowest]!),
     last: format(values[found.last]!),
   });
+  // A unit may end with a full stop of its own.
+  return sentence.replaceAll('..', '.');
 }
