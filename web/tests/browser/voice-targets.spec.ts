@@ -184,15 +184,22 @@ test('the heap of a call of half an hour grows by no more than 5 MB', async ({ p
   };
   for (let number = 1; number <= WARM_UP; number += 1) await turn(number);
   const before = await heapOf(devtools);
-  for (let number = 1; number <= TURNS; number += 1) await turn(WARM_UP + number);
+  for (let number = 1; number <= TURNS; number += 1) {
+    await turn(WARM_UP + number);
+    if (MINUTES && number % 30 === 0) {
+      console.log(`after ${number / TURNS_A_MINUTE} minutes: ${megabytes(await heapOf(devtools))} MB`);
+    }
+  }
   await expect(page.getByText(`question number ${WARM_UP + TURNS} of`)).toHaveCount(1);
   const after = await heapOf(devtools);
-  console.log(
-    `heap: ${(before / MEGABYTE).toFixed(1)} MB, then ${(after / MEGABYTE).toFixed(1)} MB after ${TURNS} turns`,
-  );
+  console.log(`heap: ${megabytes(before)} MB, then ${megabytes(after)} MB after ${TURNS} turns`);
   const halfHour = ((after - before) / TURNS) * TURNS_A_MINUTE * 30;
   expect(halfHour / MEGABYTE, 'MB more after half an hour').toBeLessThanOrEqual(5);
 });
+
+function megabytes(bytes: number): string {
+  return (bytes / MEGABYTE).toFixed(1);
+}
 
 async function heapOf(devtools: CDPSession): Promise<number> {
   await devtools.send('HeapProfiler.collectGarbage');
