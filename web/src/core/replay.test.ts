@@ -33,7 +33,7 @@ describe('a replayed exchange', () => {
       ['assistant', 'A cat'],
     ]);
     expect(replay?.settings).toMatchObject({ systemPrompt: 'Be brief.', temperature: 0.5, maxTokens: 9 });
-    const question: Message | undefined = replay && visible(replay.conversation)[2]?.message;
+    const question: Message | undefined = replay ? visible(replay.conversation)[2]?.message : undefined;
     expect(question).toMatchObject({ pictures: [{ url: PICTURE.image_url.url }] });
   });
 
