@@ -21,6 +21,11 @@ WEB_SOURCES := $(shell find web/src web/direct web/public web/scripts -not -name
 # Holds node and npm where the machine's own are missing or too old.
 export PATH := $(CURDIR)/$(VENV)/node:$(PATH)
 
+# Where Python may not keep what it compiled, every command compiles the whole of Trunkline, and tests start hundreds.
+unexport PYTHONDONTWRITEBYTECODE
+# Of all that is installed a small part is imported, and compiled then.
+export PIP_NO_COMPILE := 1
+
 # pip asks about itself and warns of being root on every call; neither helps anybody here.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore

@@ -204,7 +204,7 @@ def test_the_switches_of_the_log_are_set_over_http() -> None:
 
 
 def command(directory: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(application, [*arguments, "--data-dir", str(directory)])
+    return CliRunner().invoke(application(), [*arguments, "--data-dir", str(directory)])
 
 
 def test_the_log_is_read_on_the_command_line() -> None:

@@ -55,7 +55,7 @@ def trunkline(
     variables: dict[str, str | None] = {name: None for name in os.environ if name.startswith("TRUNKLINE_")}
     variables |= {"TRUNKLINE_DATABASE_URL": url, "TRUNKLINE_MASTER_KEY": master_key}
     given = [*arguments, "--data-dir", str(data_dir)]
-    return CliRunner().invoke(application, given, input=input, env=variables)
+    return CliRunner().invoke(application(), given, input=input, env=variables)
 
 
 def succeeds(*arguments: str, **given: Any) -> str:

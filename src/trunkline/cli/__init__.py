@@ -3,64 +3,60 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Final
 
 import typer
 
 import trunkline
-from trunkline.cli import (
-    analytics,
-    cache,
-    control,
-    conversations,
-    gateways,
-    keys,
-    local,
-    logs,
-    models,
-    probe,
-    providers,
-    reproduce,
-    routes,
-    serve,
-    sessions,
-    settings,
-    transfer,
-    users,
-    vault,
-)
 from trunkline.cli.output import complain
 from trunkline.errors import TrunklineError
 
-application = typer.Typer(
-    name="trunkline",
-    help="AI gateway for text and real-time voice: one credential on every transport.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-application.command("serve")(serve.command())
-application.command("local")(local.local)
-application.command("probe")(probe.probe)
-application.command("reproduce")(reproduce.reproduce)
-application.add_typer(keys.application, name="keys")
-application.add_typer(vault.application, name="vault")
-application.add_typer(gateways.application, name="gateways")
-application.add_typer(control.application, name="limits")
-application.add_typer(cache.application, name="cache")
-application.add_typer(providers.application, name="providers")
-application.add_typer(routes.application, name="routes")
-application.add_typer(users.application, name="users")
-application.add_typer(models.application, name="models")
-application.add_typer(sessions.application, name="sessions")
-application.add_typer(conversations.application, name="conversations")
-application.add_typer(logs.application, name="logs")
-application.command("analytics")(analytics.analytics)
-application.command("export")(transfer.export)
-application.command("import")(transfer.import_)
-application.command("backup")(transfer.backup)
-application.command("restore")(transfer.restore)
-application.command("settings")(settings.settings)
+# Where each command is: module and name in it, of a function or of a group of commands.
+_COMMANDS: Final = {
+    "serve": "serve:flagged",
+    "local": "local:local",
+    "probe": "probe:probe",
+    "reproduce": "reproduce:reproduce",
+    "keys": "keys:application",
+    "vault": "vault:application",
+    "gateways": "gateways:application",
+    "limits": "control:application",
+    "cache": "cache:application",
+    "providers": "providers:application",
+    "routes": "routes:application",
+    "users": "users:application",
+    "models": "models:application",
+    "sessions": "sessions:application",
+    "conversations": "conversations:application",
+    "logs": "logs:application",
+    "analytics": "analytics:analytics",
+    "export": "transfer:export",
+    "import": "transfer:import_",
+    "backup": "transfer:backup",
+    "restore": "transfer:restore",
+    "settings": "settings:settings",
+}
+
+
+def application(asked: str = "") -> typer.Typer:
+    """Return the command line; with no other command than ``asked``, if that is one: to load them all takes a while."""
+    whole = typer.Typer(
+        name="trunkline",
+        help="AI gateway for text and real-time voice: one credential on every transport.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    whole.callback()(_options)
+    for name in [asked] if asked in _COMMANDS else _COMMANDS:
+        module, _, attribute = _COMMANDS[name].partition(":")
+        found = getattr(import_module(f"trunkline.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            whole.add_typer(found, name=name)
+        else:
+            whole.command(name)(found)
+    return whole
 
 
 def _print_version(wanted: bool) -> None:
@@ -69,7 +65,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@application.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
@@ -81,7 +76,7 @@ def _options(
 def main() -> None:
     """Run the command line; an error is one line on standard error and exit status 2."""
     try:
-        application()
+        application(*sys.argv[1:2])()
     except TrunklineError as error:
         complain(str(error))
         sys.exit(2)

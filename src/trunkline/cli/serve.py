@@ -66,3 +66,6 @@ def _flag(entry: Field[Any]) -> Any:
 def _metavar(kind: Any) -> str:
     words = {bool: "true|false", int: "NUMBER", float: "NUMBER", str: "TEXT", tuple[str, ...]: "A,B,..."}
     return words.get(kind, "PATH")
+
+
+flagged = command()

@@ -16,7 +16,14 @@ from trunkline.errors import MalformedRequest, NotPermitted, SignInRefused, Sign
 from trunkline.policy.accounts import LONGEST_NAME, LONGEST_PASSWORD
 from trunkline.policy.keys import digest_of
 from trunkline.policy.roles import ADMINISTER, Role
-from trunkline.server.accounts import INVITATION_SECONDS, RESET_SECONDS, caller_of, new_token
+from trunkline.server.accounts import (
+    INVITATION_SECONDS,
+    RESET_SECONDS,
+    SIGN_IN_PAGE,
+    caller_of,
+    new_token,
+    sign_in_link,
+)
 from trunkline.server.administration import done
 from trunkline.server.audit import act_for
 from trunkline.server.console_access import asking, head_of_request, require_scope
@@ -27,7 +34,6 @@ from trunkline.store.users import new_user_id
 
 log = structlog.get_logger("trunkline.accounts")
 
-SIGN_IN_PAGE: Final = "/login"
 _CALLBACK: Final = "/api/account/oidc/callback"
 _PAGE: Final = 50
 _MAX_PAGE: Final = 500
@@ -375,11 +381,6 @@ def create_account_routes(gateway: Gateway) -> APIRouter:
         return Link(user=_user_view(user), link=link, expires_in=seconds)
 
     return routes
-
-
-def sign_in_link(base: str, token: str) -> str:
-    """Return a one-time link. The token stands behind ``#``, which browsers send to no server."""
-    return f"{base}{SIGN_IN_PAGE}#{token}"
 
 
 def _base(gateway: Gateway, request: Request) -> str:

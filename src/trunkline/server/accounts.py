@@ -27,6 +27,7 @@ from trunkline.store.passwords import hash_password, is_outdated, is_password
 
 log = structlog.get_logger("trunkline.accounts")
 
+SIGN_IN_PAGE: Final = "/login"
 FIRST_LINK_SECONDS: Final = 3600
 INVITATION_SECONDS: Final = 7 * 24 * 3600
 RESET_SECONDS: Final = 24 * 3600
@@ -39,6 +40,11 @@ _HASHES_AT_ONCE: Final = 2
 _HASHES_WAITING: Final = 32
 
 Result = TypeVar("Result")
+
+
+def sign_in_link(base: str, token: str) -> str:
+    """Return a one-time link. The token stands behind ``#``, which browsers send to no server."""
+    return f"{base}{SIGN_IN_PAGE}#{token}"
 
 
 class Accounts:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from fastapi.responses import Response
+from starlette.responses import Response
 
 NO_STORE: Final = {"cache-control": "no-store"}
 REFERENCE: Final = "#/components/schemas/{name}"

@@ -8,15 +8,13 @@ from urllib.parse import urlsplit
 
 from trunkline.errors import ForbiddenOrigin, SettingsError
 from trunkline.providers import resolve_realtime
-from trunkline.server.asgi import Receive, Scope, Send, head_of, respond, respond_to_upgrade
+from trunkline.server.asgi import App, Receive, Scope, Send, head_of, respond, respond_to_upgrade
 from trunkline.server.bodies import BoundedBodies
 from trunkline.server.console import Console
-from trunkline.server.control import create_api
 from trunkline.server.dataplane import DataPlane
 from trunkline.server.dispatch import Dispatch
 from trunkline.server.gateway import Gateway
-from trunkline.server.management import PREFIX as MANAGEMENT_PREFIX
-from trunkline.server.management import create_management_api
+from trunkline.server.late import Late
 from trunkline.server.observability.operations import PATHS as OPERATION_PATHS
 from trunkline.server.observability.operations import Operations
 from trunkline.server.request_ids import NamedRequests
@@ -31,6 +29,7 @@ from trunkline.wire.refusal import Dialect, http_refusal
 
 # Of the set-up: far more than any of it needs.
 _MAX_API_BODY: Final = 2 * 1024 * 1024
+_MANAGEMENT: Final = "/client/v4/"
 
 
 class Application:
@@ -47,11 +46,8 @@ class Application:
         self._universal_socket_plane = UniversalSocketPlane(self.gateway, dispatch)
         self._operations = Operations(self.gateway)
         self._console = Console(self._direct_origins)
-        api = create_api(self.gateway, self._console.build)
-        bounded = BoundedBodies(api, _MAX_API_BODY, Dialect.OPENAI, unbounded=("/api/conversations",))
-        self._api = NamedRequests(bounded)
-        management = create_management_api(self.gateway)
-        self._management_api = BoundedBodies(management, _MAX_API_BODY, Dialect.CLOUDFLARE)
+        self._api = Late(self._make_api)
+        self._management_api = Late(self._make_management_api)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -73,7 +69,7 @@ class Application:
             await self._operations(scope, receive, send)
         elif path == "/api" or path.startswith("/api/"):
             await self._api(scope, receive, send)
-        elif path.startswith(f"{MANAGEMENT_PREFIX}/"):
+        elif path.startswith(_MANAGEMENT):
             await self._management_api(scope, receive, send)
         else:
             try:
@@ -81,12 +77,24 @@ class Application:
             except ForbiddenOrigin as error:
                 await respond(send, *http_refusal(error, Dialect.OPENAI))
                 return
+            self._api.begin()  # the page's first question
             await self._console(head, scope, receive, send)
 
     def _plane_of(self, head: Head) -> DataPlane:
         if is_unified(head.path):
             return self._unified_plane
         return self._universal_plane if is_universal(head.path) else self._data_plane
+
+    def _make_api(self) -> App:
+        from trunkline.server.control import create_api
+
+        api = create_api(self.gateway, self._console.build)
+        return NamedRequests(BoundedBodies(api, _MAX_API_BODY, Dialect.OPENAI, unbounded=("/api/conversations",)))
+
+    def _make_management_api(self) -> App:
+        from trunkline.server.management import create_management_api
+
+        return BoundedBodies(create_management_api(self.gateway), _MAX_API_BODY, Dialect.CLOUDFLARE)
 
     async def leave(self, seconds: float) -> None:
         """Let open sessions finish what they are saying, for at most so many seconds, and end them."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from fastapi import Request
+from starlette.requests import Request
 
 from trunkline.credentials import Caller
 from trunkline.server.gateway import Gateway

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from trunkline.errors import RequestTooLarge
-from trunkline.server.asgi import Message, Receive, Scope, Send, head_of, respond
+from trunkline.server.asgi import App, Message, Receive, Scope, Send, head_of, respond
 from trunkline.wire.refusal import Dialect, http_refusal
-
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class BoundedBodies:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
-from fastapi import Request
+from starlette.requests import Request
 
 from trunkline import credentials
 from trunkline.credentials import Caller, Credentials

@@ -7,8 +7,7 @@ from typing import Final
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from trunkline.server.asgi import Message, Receive, Scope, Send
-from trunkline.server.bodies import App
+from trunkline.server.asgi import App, Message, Receive, Scope, Send
 from trunkline.store.identifiers import ulid
 
 log = structlog.get_logger("trunkline.api")

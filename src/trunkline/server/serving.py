@@ -16,7 +16,7 @@ from rich.console import Console as Terminal
 
 from trunkline.credentials.redaction import redact_message
 from trunkline.errors import SettingsError
-from trunkline.server.account_routes import sign_in_link
+from trunkline.server.accounts import sign_in_link
 from trunkline.server.application import Application
 from trunkline.server.heads import BoundedHttpProtocol
 from trunkline.server.tls import TlsFiles, prepare

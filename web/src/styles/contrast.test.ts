@@ -22,13 +22,14 @@ const TEXT: Readonly<Record<string, readonly string[]>> = {
   bad: [...GROUNDS, 'bad-soft'],
   good: GROUNDS,
 };
-/** Edges by which a control or its state is known, and what they are seen against. */
+/** Edges by which a control or its state is known, and the lines of charts, and what they are seen against. */
 const EDGES: Readonly<Record<string, readonly string[]>> = {
   'line-strong': GROUNDS,
   accent: GROUNDS,
   you: GROUNDS,
   warn: [...GROUNDS, 'warn-soft'],
   bad: [...GROUNDS, 'bad-soft'],
+  ...Object.fromEntries([1, 2, 3, 4, 5, 6].map((place) => [`series-${place}`, GROUNDS])),
 };
 
 function luminance(colour: string): number {

@@ -143,6 +143,7 @@ test('a time is chosen by mouse, by keyboard and in two fields, and a point lead
   await expect.poll(() => Number(asked(page, 'until')) - Number(asked(page, 'since'))).toBe(180);
 
   await page.getByText('Exact times').press('Enter');
+  await expect(page.getByLabel('From', { exact: true })).toHaveValue(/^20\d\d-/);
   await page.getByLabel('From', { exact: true }).fill('2026-01-02T03:04');
   await page.getByLabel('To', { exact: true }).fill('2026-01-02T03:04');
   await page.getByLabel('To', { exact: true }).press('Enter');

@@ -1,4 +1,6 @@
 /** What a call promises, measured: the microphone's pace, silence on interruption, no gaps, a heap that stays. */
+import { cpus, loadavg } from 'node:os';
+
 import type { CDPSession, Page } from '@playwright/test';
 
 import { expect, expectAccessible, KEY, soundLevel, test as base } from './fixtures';
@@ -14,7 +16,6 @@ const TURNS_A_MINUTE = 6;
 /** By then the event log shows as many lines as it ever does. */
 const WARM_UP = 30;
 const TURNS = (MINUTES || 10) * TURNS_A_MINUTE;
-const TRUNCATE = 'conversation.item.truncate';
 const MEGABYTE = 1 << 20;
 
 interface Paced {
@@ -110,23 +111,34 @@ async function latency(page: Page, name: string): Promise<number> {
   return Number((await row.getByRole('cell').first().innerText()).replace(/\D/g, ''));
 }
 
-test('frames leave every 40 ms, at real time with 100 ms of jitter nothing is missed, and speech brings silence', async ({
+const TOO_BUSY = 'this machine is too busy to measure on';
+
+/** A machine that others keep busy, or that is late with the test's own steps, says nothing about the page's. */
+function isQuiet(voice: PacedVoice): boolean {
+  return voice.latest <= 20 && (loadavg()[0] ?? 0) <= 3 * cpus().length;
+}
+
+test('frames leave every 40 ms, and at real time with 100 ms of jitter no sound is missed', async ({
   page,
   voice,
 }) => {
   await connect(page);
-  const kept: Pace[] = [];
-  for (let attempt = 0; attempt < 5 && !kept.some(isKept); attempt += 1) {
+  const quiet: Pace[] = [];
+  for (let attempt = 0; attempt < 4 && !quiet.some(isKept); attempt += 1) {
     const [before, from] = [await gaps(page), (await watched(page)).frames.length];
     await voice.answers(5, 100);
-    // A machine that is too busy for the test's own pace says nothing about the page's.
-    if (voice.latest > 20) continue;
     await expect(panel(page)).toHaveAttribute('data-phase', 'listening');
-    kept.push(paceOf((await watched(page)).frames.slice(from), (await gaps(page)) - before));
+    const pace = paceOf((await watched(page)).frames.slice(from), (await gaps(page)) - before);
+    console.log(`pace: ${JSON.stringify(pace)}, this process late by ${voice.latest.toFixed(0)} ms`);
+    if (isQuiet(voice)) quiet.push(pace);
   }
-  test.skip(kept.length === 0, 'this machine is too busy to measure on');
-  expect(kept.some(isKept), JSON.stringify(kept)).toBe(true);
+  test.skip(quiet.length === 0, TOO_BUSY);
+  expect(quiet.some(isKept), JSON.stringify(quiet)).toBe(true);
+});
 
+test('speech brings silence within 60 ms, and what nobody heard is taken back', async ({ page, voice }) => {
+  await connect(page);
+  const [said, quiet]: [number, number[]] = [voice.heard.length, []];
   for (let time = 1; time <= 5; time += 1) {
     let isCut = false;
     const answer = voice.answers(30, 0, () => isCut);
@@ -136,14 +148,16 @@ test('frames leave every 40 ms, at real time with 100 ms of jitter nothing is mi
     isCut = true;
     await answer;
     voice.understands('stop');
+    const silence = (await watched(page)).silences.at(-1) ?? NaN;
+    console.log(`silence after ${silence.toFixed(0)} ms, this process late by ${voice.latest.toFixed(0)} ms`);
+    if (isQuiet(voice)) quiet.push(silence);
   }
-  const { silences } = await watched(page);
-  expect(share(silences, 0.5), `to silence: ${silences.map(Math.round).join(', ')} ms`).toBeLessThanOrEqual(
-    60,
-  );
-  expect(voice.heard.filter((type) => type === TRUNCATE)).toHaveLength(5);
-  expect(voice.heard, 'the server interrupts itself').not.toContain('response.cancel');
+  const types = voice.heard.slice(said);
+  expect(types.filter((type) => type === 'conversation.item.truncate')).toHaveLength(5);
+  expect(types, 'the server interrupts itself').not.toContain('response.cancel');
   expect(await latency(page, 'Barge-in → silence')).toBeGreaterThan(0);
+  test.skip(quiet.length < 3, TOO_BUSY);
+  expect(share(quiet, 0.5), 'median').toBeLessThanOrEqual(60);
 });
 
 interface Pace {
@@ -184,15 +198,22 @@ test('the heap of a call of half an hour grows by no more than 5 MB', async ({ p
   };
   for (let number = 1; number <= WARM_UP; number += 1) await turn(number);
   const before = await heapOf(devtools);
-  for (let number = 1; number <= TURNS; number += 1) await turn(WARM_UP + number);
+  for (let number = 1; number <= TURNS; number += 1) {
+    await turn(WARM_UP + number);
+    if (MINUTES && number % 30 === 0) {
+      console.log(`after ${number / TURNS_A_MINUTE} minutes: ${megabytes(await heapOf(devtools))} MB`);
+    }
+  }
   await expect(page.getByText(`question number ${WARM_UP + TURNS} of`)).toHaveCount(1);
   const after = await heapOf(devtools);
-  console.log(
-    `heap: ${(before / MEGABYTE).toFixed(1)} MB, then ${(after / MEGABYTE).toFixed(1)} MB after ${TURNS} turns`,
-  );
+  console.log(`heap: ${megabytes(before)} MB, then ${megabytes(after)} MB after ${TURNS} turns`);
   const halfHour = ((after - before) / TURNS) * TURNS_A_MINUTE * 30;
   expect(halfHour / MEGABYTE, 'MB more after half an hour').toBeLessThanOrEqual(5);
 });
+
+function megabytes(bytes: number): string {
+  return (bytes / MEGABYTE).toFixed(1);
+}
 
 async function heapOf(devtools: CDPSession): Promise<number> {
   await devtools.send('HeapProfiler.collectGarbage');
