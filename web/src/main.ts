@@ -13,6 +13,8 @@ theme.apply();
 router.start();
 shortcuts.visit = (path) => router.go(path);
 void app.load();
+// Beside the first answers; that it failed is shown where it is shown.
+void router.route?.load().catch(() => undefined);
 await words.start();
 
 const target = document.getElementById('app');
