@@ -77,6 +77,23 @@ def test_a_conversation_outlives_the_gateway() -> None:
     run(main())
 
 
+def test_pictures_are_kept_with_their_question_up_to_a_limit() -> None:
+    def shown(characters: int) -> dict[str, Any]:
+        parts = [{"type": "image_url", "image_url": {"url": "data:image/jpeg;base64," + "A" * characters}}]
+        return {"messages": [{**message("q", None, ""), "parts": parts}]}
+
+    async def main() -> None:
+        async with gateway() as address, client(address) as http:
+            kept = shown(4_000_000)
+            assert (await http.put(f"{PATH}/c1", json=kept)).status_code == 200
+            assert (await http.get(f"{PATH}/c1")).json()["messages"][0]["parts"] == kept["messages"][0]["parts"]
+            answer = await http.put(f"{PATH}/c1", json=shown(4 * 1024 * 1024))
+            assert answer.status_code == 400
+            assert "parts take more than" in answer.json()["error"]["message"]
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [

@@ -29,7 +29,7 @@ def content_security_policy(connect: Iterable[str] = ()) -> bytes:
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
         f"connect-src {sources}; worker-src 'self'; media-src 'self' blob:; manifest-src 'self'; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'; "
-        "require-trusted-types-for 'script'; trusted-types svelte-trusted-html dompurify"
+        "require-trusted-types-for 'script'; trusted-types svelte-trusted-html"
     ).encode()
 
 

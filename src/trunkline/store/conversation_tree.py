@@ -19,6 +19,8 @@ MAX_TITLE: Final = 200
 MAX_TEXT: Final = 1_000_000
 MAX_MESSAGES: Final = 20_000
 _MAX_OPAQUE: Final = 65_536
+# Pictures of a question are in its parts, in base64. A message with the longest text still fits into one change.
+MAX_PARTS_BYTES: Final = 4 * 1024 * 1024
 _GIVEN_TITLE: Final = 80
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -28,10 +30,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message. ``id`` is made by whoever writes it, out of letters, digits, ``-`` and ``_``, 64 at most.
 
     ``parent`` is null for a first message, and stays what it was, as ``role`` does, when a message is written again.
-    ``text`` is what is searched and shown; ``parts`` holds what is no text, such as images, as the origin described
-    it. ``created_at`` is in Unix seconds, ``cost`` in US dollars. ``log_id`` is the log's row of the exchange,
-    ``session_id`` the realtime session of a spoken message. ``details`` is the console's own, such as why an answer
-    failed.
+    ``text`` is what is searched and shown; ``parts`` holds what is no text, as the origin described it: pictures of the
+    console as OpenAI's ``image_url`` with all of it in a ``data:`` address, 4 MiB at most. ``created_at`` is in Unix
+    seconds, ``cost`` in US dollars. ``log_id`` is the log's row of the exchange, ``session_id`` the realtime session of
+    a spoken message. ``details`` is the console's own, such as why an answer failed.
     """
 
     id: str
@@ -156,7 +158,7 @@ def _checked_message(message: Message) -> Message:
     for name, longest in (("model", 200), ("provider", 64), ("log_id", 26), ("session_id", 64)):
         _check_length(f"The {name} of {what.lower()}", getattr(message, name), longest)
     _check_opaque(f"{what}: details", message.details)
-    _check_opaque(f"{what}: parts", message.parts)
+    _check_opaque(f"{what}: parts", message.parts, MAX_PARTS_BYTES)
     texts = {name: storable(getattr(message, name)) for name in ("text", "model", "provider", "log_id", "session_id")}
     return msgspec.structs.replace(message, **texts)
 
@@ -166,9 +168,9 @@ def _check_length(what: str, value: str, longest: int) -> None:
         raise ConversationFault(f"{what} is longer than {longest} characters.")
 
 
-def _check_opaque(what: str, value: Any) -> None:
-    if len(msgspec.json.encode(value)) > _MAX_OPAQUE:
-        raise ConversationFault(f"{what} take more than {_MAX_OPAQUE} bytes.")
+def _check_opaque(what: str, value: Any, longest: int = _MAX_OPAQUE) -> None:
+    if len(msgspec.json.encode(value)) > longest:
+        raise ConversationFault(f"{what} take more than {longest} bytes.")
 
 
 def storable(text: str) -> str:

@@ -11,6 +11,8 @@ import {
   finishAnswer,
   historyFor,
   historyToContinue,
+  laterBeginning,
+  select,
   selectSibling,
   setDraft,
   visible,
@@ -131,6 +133,43 @@ describe('a conversation', () => {
       { role: 'user', content: 'Two' },
       { role: 'user', content: 'Three' },
     ]);
+  });
+
+  it('sends pictures beside the words, also when the words are changed', () => {
+    const picture = { url: 'data:image/png;base64,AAAA', name: 'A cat' };
+    const sent = { type: 'image_url', image_url: { url: picture.url } };
+    const question = addUser(EMPTY_CONVERSATION, '', [picture]);
+    const alone = beginAnswer(question.conversation, question.id, 'm');
+    expect(historyFor(alone.conversation, alone.id)).toEqual([{ role: 'user', content: [sent] }]);
+    const edited = editUser(alone.conversation, question.id, 'What is it?');
+    const answer = beginAnswer(edited.conversation, edited.id, 'm');
+    expect(historyFor(answer.conversation, answer.id)).toEqual([
+      { role: 'user', content: [{ type: 'text', text: 'What is it?' }, sent] },
+    ]);
+  });
+
+  it('leaves out the older half of the turns when it is too long, and then again', () => {
+    let conversation = EMPTY_CONVERSATION;
+    let last = '';
+    for (const text of ['1', '2', '3', '4']) {
+      const question = addUser(conversation, text);
+      ({ conversation, id: last } = answered(question.conversation, question.id, `to ${text}`));
+    }
+    const from = laterBeginning(conversation, last) ?? '';
+    const texts = (begin: string) =>
+      historyFor(conversation, last, 'Be brief.', begin).map(({ content }) => content);
+    expect(texts(from)).toEqual(['Be brief.', '3', 'to 3', '4']);
+    const later = laterBeginning(conversation, last, from) ?? '';
+    expect(texts(later)).toEqual(['Be brief.', '4']);
+    expect(laterBeginning(conversation, last, later)).toBeNull();
+    expect(texts('on another branch')).toHaveLength(8);
+  });
+
+  it('shows any of several siblings', () => {
+    const { conversation, question, answer } = firstTurn();
+    const second = beginAnswer(conversation, question, 'other');
+    expect(thread(select(second.conversation, answer))).toEqual(['Hi 1/1', 'Hello 1/2']);
+    expect(thread(select(second.conversation, second.id))).toEqual(['Hi 1/1', ' 2/2']);
   });
 
   it('keeps a draft until it is sent', () => {

@@ -1,19 +1,18 @@
 // @vitest-environment happy-dom
 import { describe, expect, it } from 'vitest';
 
-import { markdownHtml, splitBlocks } from './markdown';
+import { renderMarkdown, splitBlocks } from './markdown';
 
 function rendered(text: string): HTMLElement {
   const host = document.createElement('div');
-  host.innerHTML = markdownHtml(text);
+  host.append(renderMarkdown(text));
   return host;
 }
 
-// DOMPurify does not work in happy-dom; the browser tests see what it adds. This is the line before it.
-describe('markdownHtml', () => {
+describe('renderMarkdown', () => {
   it('renders structure', () => {
     const host = rendered('# Title\n\n- one\n- **two**\n\n```python\nprint(1)\n```');
-    expect(host.querySelector('h1')?.textContent).toBe('Title');
+    expect(host.querySelector('h3.h1')?.textContent).toBe('Title');
     expect(host.querySelectorAll('li')).toHaveLength(2);
     expect(host.querySelector('strong')?.textContent).toBe('two');
     expect(host.querySelector('code')?.className).toBe('language-python');
@@ -67,10 +66,41 @@ describe('markdownHtml', () => {
     expect(host.textContent?.trim()).toBe('x');
   });
 
-  it('keeps the boxes of a task list dead', () => {
-    const box = rendered('- [x] done').querySelector('input');
-    expect(box?.getAttribute('type')).toBe('checkbox');
-    expect(box?.hasAttribute('disabled')).toBe(true);
+  it('shows the boxes of a task list, which are no controls', () => {
+    const host = rendered('- [x] done\n- [ ] open');
+    expect(host.querySelector('input')).toBeNull();
+    expect([...host.querySelectorAll('li')].map((item) => item.textContent)).toEqual(['☑ done', '☐ open']);
+  });
+
+  it.each([
+    ['a **b** *c* ~~d~~ `e`', '<p>a <strong>b</strong> <em>c</em> <del>d</del> <code>e</code></p>'],
+    ['> a\n>\n> b', '<blockquote><p>a</p><p>b</p></blockquote>'],
+    ['1. a\n\n2. b', '<ol><li><p>a</p></li><li><p>b</p></li></ol>'],
+    ['- a\n  - b\n- c', '<ul><li>a<ul><li>b</li></ul></li><li>c</li></ul>'],
+    ['- a\n\n  ```\n  x\n  ```', '<ul><li><p>a</p><pre tabindex="0"><code>x\n</code></pre></li></ul>'],
+    ['a  \nb\n\n---', '<p>a<br>b</p><hr>'],
+    ['\\*a\\* \\<b\\>', '<p>*a* &lt;b&gt;</p>'],
+    [
+      'AT&amp;T &lt;&#8364;&#x20AC;&nope; &constructor;',
+      '<p>AT&amp;T &lt;€€&amp;nope; &amp;constructor;</p>',
+    ],
+    ['`&amp;`', '<p><code>&amp;amp;</code></p>'],
+    [
+      '| a | b |\n|:--|--:|\n| 1 | **2** |',
+      '<div class="scroller" tabindex="0"><table><thead><tr><th>a</th><th class="right">b</th></tr></thead><tbody><tr><td>1</td><td class="right"><strong>2</strong></td></tr></tbody></table></div>',
+    ],
+  ])('renders %j', (text, html) => {
+    expect(rendered(text).innerHTML).toBe(html);
+  });
+
+  it('follows addresses that stand for themselves', () => {
+    const links = rendered('See https://example.test/a?b=1&c=2, or <mail@example.test>.').querySelectorAll(
+      'a',
+    );
+    expect([...links].map((link) => link.getAttribute('href'))).toEqual([
+      'https://example.test/a?b=1&c=2',
+      'mailto:mail@example.test',
+    ]);
   });
 });
 
@@ -97,6 +127,19 @@ describe('splitBlocks', () => {
       expect(blocks.slice(0, Math.max(0, before.length - 1))).toEqual(before.slice(0, -1));
       before = blocks;
     }
+  });
+
+  it('cuts long lists and paragraphs, which would be slow to render anew', () => {
+    const items = Array.from({ length: 100 }, (_, at) => `${at + 1}. item`).join('\n');
+    const lines = Array.from({ length: 100 }, (_, at) => `line ${at}`).join('\n');
+    const blocks = splitBlocks(`${items}\n\n${lines}`);
+    expect(blocks.join('')).toBe(`${items}\n\n${lines}`);
+    expect(blocks.map((block) => block.trim().split('\n').length)).toEqual([40, 40, 20, 40, 40, 20]);
+    expect(rendered(blocks[1] ?? '').querySelector('ol')?.start).toBe(41);
+  });
+
+  it('makes line ends what they are in the page', () => {
+    expect(splitBlocks('a\r\n\r\nb\rc')).toEqual(['a\n\n', 'b\nc']);
   });
 
   it('has no blocks where there is no text', () => {

@@ -8,6 +8,7 @@ import {
   failAnswer,
   finishAnswer,
   historyFor,
+  logAnswer,
   selectSibling,
   visible,
   type Conversation,
@@ -51,9 +52,10 @@ function kept(conversation: Conversation, head: string): StoredConversation {
 }
 
 function branched() {
-  const question = addUser(EMPTY_CONVERSATION, 'Hi');
-  const first = beginAnswer(question.conversation, question.id, 'm1');
-  const written = finishAnswer(appendDelta(first.conversation, first.id, 'Hello'), first.id, 'stop', METRICS);
+  const question = addUser(EMPTY_CONVERSATION, 'Hi', [{ url: 'data:image/png;base64,AAAA', name: 'A cat' }]);
+  const first = beginAnswer(question.conversation, question.id, 'm1', 'openai');
+  const text = finishAnswer(appendDelta(first.conversation, first.id, 'Hello'), first.id, 'stop', METRICS);
+  const written = logAnswer(text, first.id, { id: '01J', cache: 'HIT', cost: 0.25 });
   const second = beginAnswer(written, question.id, 'm2');
   const failure = { kind: 'refused', message: 'No.', status: 429, code: 'slow_down' } as const;
   return {
@@ -75,6 +77,13 @@ describe('a conversation that was stored', () => {
     const { conversation, first, second } = branched();
     const back = fromStored(kept(conversation, first));
     expect(visible(back)).toEqual(visible(selectSibling(conversation, second, -1)));
+  });
+
+  it('keeps what is no picture that can be shown as it was', () => {
+    const stored = kept(addUser(EMPTY_CONVERSATION, 'Hi').conversation, '');
+    const parts = [{ type: 'image_asset_pointer', name: 'cat.png' }] as unknown as Kept['parts'];
+    const back = fromStored({ ...stored, messages: stored.messages.map((one) => ({ ...one, parts })) });
+    expect([...back.messages.values()].map((message) => toStored(message, 7).parts)).toEqual([parts]);
   });
 
   it('keeps an answer under way as one that broke off', () => {

@@ -2684,10 +2684,10 @@ export interface components {
          * @description One message. ``id`` is made by whoever writes it, out of letters, digits, ``-`` and ``_``, 64 at most.
          *
          *     ``parent`` is null for a first message, and stays what it was, as ``role`` does, when a message is written again.
-         *     ``text`` is what is searched and shown; ``parts`` holds what is no text, such as images, as the origin described
-         *     it. ``created_at`` is in Unix seconds, ``cost`` in US dollars. ``log_id`` is the log's row of the exchange,
-         *     ``session_id`` the realtime session of a spoken message. ``details`` is the console's own, such as why an answer
-         *     failed.
+         *     ``text`` is what is searched and shown; ``parts`` holds what is no text, as the origin described it: pictures of the
+         *     console as OpenAI's ``image_url`` with all of it in a ``data:`` address, 4 MiB at most. ``created_at`` is in Unix
+         *     seconds, ``cost`` in US dollars. ``log_id`` is the log's row of the exchange, ``session_id`` the realtime session of
+         *     a spoken message. ``details`` is the console's own, such as why an answer failed.
          */
         Message: {
             id: string;

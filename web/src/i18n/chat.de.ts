@@ -16,8 +16,8 @@ export const chat: ChatWords = {
   stopThis: 'Diese Antwort anhalten',
   route: 'Route',
   routeAsked: 'Gefragt wird über die Route {route}.',
-  noRoute: 'Keine: das Modell oben',
-  routeHint: 'Eine dynamische Route wählt das Modell, und ein anderes, wenn es versagt.',
+  noRoute: 'Keine',
+  routeHint: 'Anstelle des Modells: Sie wählt eines, und ein anderes, wenn es versagt.',
   askModel: 'Stattdessen das Modell fragen',
   format: 'Form der Antwort',
   formats: { text: 'Text', json: 'JSON', schema: 'JSON nach einem Schema' },
@@ -28,7 +28,7 @@ export const chat: ChatWords = {
   wishes: 'Wünsche an das Gateway',
   wishesHint: 'Werden als Header jeder Anfrage gesendet. Leer: wie das Gateway eingestellt ist.',
   groups: { cache: 'Cache', log: 'Protokoll', tries: 'Versuche', other: 'Kosten und Schlüssel' },
-  asGateway: 'Wie das Gateway eingestellt ist',
+  asGateway: 'Gateway entscheidet',
   fields: {
     skipCache: {
       label: 'Antworten aus dem Cache',

@@ -6,7 +6,7 @@ import { MOST_CHARACTERS, MOST_PICTURES, readPicture, type Picture } from '../..
 import { askWhetherSees, isKnownToSee } from '../../core/vision';
 import { fill } from '../../i18n/index.svelte';
 import { chat } from './chat.svelte';
-import { page } from './words';
+import { page } from './page-words';
 
 /** Models that somebody says look at pictures, or whose provider says so. */
 const seeing = new SvelteSet<string>();

@@ -2,7 +2,7 @@
  * The text conversations of this page, one of which is shown. They outlive the view, and answers go on while another
  * conversation or page is looked at. The gateway keeps each, with every branch, from its first message on.
  */
-import { tick, untrack } from 'svelte';
+import { untrack } from 'svelte';
 import { SvelteMap } from 'svelte/reactivity';
 
 import { announcer } from '../../app/announcer.svelte';
@@ -49,7 +49,6 @@ import { FirstSeen } from '../../core/first-seen';
 import { newId } from '../../core/ids';
 import { asString } from '../../core/narrow';
 import type { Picture } from '../../core/pictures';
-import { replayOf } from '../../core/replay';
 import { fromStored, toStored } from '../../core/stored-conversation';
 import { fill, words } from '../../i18n/index.svelte';
 import { AnswerClock } from './answer-clock';
@@ -95,8 +94,9 @@ export interface Pair {
 
 /** The log has a row soon after an answer has ended. */
 const LOG_WAITS_MS = [150, 600, 2000];
-/** A page that took longer than this to show new text gets some rest before the next. */
+/** A page that took longer than this to show new text gets so many times as long to do the rest before the next. */
 const LABOUR_MS = 8;
+const REST = 8;
 
 const log = new ChatLog(api);
 
@@ -324,6 +324,7 @@ class Chat {
   /** Begin a new conversation with what the log keeps of an exchange; false where that is no chat. Throws `ApiFailure`. */
   async replay(logId: string): Promise<boolean> {
     const { row, bodies } = await log.exchange(logId);
+    const { replayOf } = await import('../../core/replay');
     const replay = replayOf(bodies);
     if (!replay) return false;
     this.#take({ ...begun(), conversation: replay.conversation, settings: replay.settings });
@@ -528,9 +529,10 @@ class Chat {
     }
     const began = performance.now();
     for (const [id, run] of this.#runs) this.#showText(id, run);
-    void tick().then(() => {
+    // What is set here runs when the frame has been painted.
+    setTimeout(() => {
       const labour = performance.now() - began;
-      if (labour > LABOUR_MS) this.#restUntil = performance.now() + 2 * labour;
+      if (labour > LABOUR_MS) this.#restUntil = performance.now() + REST * labour;
     });
   }
 

@@ -2,23 +2,24 @@
  * Markdown in the page. Of a text that grows only the last block is rendered anew; what is before it is left alone, and
  * laid out only where somebody looks. No text is kept here: pieces of it would keep the whole in memory.
  */
-import { mount, unmount } from 'svelte';
-
-import CopyButton from '../../app/CopyButton.svelte';
+import { announcer } from '../../app/announcer.svelte';
+import { copyText } from '../../app/clipboard';
 import { renderMarkdown, splitBlocks } from '../../core/markdown';
 import { words } from '../../i18n/index.svelte';
+import { shapes, type IconName } from '../../icons/shapes';
+import { colour, colouring } from './colours';
 import { OpenCode } from './open-code';
 
 /** Blocks that are laid out, or left out of it, together. */
 const BLOCKS_TOGETHER = 40;
 /** So long a long text may be worked on before the browser gets a turn. */
 const BUDGET_MS = 8;
-/** Longer code stays without colours: to find them would stop the page. */
-const MOST_COLOURED = 20_000;
+/** So long a button says that it has copied. */
+const COPIED_MS = 1600;
 
 export class ProseWriter {
   readonly #host: HTMLElement;
-  #shown = '';
+  #shown: string | null = null;
   #isWhole = false;
   /** How much of the text will not change any more. */
   #settled = 0;
@@ -28,18 +29,24 @@ export class ProseWriter {
   #code: OpenCode | null = null;
   #waiting: string[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #undo: (() => void)[] = [];
 
   constructor(host: HTMLElement) {
     this.#host = host;
+    // One listener for the buttons of all code: an answer may have very many.
+    host.addEventListener('click', ({ target }) => {
+      const button = target instanceof Element ? target.closest('.code > button') : null;
+      if (button) void copyCode(button);
+    });
   }
 
   /** Show the text; `isGrowing` where more of it will come. */
   show(text: string, isGrowing: boolean): void {
     const now = text.includes('\r') ? text.replace(/\r\n?/g, '\n') : text;
-    if (this.#isWhole || !now.startsWith(this.#shown)) this.stop();
+    if (now === this.#shown && isGrowing !== this.#isWhole) return; // something else of the answer has changed
+    if (this.#isWhole || !now.startsWith(this.#shown ?? '')) this.stop();
     this.#shown = now;
     this.#isWhole = !isGrowing;
+    colouring.isCalm = this.#isWhole;
     let rest = now.slice(this.#settled);
     if (this.#code) {
       const length = this.#code.show(rest, !isGrowing);
@@ -63,11 +70,9 @@ export class ProseWriter {
   /** Take away what is shown. */
   stop(): void {
     clearTimeout(this.#timer);
-    for (const undo of this.#undo) undo();
-    this.#undo = [];
     this.#waiting = [];
     this.#host.replaceChildren();
-    this.#shown = '';
+    this.#shown = null;
     this.#settled = 0;
     this.#section = this.#tail = this.#code = null;
   }
@@ -117,57 +122,21 @@ export class ProseWriter {
     for (const block of frame.querySelectorAll('pre')) {
       const code = block.querySelector('code') ?? block;
       const target = block.parentElement?.className === 'code' ? block.parentElement : framed(block);
-      this.#offerCopy(target, code);
-      void colour(code);
+      target.append(copyButton());
+      colour(code);
     }
     return frame;
   }
 
   #finishCode(code: OpenCode): void {
     this.#code = null;
-    if (code.element.parentElement) this.#offerCopy(code.element.parentElement, code.code);
-    void colour(code.code);
-  }
-
-  #offerCopy(target: HTMLElement, code: Element): void {
-    const text = () => code.textContent;
-    const button = mount(CopyButton, { target, props: { text, label: words.t.chat.copyCode } });
-    this.#undo.push(() => void unmount(button));
+    code.element.after(copyButton());
+    colour(code.code);
   }
 }
 
 function elementsOf(source: string): HTMLElement[] {
-  const fragment = renderMarkdown(source);
-  lowerHeadings(fragment);
-  replaceCheckboxes(fragment);
-  letScroll(fragment);
-  return [...fragment.children].filter((child) => child instanceof HTMLElement);
-}
-
-/** The page's own headings come first in its outline. */
-function lowerHeadings(fragment: DocumentFragment): void {
-  for (const heading of fragment.querySelectorAll('h1, h2, h3, h4, h5, h6')) {
-    const lowered = document.createElement('h3');
-    lowered.className = heading.localName;
-    lowered.replaceChildren(...heading.childNodes);
-    heading.replaceWith(lowered);
-  }
-}
-
-/** The boxes of a task list are no controls. */
-function replaceCheckboxes(fragment: DocumentFragment): void {
-  for (const box of fragment.querySelectorAll('input')) box.replaceWith(box.checked ? '☑ ' : '☐ ');
-}
-
-/** What is wider than the page scrolls by itself, with the keyboard as well. */
-function letScroll(fragment: DocumentFragment): void {
-  for (const code of fragment.querySelectorAll('pre')) code.tabIndex = 0;
-  for (const table of fragment.querySelectorAll('table')) {
-    const frame = division('scroller');
-    frame.tabIndex = 0;
-    table.replaceWith(frame);
-    frame.append(table);
-  }
+  return [...renderMarkdown(source).children].filter((child) => child instanceof HTMLElement);
 }
 
 /** Put a block of code into what its button is placed by. */
@@ -185,11 +154,35 @@ function division(className: string): HTMLElement {
   return element;
 }
 
-async function colour(code: Element): Promise<void> {
-  const language = /(?:^|\s)language-(\S+)/.exec(code.className)?.[1];
-  const text = code.textContent;
-  if (!language || text.length > MOST_COLOURED) return;
-  const { highlight } = await import('./highlighter');
-  const coloured = highlight(text, language);
-  if (coloured) code.replaceChildren(coloured);
+/** As `CopyButton`, which would keep far more for each. */
+function copyButton(): HTMLButtonElement {
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.className = 'quiet small icon';
+  button.ariaLabel = button.title = words.t.chat.copyCode;
+  button.append(icon('copy'));
+  return button;
+}
+
+async function copyCode(button: Element): Promise<void> {
+  const isCopied = await copyText(button.previousElementSibling?.textContent ?? '');
+  announcer.say(isCopied ? words.t.common.copied : words.t.common.copyFailed);
+  if (!isCopied) return;
+  button.replaceChildren(icon('check'));
+  setTimeout(() => button.replaceChildren(icon('copy')), COPIED_MS);
+}
+
+function icon(name: IconName): SVGElement {
+  const SVG = 'http://www.w3.org/2000/svg';
+  const drawing = document.createElementNS(SVG, 'svg');
+  for (const [attribute, value] of Object.entries({ viewBox: '0 0 24 24', width: 16, height: 16 })) {
+    drawing.setAttribute(attribute, String(value));
+  }
+  drawing.ariaHidden = 'true';
+  for (const stroke of shapes[name]) {
+    const path = document.createElementNS(SVG, 'path');
+    path.setAttribute('d', stroke);
+    drawing.append(path);
+  }
+  return drawing;
 }
