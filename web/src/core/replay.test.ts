@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { visible, type Message } from './conversation';
+import { visible } from './conversation';
 import { answerIn, replayOf } from './replay';
 
 const PICTURE = { type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } };
@@ -33,7 +33,7 @@ describe('a replayed exchange', () => {
       ['assistant', 'A cat'],
     ]);
     expect(replay?.settings).toMatchObject({ systemPrompt: 'Be brief.', temperature: 0.5, maxTokens: 9 });
-    const question: Message | undefined = replay ? visible(replay.conversation)[2]?.message : undefined;
+    const question = replay ? visible(replay.conversation)[2]?.message : undefined;
     expect(question).toMatchObject({ pictures: [{ url: PICTURE.image_url.url }] });
   });
 

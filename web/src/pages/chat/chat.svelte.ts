@@ -96,7 +96,7 @@ export interface Pair {
 const LOG_WAITS_MS = [150, 600, 2000];
 /** A page that took longer than this to show new text gets so many times as long to do the rest before the next. */
 const LABOUR_MS = 8;
-const REST = 5;
+const REST = 8;
 
 const log = new ChatLog(api);
 

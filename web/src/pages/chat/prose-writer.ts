@@ -7,6 +7,7 @@ import { copyText } from '../../app/clipboard';
 import { renderMarkdown, splitBlocks } from '../../core/markdown';
 import { words } from '../../i18n/index.svelte';
 import { shapes, type IconName } from '../../icons/shapes';
+import { colour, colouring } from './colours';
 import { OpenCode } from './open-code';
 
 /** Blocks that are laid out, or left out of it, together. */
@@ -15,8 +16,6 @@ const BLOCKS_TOGETHER = 40;
 const BUDGET_MS = 8;
 /** So long a button says that it has copied. */
 const COPIED_MS = 1600;
-/** Longer code stays without colours: to find them would stop the page. */
-const MOST_COLOURED = 20_000;
 
 export class ProseWriter {
   readonly #host: HTMLElement;
@@ -47,6 +46,7 @@ export class ProseWriter {
     if (this.#isWhole || !now.startsWith(this.#shown ?? '')) this.stop();
     this.#shown = now;
     this.#isWhole = !isGrowing;
+    colouring.isCalm = this.#isWhole;
     let rest = now.slice(this.#settled);
     if (this.#code) {
       const length = this.#code.show(rest, !isGrowing);
@@ -185,35 +185,4 @@ function icon(name: IconName): SVGElement {
     drawing.append(path);
   }
   return drawing;
-}
-
-/** Code that waits for its colours. */
-const plain: Element[] = [];
-
-/** Colour code when nothing else is to be done. */
-function colour(code: Element): void {
-  if (!languageOf(code)) return;
-  if (plain.push(code) === 1) whenIdle(colourNext);
-}
-
-async function colourNext(): Promise<void> {
-  const code = plain[0];
-  const text = code?.isConnected ? code.textContent : '';
-  if (code && text !== '' && text.length <= MOST_COLOURED) {
-    const { highlight } = await import('./highlighter');
-    const coloured = highlight(text, languageOf(code));
-    if (coloured) code.replaceChildren(coloured);
-  }
-  plain.shift();
-  if (plain.length > 0) whenIdle(colourNext);
-}
-
-function languageOf(code: Element): string {
-  return /(?:^|\s)language-(\S+)/.exec(code.className)?.[1] ?? '';
-}
-
-function whenIdle(work: () => Promise<void>): void {
-  // Safari has no such thing.
-  if ('requestIdleCallback' in globalThis) requestIdleCallback(() => void work());
-  else setTimeout(() => void work(), 50);
 }
