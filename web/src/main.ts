@@ -7,6 +7,7 @@ import { router } from './app/router.svelte';
 import Shell from './app/Shell.svelte';
 import { shortcuts } from './app/shortcuts.svelte';
 import { theme } from './app/theme.svelte';
+import { turn } from './app/turn';
 import { words } from './i18n/index.svelte';
 
 theme.apply();
@@ -15,7 +16,7 @@ shortcuts.visit = (path) => router.go(path);
 void app.load();
 // Beside the first answers; that it failed is shown where it is shown.
 void router.route?.load().catch(() => undefined);
-await words.start();
+await Promise.all([words.start(), turn()]);
 
 const target = document.getElementById('app');
 if (target) mount(Shell, { target });
