@@ -23,8 +23,8 @@ export PATH := $(CURDIR)/$(VENV)/node:$(PATH)
 
 # Where Python may not keep what it compiled, every command compiles the whole of Trunkline, and tests start hundreds.
 unexport PYTHONDONTWRITEBYTECODE
-# Of all that is installed a small part is imported, and compiled then.
-export PIP_NO_COMPILE := 1
+# Of all that is installed a small part is imported, and compiled then. By pip's rules 0 is what switches "no" on.
+export PIP_NO_COMPILE := 0
 
 # pip asks about itself and warns of being root on every call; neither helps anybody here.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -122,8 +122,7 @@ $(STAMPS)/package: $(STAMPS)/venv pyproject.toml
 
 $(STAMPS)/dev: $(STAMPS)/package
 	$(say) "Installing the development tools"
-	@TRUNKLINE_CONSOLE=skip $(BIN)/pip install --editable '.[local,postgres,valkey,oidc,parquet,otel]'
-	@$(BIN)/pip install --group dev
+	@TRUNKLINE_CONSOLE=skip $(BIN)/pip install --editable '.[local,postgres,valkey,oidc,parquet,otel]' --group dev
 	@touch $@
 
 # Apart from the product's environment; tests start the clients as programs of their own.

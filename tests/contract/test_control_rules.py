@@ -383,6 +383,8 @@ def test_fields_that_were_kept_before_they_acted_act_after_an_upgrade(tmp_path: 
             before.executescript(
                 "ALTER TABLE gateways DROP COLUMN control; ALTER TABLE logs DROP COLUMN route;"
                 " ALTER TABLE logs DROP COLUMN findings; DROP TABLE limit_counts;"
+                " ALTER TABLE conversations DROP COLUMN tags; DROP INDEX ix_logs_written_at;"
+                " ALTER TABLE logs DROP COLUMN written_at;"
                 " UPDATE alembic_version SET version_num = '0007';"
                 " INSERT INTO gateways"
                 " (id, authenticated, stored_key_wins, client_secrets, allowed_origins, created_at)"

@@ -7,6 +7,7 @@ test('a question is answered by the local model, streamed, with no key', async (
   await expect(page.getByRole('heading', { level: 1 })).toHaveText('Chat');
   const message = page.getByRole('textbox', { name: 'Message' });
   await message.fill('Write a very long story about the sea.');
+  await expect(page.getByRole('button', { name: 'Send' })).toBeEnabled(); // the gateway has said what it has
   await page.keyboard.press('Enter');
   const log = page.getByRole('log', { name: 'Conversation' });
   const lengths = new Set<number>();
