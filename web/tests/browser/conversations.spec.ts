@@ -48,14 +48,14 @@ test('a conversation is there again after the page was left, with its branches',
   const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }]));
   expect(kept).not.toContain(mine);
 
-  await page.reload();
+  await page.goto('/chat');
   const conversations = await list(page);
   await conversations.getByRole('searchbox').fill(`whis ${mine}`);
   const found = conversations.getByRole('list', { name: 'Found' }).getByRole('listitem');
   await expect(found).toHaveCount(1);
   await expect(found.locator('mark').first()).toHaveText('Whisper');
   await expectAccessible(page);
-  await found.getByRole('button').first().click();
+  await found.getByRole('link').click();
   await expect(log(page)).toContainText(`Whisper ${mine}`);
   await expect(log(page)).toContainText('2 of 2');
   await page.getByRole('button', { name: 'Previous version' }).first().click();
@@ -120,7 +120,7 @@ test('an export of another program is imported, and a second time adds nothing',
   await conversations.getByText('Left out').last().click();
   await expect(conversations.getByText("Entry 2: 'mapping' must be an object.")).toBeVisible();
   await conversations.getByRole('searchbox').fill(mine);
-  await conversations.getByRole('list', { name: 'Found' }).getByRole('button').first().click();
+  await conversations.getByRole('list', { name: 'Found' }).getByRole('link').click();
   await expect(log(page).locator('strong')).toHaveText('Watzmann');
   await expectAccessible(page);
 });
@@ -162,6 +162,6 @@ test('what is said in a call is in the same list', async ({ page }) => {
   await page.goto('/chat');
   const conversations = await list(page);
   await conversations.getByRole('searchbox').fill(mine);
-  await conversations.getByRole('list', { name: 'Found' }).getByRole('button').first().click();
+  await conversations.getByRole('list', { name: 'Found' }).getByRole('link').click();
   await expect(log(page)).toContainText(`Say ${mine}`);
 });
