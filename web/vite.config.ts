@@ -20,38 +20,46 @@ const page = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 type ChunkingContext = Parameters<Rolldown.CodeSplittingNameFunction>[1];
 
 /** From so many pages on, what they share is loaded at once with the first of them. */
-const COMMON = 6;
+const COMMON = 5;
 
 /**
- * What is shared is in few chunks, so that a page is a few files and not twenty: each of those waits for its turn on one
- * of the browser's six connections. What both documents need is the shell; what only two pages share stays by itself.
+ * Few chunks, so that a page is a handful of files and not twenty: each waits for its turn on one of the browser's six
+ * connections, and costs a slow machine 20 ms however small it is. What both documents need is the shell, what many pages
+ * need is their parts, and what one page needs is its own; the rest, and what is loaded when it is wanted, stays apart.
  */
-const SHARED: readonly [string, (documents: number, pages: number) => boolean][] = [
-  ['shell', (documents) => documents === 2],
-  ['parts', (documents, pages) => documents === 0 && pages >= COMMON],
-];
-
-const groups = SHARED.map(([chunk, takes], place) => ({
-  debugName: chunk,
-  includeDependenciesRecursively: chunk === 'shell',
-  priority: SHARED.length - place,
-  name(id: string, modules: ChunkingContext): string | null {
-    const users = usersOf(id, modules);
-    const documents = [...users].filter((user) => user.endsWith('.html')).length;
-    return takes(documents, users.size - documents) ? chunk : null;
-  },
-}));
+function chunkOf(id: string, modules: ChunkingContext): string | null {
+  const roots = rootsOf(id, modules);
+  const documents = [...roots].filter((root) => root.endsWith('.html'));
+  if (documents.length === 2) return 'shell';
+  if (documents.some((path) => !path.includes('/direct/'))) return null;
+  const pages = new Set([...roots].flatMap((root) => [...pagesOf(root, modules)]));
+  const [only] = pages;
+  if (pages.size === 1 && only && roots.has(only)) return /(\w+)\.svelte$/.exec(only)?.[1] ?? null;
+  return pages.size >= COMMON ? 'parts' : null;
+}
 
 /** The documents, and the modules loaded when they are needed, that cannot do without a module. */
-function usersOf(id: string, modules: ChunkingContext, seen = new Set<string>()): Set<string> {
-  const users = new Set<string>();
-  if (seen.has(id)) return users;
+function rootsOf(id: string, modules: ChunkingContext, seen = new Set<string>()): Set<string> {
+  const roots = new Set<string>();
+  if (seen.has(id)) return roots;
   seen.add(id);
   const info = modules.getModuleInfo(id);
-  if (!info || info.isEntry || info.dynamicImporters.length > 0) users.add(id);
+  if (!info || info.isEntry || info.dynamicImporters.length > 0) roots.add(id);
   for (const importer of info?.importers ?? [])
-    for (const user of usersOf(importer, modules, seen)) users.add(user);
-  return users;
+    for (const root of rootsOf(importer, modules, seen)) roots.add(root);
+  return roots;
+}
+
+/** The pages, or documents, on which a root is loaded. */
+function pagesOf(root: string, modules: ChunkingContext, seen = new Set<string>()): Set<string> {
+  if (/Page\.svelte$|\.html$/.test(root)) return new Set([root]);
+  const pages = new Set<string>();
+  if (seen.has(root)) return pages;
+  seen.add(root);
+  for (const importer of modules.getModuleInfo(root)?.dynamicImporters ?? [])
+    for (const above of rootsOf(importer, modules))
+      for (const page of pagesOf(above, modules, seen)) pages.add(page);
+  return pages;
 }
 
 export default defineConfig({
@@ -69,7 +77,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     rolldownOptions: {
       input: { main: page('index.html'), direct: page('direct/index.html') },
-      output: { codeSplitting: { groups } },
+      output: { codeSplitting: { groups: [{ name: chunkOf, includeDependenciesRecursively: false }] } },
     },
   },
   test: {

@@ -48,6 +48,7 @@ def test_the_sample_of_a_client_secret_makes_one() -> None:
         async with gateway() as address:
             made = json.loads(await printed(["sh"], sample("sh", address, "docs/gateways.md")))
             assert made["value"].startswith("ek_tl_")
+            assert made["trunkline"].pop("id").startswith("sec_")
             assert made["trunkline"] == {
                 "mode": "brokered",
                 "url": f"{address.ws}/v1/local/default/local/realtime?model=local",

@@ -2,29 +2,16 @@
 
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
+
+import { closure, manifest, output, scriptsOf, stylesOf } from './manifest.mjs';
 
 const KILOBYTE = 1000;
 // Of the whole: docs/decisions/0014-what-the-console-may-weigh.md.
 const LIMITS = { firstScript: 70, styles: 12, lazyPage: 40, everything: 1050 };
 
-const output = fileURLToPath(new URL('../../src/trunkline/_console/', import.meta.url));
-const manifest = JSON.parse(readFileSync(join(output, '.vite/manifest.json'), 'utf8'));
-
 const compressed = (file) => gzipSync(readFileSync(join(output, file)), { level: 9 }).length / KILOBYTE;
 const total = (files) => [...files].reduce((sum, file) => sum + compressed(file), 0);
-
-/** The chunks a chunk cannot do without: itself and what it imports, not what it may load later. */
-function closure(name, found = new Set()) {
-  if (found.has(name)) return found;
-  found.add(name);
-  for (const imported of manifest[name].imports ?? []) closure(imported, found);
-  return found;
-}
-
-const scriptsOf = (chunks) => new Set([...chunks].map((name) => manifest[name].file));
-const stylesOf = (chunks) => new Set([...chunks].flatMap((name) => manifest[name].css ?? []));
 
 const failures = [];
 function hold(what, kilobytes, limit) {

@@ -67,18 +67,22 @@ class Console:
             await respond(send, 405, [(b"allow", b"GET, HEAD"), (b"content-length", b"0")])
             return
         name = scope["path"].lstrip("/")
-        if name in ("direct", "direct/"):
-            name = _DIRECT
-        found = self._files.get(name)
-        if found is None:
-            if "text/html" not in (head.header(b"accept") or "") and name:
+        if name not in self._files:
+            document = self._document(name)
+            if name and document == _INDEX and "text/html" not in (head.header(b"accept") or ""):
                 await respond(send, 404, [(b"content-type", b"text/plain")], b"No such file.\n")
                 return
-            name, found = _INDEX, self._files.get(_INDEX)
+            name = document
+        found = self._files.get(name)
         if found is None:
             await respond(send, 200, [(b"content-type", b"text/html; charset=utf-8"), *_EVERY_FILE], _NOT_BUILT)
             return
         await self._send(name, found, head, send)
+
+    def _document(self, name: str) -> str:
+        """Return the document of a page, or of a thing on it; any other address is for the application to make out."""
+        own = f"{name.partition('/')[0]}/{_INDEX}"
+        return own if own in self._files else _INDEX
 
     async def _send(self, name: str, found: _File, head: Head, send: Send) -> None:
         headers = [(b"content-type", found.content_type), (b"etag", found.etag), *_EVERY_FILE]

@@ -53,18 +53,28 @@ class Console {
   async #ask(): Promise<void> {
     const sessionBefore = this.session;
     try {
-      const login = await api.account();
+      const [login, told] = await Promise.all([api.account(), this.#told()]);
       if (!sameFacts(this.login, login)) this.login = login;
-      if (login.sign_in_required) {
+      if (login.sign_in_required || !told) {
         this.#forget();
         return;
       }
-      const [config, session] = await Promise.all([api.config(), api.session()]);
       // An answer that was on its way while this page changed its session is older than what the page knows.
-      if (this.session === sessionBefore) this.#learn(config, session);
+      if (this.session === sessionBefore) this.#learn(...told);
     } catch (error) {
       if (!(error instanceof ApiFailure)) throw error;
       this.connection = 'offline';
+    }
+  }
+
+  /** What the gateway tells whoever may know; asked beside who that is, so that a page waits once. */
+  async #told(): Promise<[ConfigView, SessionView] | null> {
+    if (this.login?.sign_in_required) return null;
+    try {
+      return await Promise.all([api.config(), api.session()]);
+    } catch (error) {
+      if (error instanceof ApiFailure && error.status === 401) return null;
+      throw error;
     }
   }
 

@@ -8,7 +8,5 @@ export function dollars(cost: number): string {
 
 /** A Unix time as the reader's clock and calendar show it. */
 export function moment(seconds: number): string {
-  return new Intl.DateTimeFormat(words.language, { dateStyle: 'medium', timeStyle: 'short' }).format(
-    seconds * 1000,
-  );
+  return words.moment(seconds * 1000, { dateStyle: 'medium', timeStyle: 'short' });
 }

@@ -15,6 +15,9 @@ export type Language = keyof typeof languages;
 type Trial = 'en-XA' | 'ar-XB';
 type Rewrite = <Own>(own: Own) => Own;
 
+/** Options that change nothing of a small count. */
+const OF_LARGER: ReadonlySet<string> = new Set(['maximumFractionDigits', 'notation']);
+
 class Words {
   /** The language of what is shown, as a tag that `Intl` knows. */
   language = $state.raw<Language | Trial>('en');
@@ -22,6 +25,7 @@ class Words {
   #rewrite = $state.raw<Rewrite | null>(null);
   /** Making one takes far longer than using it, and some numbers change many times a second. */
   readonly #numbers = new Map<string, Intl.NumberFormat>();
+  readonly #moments = new Map<string, Intl.DateTimeFormat>();
 
   /** The catalogue to read from in a template: `words.t.chat.send`. */
   get t(): Catalogue {
@@ -46,6 +50,8 @@ class Words {
   }
 
   number(value: number, options: Intl.NumberFormatOptions = {}): string {
+    // Every language that is offered writes these alike, and the first format of a page takes a slow machine 200 ms.
+    if (isSmallCount(value) && Object.keys(options).every((name) => OF_LARGER.has(name))) return String(value);
     const kind = this.language + JSON.stringify(options);
     const known = this.#numbers.get(kind) ?? new Intl.NumberFormat(this.language, options);
     this.#numbers.set(kind, known);
@@ -53,7 +59,15 @@ class Words {
   }
 
   milliseconds(value: number): string {
-    return this.number(Math.round(value), { style: 'unit', unit: 'millisecond', unitDisplay: 'short' });
+    return `${this.number(Math.round(value))} ms`;
+  }
+
+  /** A Unix time in milliseconds, as the reader's clock and calendar show it. */
+  moment(milliseconds: number, options: Intl.DateTimeFormatOptions): string {
+    const kind = this.language + JSON.stringify(options);
+    const known = this.#moments.get(kind) ?? new Intl.DateTimeFormat(this.language, options);
+    this.#moments.set(kind, known);
+    return known.format(milliseconds);
   }
 
   async #speak(language: Language | Trial): Promise<void> {
@@ -86,6 +100,10 @@ function preferred(): Language | Trial {
     if (language === 'en' || language === 'de') return language;
   }
   return 'en';
+}
+
+function isSmallCount(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value < 1000;
 }
 
 function isTrial(tag: string | null): tag is Trial {

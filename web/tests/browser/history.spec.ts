@@ -36,6 +36,7 @@ test('conversations of both kinds are found, named, tagged, pinned and archived,
   });
   await keep(page, url, `${mine}-b`, { kind: 'voice', messages: said(`Spoken ${mine}`) });
   await page.goto('/history');
+  await expect(rows(page)).not.toHaveCount(0);
   await page.keyboard.press('/');
   await page.keyboard.type(`${mine}`);
   await expect(rows(page)).toHaveCount(2);

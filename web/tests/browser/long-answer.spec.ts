@@ -8,11 +8,11 @@ import type { CDPSession, Page } from '@playwright/test';
 import { expect, KEY, test as base } from './fixtures';
 import { start } from './program';
 import { changeSession } from './secrets';
+import { slowDown } from './slow-machine';
 
 const LINES = 10_000;
 const PASSAGES = LINES / 20;
 const SECONDS = 10;
-const SLOWDOWN = 4;
 /** Frames a second, where an idle page has 60 here. */
 const FRAMES = 50;
 const ATTEMPTS = 2;
@@ -127,14 +127,13 @@ test('an answer of 10,000 lines keeps the page smooth and its memory flat', asyn
   await expect(page.getByRole('combobox', { name: 'Provider' })).toHaveValue('openai');
   const message = page.getByRole('textbox', { name: 'Message' });
   const devtools = await page.context().newCDPSession(page);
-  const slowDown = (rate: number) => devtools.send('Emulation.setCPUThrottlingRate', { rate });
   await devtools.send('Performance.enable');
   await message.fill('Tell me a little.');
   await page.keyboard.press('Enter');
   await expect(page.locator('.hljs-comment').first()).toBeVisible(); // all that it takes is loaded
   const before = await heap(devtools);
 
-  await slowDown(SLOWDOWN);
+  const rate = await slowDown(page, devtools);
   const idle = await frameRate(page);
   // A machine that shows fewer frames when nothing happens cannot show more when much does.
   const wanted = Math.min(FRAMES, (idle * FRAMES) / 60);
@@ -142,19 +141,19 @@ test('an answer of 10,000 lines keeps the page smooth and its memory flat', asyn
   let after = 0;
   // Something else on the machine may have its turn once.
   for (let attempt = 1; attempt <= ATTEMPTS && busy < wanted; attempt += 1) {
-    await slowDown(SLOWDOWN);
+    await devtools.send('Emulation.setCPUThrottlingRate', { rate });
     await message.fill(ALL);
     await page.keyboard.press('Enter');
     const answer = page.locator('.answer').nth(attempt);
     await expect(answer.locator('h3').first()).toBeVisible();
     busy = await frameRate(page);
-    await slowDown(1);
+    await devtools.send('Emulation.setCPUThrottlingRate', { rate: 1 });
     await expect(answer.locator('.code > button')).toHaveCount(PASSAGES);
     await expect(answer.locator('h3').last()).toHaveText(`Part ${PASSAGES - 1}`);
     after ||= await heap(devtools);
   }
 
-  const measured = JSON.stringify({ idle, busy, before, after, characters: ANSWER.length });
+  const measured = JSON.stringify({ rate, idle, busy, before, after, characters: ANSWER.length });
   test.info().annotations.push({ type: 'measured', description: measured });
   expect(busy, measured).toBeGreaterThan(wanted);
   // What is kept is the text itself, some copies of it for the gateway, and nothing for each piece that came.

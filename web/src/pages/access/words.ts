@@ -28,8 +28,5 @@ export function windowWords(seconds: number): string {
 export function when(seconds: number): string {
   const then = new Date(seconds * 1000);
   const isToday = then.toDateString() === new Date().toDateString();
-  return new Intl.DateTimeFormat(words.language, {
-    timeStyle: 'short',
-    ...(isToday ? {} : { dateStyle: 'medium' }),
-  }).format(then);
+  return words.moment(seconds * 1000, { timeStyle: 'short', ...(isToday ? {} : { dateStyle: 'medium' }) });
 }

@@ -53,7 +53,7 @@ export function momentOf(start: number, interval: Interval): string {
   const options: Intl.DateTimeFormatOptions = isDay
     ? { dateStyle: 'medium' }
     : { month: 'short', day: 'numeric', hour: 'numeric', minute: '2-digit' };
-  return new Intl.DateTimeFormat(words.language, options).format(start * 1000);
+  return words.moment(start * 1000, options);
 }
 
 /** Under an axis: the time of day, and where a day begins its date. */
@@ -63,5 +63,5 @@ export function tickOf(moment: number, span: number): string {
   const options: Intl.DateTimeFormatOptions = isDay
     ? { month: 'short', day: 'numeric', ...(span > 300 * DAY && { year: '2-digit' }) }
     : { hour: 'numeric', minute: '2-digit' };
-  return new Intl.DateTimeFormat(words.language, options).format(date);
+  return words.moment(moment * 1000, options);
 }

@@ -20,12 +20,12 @@ const DAY_MS = 86_400_000;
 /** A moment today as the time alone. */
 export function timeOf({ created_at: at }: LogRow): string {
   const isRecent = Date.now() - at * 1000 < DAY_MS / 2;
-  return new Intl.DateTimeFormat(words.language, {
+  return words.moment(at * 1000, {
     ...(isRecent ? {} : { day: '2-digit', month: 'short' }),
     hour: '2-digit',
     minute: '2-digit',
     second: '2-digit',
-  }).format(at * 1000);
+  });
 }
 
 /** As in "12 ms", "2.4s" and "2:14". */
