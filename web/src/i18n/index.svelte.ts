@@ -51,7 +51,8 @@ class Words {
 
   number(value: number, options: Intl.NumberFormatOptions = {}): string {
     // Every language that is offered writes these alike, and the first format of a page takes a slow machine 200 ms.
-    if (isSmallCount(value) && Object.keys(options).every((name) => OF_LARGER.has(name))) return String(value);
+    if (isSmallCount(value) && Object.keys(options).every((name) => OF_LARGER.has(name)))
+      return String(value);
     const kind = this.language + JSON.stringify(options);
     const known = this.#numbers.get(kind) ?? new Intl.NumberFormat(this.language, options);
     this.#numbers.set(kind, known);

@@ -14,8 +14,6 @@ const TONE = tone(PIECE_MS);
 export class PacedVoice {
   /** The types of what the client has said, sound left out. */
   readonly heard: string[] = [];
-  /** How much later than wanted the last answer's pieces left this process, in milliseconds at most. */
-  latest = 0;
   #socket: WebSocket | null = null;
   #responses = 0;
   #turns = 0;
@@ -71,14 +69,12 @@ export class PacedVoice {
     const answer = this.#begin();
     const begunAt = performance.now();
     let state = 7;
-    this.latest = 0;
     let dueAt = begunAt;
     for (let piece = 0; piece < (seconds * 1000) / PIECE_MS && !isCut(); piece += 1) {
       state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
       // In order, as on one connection.
       dueAt = Math.max(dueAt, begunAt + piece * PIECE_MS + (state / 2 ** 31) * jitterMs);
       await new Promise((resolve) => setTimeout(resolve, Math.max(0, dueAt - performance.now())));
-      this.latest = Math.max(this.latest, performance.now() - dueAt);
       answer.piece(TONE, 'la ');
     }
     answer.end(isCut() ? 'cancelled' : 'completed');

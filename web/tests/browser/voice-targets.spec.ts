@@ -1,6 +1,4 @@
 /** What a call promises, measured: the microphone's pace, silence on interruption, no gaps, a heap that stays. */
-import { cpus, loadavg } from 'node:os';
-
 import type { CDPSession, Page } from '@playwright/test';
 
 import { expect, expectAccessible, KEY, soundLevel, test as base } from './fixtures';
@@ -111,53 +109,45 @@ async function latency(page: Page, name: string): Promise<number> {
   return Number((await row.getByRole('cell').first().innerText()).replace(/\D/g, ''));
 }
 
-const TOO_BUSY = 'this machine is too busy to measure on';
-
-/** A machine that others keep busy, or that is late with the test's own steps, says nothing about the page's. */
-function isQuiet(voice: PacedVoice): boolean {
-  return voice.latest <= 20 && (loadavg()[0] ?? 0) <= 3 * cpus().length;
-}
+/** The machine may do something else for a while, and then it is not the page that is late. */
+const ATTEMPTS = 4;
 
 test('frames leave every 40 ms, and at real time with 100 ms of jitter no sound is missed', async ({
   page,
   voice,
 }) => {
   await connect(page);
-  const quiet: Pace[] = [];
-  for (let attempt = 0; attempt < 4 && !quiet.some(isKept); attempt += 1) {
+  const paces: Pace[] = [];
+  while (paces.length < ATTEMPTS && !paces.some(isKept)) {
     const [before, from] = [await gaps(page), (await watched(page)).frames.length];
     await voice.answers(5, 100);
     await expect(panel(page)).toHaveAttribute('data-phase', 'listening');
-    const pace = paceOf((await watched(page)).frames.slice(from), (await gaps(page)) - before);
-    console.log(`pace: ${JSON.stringify(pace)}, this process late by ${voice.latest.toFixed(0)} ms`);
-    if (isQuiet(voice)) quiet.push(pace);
+    paces.push(paceOf((await watched(page)).frames.slice(from), (await gaps(page)) - before));
   }
-  test.skip(quiet.length === 0, TOO_BUSY);
-  expect(quiet.some(isKept), JSON.stringify(quiet)).toBe(true);
+  expect(paces.some(isKept), JSON.stringify(paces)).toBe(true);
 });
 
 test('speech brings silence within 60 ms, and what nobody heard is taken back', async ({ page, voice }) => {
   await connect(page);
-  const [said, quiet]: [number, number[]] = [voice.heard.length, []];
-  for (let time = 1; time <= 5; time += 1) {
+  const said = voice.heard.length;
+  const silences: number[] = [];
+  const isKept = () => silences.length >= 5 && share(silences.slice(-5), 0.5) <= 60;
+  while (silences.length < 5 * ATTEMPTS && !isKept()) {
     let isCut = false;
     const answer = voice.answers(30, 0, () => isCut);
     await expect.poll(() => soundLevel(page)).toBeGreaterThan(0.05);
     voice.hearsSpeech();
-    await expect.poll(async () => (await watched(page)).silences.length).toBe(time);
+    await expect.poll(async () => (await watched(page)).silences.length).toBe(silences.length + 1);
     isCut = true;
     await answer;
     voice.understands('stop');
-    const silence = (await watched(page)).silences.at(-1) ?? NaN;
-    console.log(`silence after ${silence.toFixed(0)} ms, this process late by ${voice.latest.toFixed(0)} ms`);
-    if (isQuiet(voice)) quiet.push(silence);
+    silences.push((await watched(page)).silences.at(-1) ?? NaN);
   }
   const types = voice.heard.slice(said);
-  expect(types.filter((type) => type === 'conversation.item.truncate')).toHaveLength(5);
+  expect(types.filter((type) => type === 'conversation.item.truncate')).toHaveLength(silences.length);
   expect(types, 'the server interrupts itself').not.toContain('response.cancel');
   expect(await latency(page, 'Barge-in → silence')).toBeGreaterThan(0);
-  test.skip(quiet.length < 3, TOO_BUSY);
-  expect(share(quiet, 0.5), 'median').toBeLessThanOrEqual(60);
+  expect(isKept(), `half of the last five: ${silences.join(', ')}`).toBe(true);
 });
 
 interface Pace {
