@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 from typing import Any
@@ -198,6 +199,30 @@ def test_a_client_that_goes_away_is_a_row_that_says_so() -> None:
             await gateway.until_there_is_a_row()
         row = gateway.row
         assert (row.end_reason, row.success, row.model) == ("client_gone", False, "gpt-4o")
+
+    run(main())
+
+
+def test_a_client_that_has_read_enough_is_no_failure() -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:
+                writer.write(b"8\r\ndata: 1\n\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+    async def main() -> None:
+        async with raw_server(endless) as origin, logged(**openai_at(origin)) as gateway:
+            async with (
+                httpx.AsyncClient() as client,
+                client.stream("POST", gateway.http + CHAT, headers=KEY, json={**ASKED, "stream": True}) as answer,
+            ):
+                await anext(answer.aiter_bytes())
+            await gateway.until_there_is_a_row()
+        row = gateway.row
+        assert (row.end_reason, row.success, row.status) == ("client_gone", True, 200)
 
     run(main())
 

@@ -30,6 +30,10 @@ _LAST: Final = 32_503_680_000.0
 
 _Time = Annotated[float | None, Query(ge=0, le=_LAST, allow_inf_nan=False, description="Unix time.")]
 _Values = Annotated[list[Annotated[str, Query(max_length=200)]], Query(max_length=100)]
+_Statuses = Annotated[
+    list[Annotated[str, Query(max_length=5)]],
+    Query(max_length=100, description="Three digits, which `!=`, `>=`, `<=`, `>` or `<` may precede."),
+]
 _Measures = Annotated[
     list[str], Query(max_length=len(MEASURES), description=f"Of {', '.join(MEASURES)}; the first one ranks groups.")
 ]
@@ -48,7 +52,7 @@ def _filters(
     model: _Values = [],  # noqa: B006
     key: _Values = [],  # noqa: B006
     user: _Values = [],  # noqa: B006
-    status: _Values = [],  # noqa: B006
+    status: _Statuses = [],  # noqa: B006
     metadata: _Pairs = [],  # noqa: B006
 ) -> dict[str, list[str]]:
     """Read what every question may be narrowed to."""

@@ -52,6 +52,8 @@ STRANGERS_A_MINUTE: Final = 60
 # From this size on, secrets are looked for beside the event loop.
 _MUCH_TEXT: Final = 128 * 1024
 _FIRST_ERROR_STATUS: Final = 400
+# Who leaves while an answer comes has had enough of it.
+_NO_FAILURE: Final = ("complete", "client_gone")
 
 # What is written of one field.
 MAX_PATH: Final = 500
@@ -449,7 +451,7 @@ class Entry:
             request_content_type=cleaned(head.header(b"content-type") or "", secrets, MAX_TYPE),
             response_content_type=answer.content_type,
             status=answer.status,
-            success=end_reason == "complete" and 0 < answer.status < _FIRST_ERROR_STATUS and not answered.error,
+            success=end_reason in _NO_FAILURE and 0 < answer.status < _FIRST_ERROR_STATUS and not answered.error,
             step=self._step,
             attempts=self.attempts,
             cached=self.is_cached,

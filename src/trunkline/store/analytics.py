@@ -6,16 +6,17 @@ Nothing here reads the log itself: answers come from the sums of `trunkline.stor
 from __future__ import annotations
 
 import asyncio
+import operator
+import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
-from operator import sub
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, String, and_, cast, text
+from sqlalchemy import ColumnElement, String, and_, cast, or_, text
 
 from trunkline.errors import MalformedRequest
 from trunkline.policy.histogram import SLOTS, percentile
@@ -39,6 +40,15 @@ DIMENSIONS: Final = {
     "user": "user",
     "status": "status",
 }
+_COMPARISONS: Final = {
+    "": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_STATUS: Final = re.compile(r"(?:!=|[<>]=?)?[0-9]{3}")
 _PERCENTS: Final = (50, 90, 95, 99)
 _TIMINGS: Final = {
     f"{name}_p{percent}": (timing, percent)
@@ -216,8 +226,8 @@ def _check(question: Question) -> None:
     if not 1 <= question.top <= MAX_GROUPS:
         raise MalformedRequest(f"`top` is from 1 to {MAX_GROUPS}.")
     for status in question.filters.get("status", ()):
-        if not (status.isascii() and status.isdigit() and len(status) == 3):
-            raise MalformedRequest("A status is three digits, such as 200.")
+        if not _STATUS.fullmatch(status):
+            raise MalformedRequest("A status is three digits, such as 200, or compared with them, such as >=400.")
 
 
 def _cube_for(question: Question, *, is_whole: bool = False) -> Cube:
@@ -263,8 +273,13 @@ def _filter(name: str, wanted: Sequence[str]) -> ColumnElement[bool]:
     if name.startswith(METADATA):
         return and_(rollup_series.c.name == name.removeprefix(METADATA), rollup_series.c.value.in_(wanted))
     if name == "status":
-        return rollup_series.c.status.in_([int(status) for status in wanted])
+        return or_(*map(_status, wanted))
     return rollup_series.c[DIMENSIONS[name]].in_(wanted)
+
+
+def _status(wanted: str) -> ColumnElement[bool]:
+    comparison, number = wanted[:-3], int(wanted[-3:])
+    return _COMPARISONS[comparison](rollup_series.c.status, number)
 
 
 def _summed(question: Question) -> list[str]:
@@ -333,7 +348,7 @@ def _with_others(groups: list[str], told_apart: Lines, everything: Lines) -> tup
         for point, numbers in line.items():
             for part in parts:
                 if point in part:
-                    numbers = tuple(map(sub, numbers, part[point]))
+                    numbers = tuple(map(operator.sub, numbers, part[point]))
             if not timing or min(numbers) < 0:
                 # Costs and seconds are fractions: what is left of nothing is not quite 0.
                 numbers = tuple(max(round(number, 9), 0) for number in numbers)

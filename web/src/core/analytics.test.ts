@@ -58,17 +58,27 @@ describe('a plan', () => {
   });
 
   it('says which words it leaves out: comparisons, other fields, text, and what is not kept together', () => {
-    const plan = planOf(filters('model:a,b status:>=400 kind:chat hello world'), NOW);
+    const plan = planOf(filters('model:a,b tokens:>=400 kind:chat hello world'), NOW);
     expect(plan.narrowing).toEqual([
       ['model', 'a'],
       ['model', 'b'],
     ]);
-    expect(plan.ignored).toEqual(['status:>=400', 'kind:chat', 'hello world']);
+    expect(plan.ignored).toEqual(['tokens:>=400', 'kind:chat', 'hello world']);
     const last = planOf(filters('user:ann key:k'), NOW);
     expect([last.fields, last.ignored]).toEqual([['key'], ['user:ann']]);
     expect(planOf(filters('model:a model:b'), NOW).ignored).toEqual(['model:a']);
     expect(planOf(filters('status:4'), NOW).ignored).toEqual(['status:4']);
+    expect(planOf(filters('status:!=200,429'), NOW).ignored).toEqual(['status:!=200,429']);
     expect(planOf(filters('user:ann'), NOW, 'key').ignored).toEqual(['user:ann']);
+  });
+
+  it('compares a status', () => {
+    expect(planOf(filters('status:>=400'), NOW).narrowing).toEqual([['status', '>=400']]);
+    expect(planOf(filters('status:!=200'), NOW).narrowing).toEqual([['status', '!=200']]);
+    expect(planOf(filters('status:200,429'), NOW).narrowing).toEqual([
+      ['status', '200'],
+      ['status', '429'],
+    ]);
   });
 
   it('becomes a query', () => {

@@ -89,7 +89,9 @@ export function planOf(filters: Filters, now: number, by = ''): Plan {
     until,
     interval,
     timed: kept.timed && intervalOf(since, until, now, kept.timed, kept.hours),
-    narrowing: asked.flatMap(({ field, values }) => values.map((value) => parameter(field, value))),
+    narrowing: asked.flatMap(({ field, comparison, values }) =>
+      values.map((value) => parameter(field, comparison === '=' ? value : comparison + value)),
+    ),
     fields,
     ignored,
   };
@@ -187,8 +189,11 @@ export function rowsOf(
 }
 
 function isAnswered({ field, comparison, values }: Condition): boolean {
+  // That it is none of several is not what "one of these must be so" says.
+  if (field === 'status') {
+    return values.every((value) => /^\d{3}$/.test(value)) && (comparison !== '!=' || values.length === 1);
+  }
   if (comparison !== '=') return false;
-  if (field === 'status') return values.every((value) => /^\d{3}$/.test(value));
   return field === 'gateway' || KEPT.some(({ fields }) => fields.includes(field)) || isMetadata(field);
 }
 

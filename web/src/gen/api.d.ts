@@ -5668,6 +5668,7 @@ export interface operations {
                 model?: string[];
                 key?: string[];
                 user?: string[];
+                /** @description Three digits, which `!=`, `>=`, `<=`, `>` or `<` may precede. */
                 status?: string[];
                 /** @description KEY:VALUE. */
                 metadata?: string[];
@@ -5713,6 +5714,7 @@ export interface operations {
                 model?: string[];
                 key?: string[];
                 user?: string[];
+                /** @description Three digits, which `!=`, `>=`, `<=`, `>` or `<` may precede. */
                 status?: string[];
                 /** @description KEY:VALUE. */
                 metadata?: string[];
