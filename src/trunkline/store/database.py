@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -143,6 +144,7 @@ def _sqlite_engine(location: SqliteFile) -> AsyncEngine:
     engine = create_async_engine(address, hide_parameters=True)
     event.listen(engine.sync_engine, "connect", _prepare)
     event.listen(engine.sync_engine, "begin", _begin)
+    event.listen(engine.sync_engine, "handle_error", _keep_after_cancelling)
     return engine
 
 
@@ -224,3 +226,13 @@ def _prepare(connection: Any, record: object) -> None:
 def _begin(connection: Any) -> None:
     reads = connection.get_execution_options().get("trunkline_reads", False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _keep_after_cancelling(context: Any) -> None:
+    """Have a connection whose statement was cancelled rolled back, and not thrown away.
+
+    SQLite closes no connection while a statement of it is alive, so one that is thrown away keeps the write lock until
+    Python's garbage is collected. Its thread takes one statement after the other: the rollback comes behind.
+    """
+    if isinstance(context.original_exception, asyncio.CancelledError):
+        context.is_disconnect = False
