@@ -35,7 +35,9 @@ function chunkOf(id: string, modules: ChunkingContext): string | null {
   const pages = new Set([...roots].flatMap((root) => [...pagesOf(root, modules)]));
   const [only] = pages;
   if (pages.size === 1 && only && roots.has(only)) return /(\w+)\.svelte$/.exec(only)?.[1] ?? null;
-  return pages.size >= COMMON ? 'parts' : null;
+  if (pages.size < COMMON) return null;
+  // The voice is the heaviest page; what it does without is not loaded with it.
+  return [...pages].some((path) => /VoicePage|\/direct\//.test(path)) ? 'parts' : 'more-parts';
 }
 
 /** The documents, and the modules loaded when they are needed, that cannot do without a module. */

@@ -13,7 +13,8 @@ function copyBySelection(text: string): boolean {
   const focused = document.activeElement;
   area.value = text;
   area.className = 'visually-hidden';
-  document.body.append(area);
+  // A dialog that is open takes the selection from everything outside of it.
+  (focused?.closest('dialog') ?? document.body).append(area);
   area.select();
   // Deprecated, and the only way on a page opened over plain http.
   const copied = document.execCommand('copy');

@@ -1,5 +1,6 @@
 /** Chat completions over `fetch`: one request in, a stream of what happened out. */
 
+import { literally } from './environment-text';
 import { asList, asNumber, asObject, asString, parseJson, type JsonObject } from './narrow';
 import { errorOf } from './refusal';
 import type { CopiedRequest } from './request-copy';
@@ -239,6 +240,9 @@ function retryAfter(header: string | null): number | undefined {
 
 /** The request as it is sent, for copies of it; its headers are the further ones. */
 export function requestOf(request: ChatRequest): CopiedRequest {
-  const { endpoint: url, headers = {} } = request;
+  const { endpoint: url, headers: further = {} } = request;
+  const headers = Object.fromEntries(
+    Object.entries(further).map(([name, value]) => [name, literally(value)]),
+  );
   return { method: 'POST', url, headers, body: bodyOf(request) };
 }

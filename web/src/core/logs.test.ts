@@ -16,6 +16,7 @@ import {
   USUAL_COLUMNS,
   withColumns,
 } from './logs';
+import { variablesOf } from './request-copy';
 
 function row(change: Partial<LogRow> = {}): LogRow {
   const some = {
@@ -121,5 +122,7 @@ describe('a request', () => {
       'ws://gw/v1/acct/default/openai/realtime?model=gpt-4o',
     );
     expect(requestOf(row({ request_type: 'universal' }), 'acct', null)).toBeNull();
+    const theirs = { path: 'a/${HOME}', request_content_type: '${HOME}' };
+    expect(variablesOf(requestOf(row(theirs), 'acct', '') ?? { method: '', url })).toEqual([]);
   });
 });

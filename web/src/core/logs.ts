@@ -1,6 +1,7 @@
 /** What is reckoned from rows of the log: how they are listed, what a cell asks for, where the time went, how they are copied. */
 import { dataPlanePath } from './api/addresses';
 import type { LogRow } from './api/logs';
+import { literally } from './environment-text';
 import { boundsOf, wordsOf, type Filters } from './filters';
 import { asList, asObject, asString, parseJson } from './narrow';
 import type { CopiedRequest } from './request-copy';
@@ -119,13 +120,14 @@ export function shownBody(body: string): { readonly text: string; readonly isCut
  */
 export function requestOf(row: LogRow, account: string, body: string | null): CopiedRequest | null {
   if (!row.provider || row.request_type === 'universal' || row.request_type === 'websocket') return null;
-  const path = dataPlanePath({ account, gateway: row.gateway, provider: row.provider }, row.path);
+  const address = { account, gateway: row.gateway, provider: row.provider };
+  const path = literally(dataPlanePath(address, row.path));
   if (row.request_type === 'realtime') {
     const model = row.model ? `?${new URLSearchParams({ model: row.model })}` : '';
     return { method: 'GET', url: `${location.origin.replace(/^http/, 'ws')}${path}${model}` };
   }
   const url = location.origin + path;
-  const headers = row.request_content_type ? { 'content-type': row.request_content_type } : {};
+  const headers = row.request_content_type ? { 'content-type': literally(row.request_content_type) } : {};
   const bodiless = row.method === 'GET' || row.method === 'HEAD' || row.method === 'DELETE';
   if (bodiless) return { method: row.method, url };
   return { method: row.method, url, headers, body: body === null ? exampleFor(row) : bodyOf(body) };

@@ -1,17 +1,17 @@
 /** Any request as text to run elsewhere. No copy holds a secret: keys come from the environment of whoever runs it. */
 
+import { absoluteUrl, piecesOf, variablesIn } from './environment-text';
 import { asList, asObject, asString } from './narrow';
 
-export interface CopyOptions {
-  /** The environment variable a copied program reads its key from. Without it the copy sends no key. */
-  readonly keyVariable?: string;
-}
-
+/** In the URL, the headers' values and the sub-protocols `${NAME}` stands for an environment variable. */
 export interface CopiedRequest {
   readonly method: string;
   /** Absolute, or relative to the page. One of `ws:` or `wss:` is a realtime session's. */
   readonly url: string;
+  /** One that looks like a secret is copied only if it reads a variable. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** What a realtime session offers, in this order. */
+  readonly subprotocols?: readonly string[];
   /** JSON, or a text that is sent as it is; of a session, the event that it begins with. */
   readonly body?: unknown;
 }
@@ -23,23 +23,33 @@ export const COPIES = [
   { label: 'JavaScript', of: asJavaScript },
 ] as const;
 
+/** The environment variables that every copy of a request reads, each once. */
+export function variablesOf(request: CopiedRequest): string[] {
+  const texts = [request.url, ...Object.values(sentHeaders(request)), ...sentSubprotocols(request)];
+  return [...new Set(texts.flatMap(variablesIn))];
+}
+
 /** The same request as a shell command; a session's is one for `websocat`, since few builds of cURL speak WebSocket. */
-export function asCurl(request: CopiedRequest, options: CopyOptions = {}): string {
-  const url = shellQuoted(absolute(request.url));
-  const headers = Object.entries(sentHeaders(request)).map(([name, value]) =>
-    shellQuoted(`${name}: ${value}`),
-  );
-  if (options.keyVariable) headers.push(`"authorization: Bearer $${options.keyVariable}"`);
+export function asCurl(request: CopiedRequest): string {
+  const address = absolute(request.url);
+  const url = shellText(address);
+  const headers = Object.entries(sentHeaders(request)).map(([name, value]) => shellText(`${name}: ${value}`));
   const body = textOf(request);
   if (isSocket(request)) {
     const said = body === undefined ? '' : `printf '%s\\n' ${shellQuoted(body)} | `;
-    return [`${said}websocat -n`, ...headers.map((header) => `-H=${header}`), url].join(' \\\n  ');
+    const offered = sentSubprotocols(request).join(', ');
+    return [
+      `${said}websocat -n`,
+      ...headers.map((header) => `-H=${header}`),
+      ...(offered === '' ? [] : [`--protocol=${shellText(offered)}`]),
+      url,
+    ].join(' \\\n  ');
   }
   // With a body the method is POST by itself, and without one it is GET.
   const usual = body === undefined ? 'GET' : 'POST';
   const method = request.method === usual ? '' : ` -X ${shellQuoted(request.method)}`;
   // cURL takes brackets of any kind for patterns.
-  const literal = /[[\]{}]/.test(url) ? ' -g' : '';
+  const literal = /[[\]{}]/.test(piecesOf(address).join('')) ? ' -g' : '';
   return [
     `curl -N${literal}${method} ${url}`,
     ...headers.map((header) => `-H ${header}`),
@@ -48,138 +58,158 @@ export function asCurl(request: CopiedRequest, options: CopyOptions = {}): strin
 }
 
 /** The same request in Python: with OpenAI's client where it is a chat, which takes any compatible base URL. */
-export function asPython(request: CopiedRequest, options: CopyOptions = {}): string {
-  if (isSocket(request)) return socketInPython(request, options);
+export function asPython(request: CopiedRequest): string {
+  const os = variablesOf(request).length > 0 ? ['import os'] : [];
   const chat = chatOf(request);
-  if (!chat) return plainPython(request, options);
-  const key = options.keyVariable ? pythonKey(options.keyVariable) : '"not-needed"';
-  const extra = withoutContentType(request);
-  const { model, messages, ...parameters } = chat.body;
+  // A package stands apart from what comes with Python.
+  const apart = os.length > 0 ? [...os, ''] : [];
+  if (isSocket(request)) return program([...apart, ...socketInPython(request)]);
+  return program(chat ? [...apart, ...chatInPython(chat)] : [...os, ...plainPython(request)]);
+}
+
+/** The same request in JavaScript, for Node.js: with OpenAI's client where it is a chat, else with `fetch`. */
+export function asJavaScript(request: CopiedRequest): string {
+  if (isSocket(request)) return program(socketInJavaScript(request));
+  const chat = chatOf(request);
+  return program(chat ? chatInJavaScript(chat) : plainJavaScript(request));
+}
+
+function program(lines: readonly string[]): string {
+  return [...lines, ''].join('\n');
+}
+
+function chatInPython({ base, key, headers, body, streams }: Chat): string[] {
+  const { model, messages, ...parameters } = body;
   const [named, others] = parted(parameters);
   return [
-    ...(options.keyVariable ? ['import os', ''] : []),
     'from openai import OpenAI',
     '',
-    `client = OpenAI(base_url=${pythonLiteral(chat.base)}, api_key=${key})`,
-    `${chat.streams ? 'stream' : 'answer'} = client.chat.completions.create(`,
+    `client = OpenAI(base_url=${pythonText(base)}, api_key=${pythonText(key)})`,
+    `${streams ? 'stream' : 'answer'} = client.chat.completions.create(`,
     ...Object.entries({ model, messages, ...named }).map(
       ([name, value]) => `    ${name}=${pythonLiteral(value)},`,
     ),
     ...(Object.keys(others).length ? [`    extra_body=${pythonLiteral(others)},`] : []),
-    ...(Object.keys(extra).length ? [`    extra_headers=${pythonLiteral(extra)},`] : []),
+    ...(Object.keys(headers).length ? [`    extra_headers=${pythonHeaders(headers)},`] : []),
     ')',
-    ...(chat.streams
+    ...(streams
       ? [
           'for chunk in stream:',
           '    if chunk.choices:',
           '        print(chunk.choices[0].delta.content or "", end="", flush=True)',
         ]
       : ['print(answer.choices[0].message.content)']),
-    '',
-  ].join('\n');
+  ];
 }
 
-/** The same request in JavaScript, for Node.js: with OpenAI's client where it is a chat, else with `fetch`. */
-export function asJavaScript(request: CopiedRequest, options: CopyOptions = {}): string {
-  const bearer = options.keyVariable && `\`Bearer \${process.env.${options.keyVariable}}\``;
-  if (isSocket(request)) return socketInJavaScript(request, bearer);
-  const chat = chatOf(request);
-  if (!chat) return plainJavaScript(request, bearer);
-  const key = options.keyVariable ? `process.env.${options.keyVariable}` : "'not-needed'";
-  const extra = withoutContentType(request);
-  const call = [json(chat.body)];
-  if (Object.keys(extra).length) call.push(json({ headers: extra }));
+function chatInJavaScript({ base, key, headers, body, streams }: Chat): string[] {
+  const call = [json(body)];
+  if (Object.keys(headers).length) call.push(`{ headers: ${scriptHeaders(headers)} }`);
   return [
     "import OpenAI from 'openai';",
     '',
-    `const client = new OpenAI({ baseURL: ${json(chat.base)}, apiKey: ${key} });`,
-    `const ${chat.streams ? 'stream' : 'answer'} = await client.chat.completions.create(${call.join(', ')});`,
-    ...(chat.streams
+    `const client = new OpenAI({ baseURL: ${scriptText(base)}, apiKey: ${scriptText(key)} });`,
+    `const ${streams ? 'stream' : 'answer'} = await client.chat.completions.create(${call.join(', ')});`,
+    ...(streams
       ? [
           'for await (const chunk of stream) {',
           "  process.stdout.write(chunk.choices[0]?.delta?.content ?? '');",
           '}',
         ]
       : ['console.log(answer.choices[0].message.content);']),
-    '',
-  ].join('\n');
+  ];
 }
 
-function plainPython(request: CopiedRequest, { keyVariable }: CopyOptions): string {
+function plainPython(request: CopiedRequest): string[] {
   const body = textOf(request);
   return [
-    ...(keyVariable ? ['import os'] : []),
+    'from urllib.error import HTTPError',
     'from urllib.request import Request, urlopen',
     '',
     'request = Request(',
-    `    ${pythonLiteral(absolute(request.url))},`,
+    `    ${pythonText(absolute(request.url))},`,
     `    method=${pythonLiteral(request.method)},`,
-    `    headers=${pythonHeaders(request, keyVariable)},`,
+    `    headers=${pythonHeaders(sentHeaders(request))},`,
     ...(body === undefined ? [] : [`    data=${pythonLiteral(body)}.encode(),`]),
     ')',
-    'with urlopen(request) as response:',
-    '    print(response.read().decode())',
-    '',
-  ].join('\n');
+    'try:',
+    '    response = urlopen(request)',
+    'except HTTPError as refusal:',
+    '    response = refusal',
+    'print(response.read().decode())',
+  ];
 }
 
-function plainJavaScript(request: CopiedRequest, bearer: string | undefined): string {
+function plainJavaScript(request: CopiedRequest): string[] {
   const body = textOf(request);
   return [
-    `const response = await fetch(${json(absolute(request.url))}, {`,
+    `const response = await fetch(${scriptText(absolute(request.url))}, {`,
     `  method: ${json(request.method)},`,
-    `  headers: ${scriptHeaders(request, bearer)},`,
+    `  headers: ${scriptHeaders(sentHeaders(request))},`,
     ...(body === undefined ? [] : [`  body: ${json(body)},`]),
     '});',
     'console.log(await response.text());',
-    '',
-  ].join('\n');
+  ];
 }
 
-function socketInPython(request: CopiedRequest, { keyVariable }: CopyOptions): string {
+function socketInPython(request: CopiedRequest): string[] {
   const body = textOf(request);
+  const offered = sentSubprotocols(request).map(pythonText);
   return [
-    ...(keyVariable ? ['import os', ''] : []),
     'from websockets.sync.client import connect',
     '',
     'with connect(',
-    `    ${pythonLiteral(absolute(request.url))},`,
-    `    additional_headers=${pythonHeaders(request, keyVariable)},`,
+    `    ${pythonText(absolute(request.url))},`,
+    `    additional_headers=${pythonHeaders(sentHeaders(request))},`,
+    ...(offered.length ? [`    subprotocols=[${offered.join(', ')}],`] : []),
     ') as socket:',
     ...(body === undefined ? [] : [`    socket.send(${pythonLiteral(body)})`]),
     '    for message in socket:',
     '        print(message, flush=True)',
-    '',
-  ].join('\n');
+  ];
 }
 
-function socketInJavaScript(request: CopiedRequest, bearer: string | undefined): string {
+function socketInJavaScript(request: CopiedRequest): string[] {
   const body = textOf(request);
+  const offered = sentSubprotocols(request).map(scriptText);
   return [
     "import WebSocket from 'ws';",
     '',
-    `const socket = new WebSocket(${json(absolute(request.url))}, {`,
-    `  headers: ${scriptHeaders(request, bearer)},`,
+    `const socket = new WebSocket(${scriptText(absolute(request.url))}, [${offered.join(', ')}], {`,
+    `  headers: ${scriptHeaders(sentHeaders(request))},`,
     '});',
     ...(body === undefined ? [] : [`socket.on('open', () => socket.send(${json(body)}));`]),
     "socket.on('message', (message) => console.log(message.toString()));",
-    '',
-  ].join('\n');
+  ];
 }
 
 interface Chat {
   /** The clients append `/chat/completions` themselves. */
   readonly base: string;
+  /** What the clients send as a bearer; they insist on one. */
+  readonly key: string;
+  /** What is sent besides. */
+  readonly headers: Readonly<Record<string, string>>;
   readonly body: Readonly<Record<string, unknown>>;
   readonly streams: boolean;
 }
+
+/** A gateway takes it for what clients send who have no key, and not for a provider's. */
+const NO_KEY = 'none';
 
 function chatOf(request: CopiedRequest): Chat | undefined {
   const [, base] = /^(.*)\/chat\/completions\/?$/.exec(absolute(request.url)) ?? [];
   const body = asObject(request.body);
   if (base === undefined || request.method !== 'POST' || !body) return undefined;
   if (asString(body['model']) === undefined || !asList(body['messages'])) return undefined;
-  return { base, body, streams: body['stream'] === true };
+  const headers: Record<string, string> = {};
+  let key = NO_KEY;
+  for (const [name, value] of Object.entries(sentHeaders(request))) {
+    const [, bearer] = /^Bearer (\$\{[A-Z][A-Z0-9_]*\})$/.exec(value) ?? [];
+    if (bearer !== undefined && /^authorization$/i.test(name)) key = bearer;
+    else if (!/^content-type$/i.test(name)) headers[name] = value;
+  }
+  return { base, key, headers, body, streams: body['stream'] === true };
 }
 
 /** What OpenAI's Python client takes by name; it refuses other names, and has a place for them. */
@@ -204,19 +234,20 @@ function parted(
 const SECRET_HEADER = /authorization|cookie|token|secret|key/i;
 /** Holds a name for a cached answer, for all that it is called. */
 const NO_SECRET = /^cf-aig-cache-key$/i;
+/** A secret behind what it is: `openai-insecure-api-key.sk-1`. */
+const SECRET_SUBPROTOCOL = /(authorization|token|secret|key)\./i;
 
 function sentHeaders(request: CopiedRequest): Record<string, string> {
   const given = Object.entries(request.headers ?? {}).filter(
-    ([name]) => !SECRET_HEADER.test(name) || NO_SECRET.test(name),
+    ([name, value]) => !SECRET_HEADER.test(name) || NO_SECRET.test(name) || variablesIn(value).length > 0,
   );
   const isTyped = given.some(([name]) => /^content-type$/i.test(name));
   const needsType = request.body !== undefined && !isTyped && !isSocket(request);
   return Object.fromEntries([...(needsType ? [['content-type', 'application/json']] : []), ...given]);
 }
 
-function withoutContentType(request: CopiedRequest): Record<string, string> {
-  const others = Object.entries(sentHeaders(request)).filter(([name]) => !/^content-type$/i.test(name));
-  return Object.fromEntries(others);
+function sentSubprotocols({ subprotocols = [] }: CopiedRequest): string[] {
+  return subprotocols.filter((name) => !SECRET_SUBPROTOCOL.test(name) || variablesIn(name).length > 0);
 }
 
 function textOf({ body }: CopiedRequest): string | undefined {
@@ -228,35 +259,68 @@ function isSocket({ url }: CopiedRequest): boolean {
 }
 
 function absolute(url: string): string {
-  return new URL(url, globalThis.location?.href).href;
-}
-
-function shellQuoted(text: string): string {
-  return `'${text.replaceAll("'", "'\\''")}'`;
+  return absoluteUrl(url, globalThis.location?.href);
 }
 
 function json(value: unknown): string {
   return JSON.stringify(value, null, 2);
 }
 
-/** An object whose last member is the key, which only the environment knows. */
-function scriptHeaders(request: CopiedRequest, bearer: string | undefined): string {
-  const headers = Object.entries(sentHeaders(request)).map(
-    ([name, value]) => `${json(name)}: ${json(value)}`,
-  );
-  return `{ ${[...headers, ...(bearer ? [`authorization: ${bearer}`] : [])].join(', ')} }`;
+function shellText(text: string): string {
+  const [only = '', ...others] = piecesOf(text);
+  if (!others.length) return shellQuoted(only);
+  // Double quotes leave an exclamation mark to the history of an interactive shell, and a backslash before it stays.
+  const quoted = (piece: string) => piece.replace(/[\\"$`]/g, '\\$&').replace(/!+/g, `"'$&'"`);
+  return `"${joined(text, quoted, (name) => `\${${name}}`)}"`;
 }
 
-function pythonHeaders(request: CopiedRequest, keyVariable: string | undefined): string {
-  const headers = Object.entries(sentHeaders(request)).map(
-    ([name, value]) => `${pythonLiteral(name)}: ${pythonLiteral(value)}`,
-  );
-  if (keyVariable) headers.push(`"authorization": f"Bearer {${pythonKey(keyVariable, "'")}}"`);
-  return `{${headers.join(', ')}}`;
+function shellQuoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-function pythonKey(variable: string, quote = '"'): string {
-  return `os.environ[${quote}${variable}${quote}]`;
+function scriptText(text: string): string {
+  const [first = '', name] = piecesOf(text);
+  if (name === undefined) return json(first);
+  if (text === `\${${name}}`) return `process.env.${name}`;
+  return `\`${joined(
+    text,
+    (piece) => piece.replace(/[\\`$]/g, '\\$&'),
+    (variable) => `\${process.env.${variable}}`,
+  )}\``;
+}
+
+function pythonText(text: string): string {
+  const [first = '', name] = piecesOf(text);
+  if (name === undefined) return pythonLiteral(first);
+  if (text === `\${${name}}`) return `os.environ["${name}"]`;
+  return `f"${joined(
+    text,
+    (piece) => JSON.stringify(piece).slice(1, -1).replace(/[{}]/g, '$&$&'),
+    (variable) => `{os.environ['${variable}']}`,
+  )}"`;
+}
+
+/** A text written anew: what stands literally in one way, and its variables in another. */
+function joined(
+  text: string,
+  literal: (piece: string) => string,
+  variable: (name: string) => string,
+): string {
+  return piecesOf(text)
+    .map((piece, place) => (place % 2 === 1 ? variable(piece) : literal(piece)))
+    .join('');
+}
+
+function scriptHeaders(headers: Readonly<Record<string, string>>): string {
+  const members = Object.entries(headers).map(([name, value]) => `${json(name)}: ${scriptText(value)}`);
+  return `{ ${members.join(', ')} }`;
+}
+
+function pythonHeaders(headers: Readonly<Record<string, string>>): string {
+  const items = Object.entries(headers).map(
+    ([name, value]) => `${pythonLiteral(name)}: ${pythonText(value)}`,
+  );
+  return `{${items.join(', ')}}`;
 }
 
 function pythonLiteral(value: unknown): string {

@@ -76,6 +76,7 @@ export const probe: ProbeWords = {
     status: 'HTTP-Status',
     closeCode: 'Schließcode',
     request: 'Was gesendet wurde',
+    copies: 'Eine Kopie enthält keinen Schlüssel. Sie liest aus der Umgebung, in der sie läuft:',
     firstFrame: 'Anfang dessen, was zurückkam',
     noFrame: 'nichts',
   },

@@ -74,6 +74,7 @@ export const probe = {
     status: 'HTTP status',
     closeCode: 'Close code',
     request: 'What was sent',
+    copies: 'A copy holds no key. It reads these from the environment in which it runs:',
     firstFrame: 'First of what came back',
     noFrame: 'nothing',
   },

@@ -1,14 +1,13 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 import type { APIRequestContext, Page } from '@playwright/test';
 import WebSocket from 'ws';
 
 import { asCurl, asJavaScript, asPython, type CopiedRequest } from '../../src/core/request-copy';
+import { folderOfCopies, RUNNERS } from './copies';
 import { expect, expectAccessible, test } from './fixtures';
 
 const run = promisify(execFile);
@@ -227,24 +226,25 @@ test('copies of a request do what it did, in a shell, in Python and in Node.js',
 }) => {
   test.slow();
   await settle(page.request, { logging: { payloads: true } });
-  const folder = mkdtempSync(join(tmpdir(), 'trunkline-copies-'));
-  symlinkSync(fileURLToPath(new URL('../../node_modules', import.meta.url)), join(folder, 'node_modules'));
+  const folder = folderOfCopies();
   const programs = {
-    sh: { of: asCurl, command: 'bash' },
-    py: { of: asPython, command: fileURLToPath(new URL('../../../.venv/bin/python', import.meta.url)) },
-    mjs: { of: asJavaScript, command: 'node' },
+    sh: { of: asCurl, command: RUNNERS.sh },
+    py: { of: asPython, command: RUNNERS.py },
+    mjs: { of: asJavaScript, command: RUNNERS.mjs },
   };
   const messages = [{ role: 'user', content: TRICKY }];
+  const key = { authorization: 'Bearer ${SOME_KEY}' };
   const requests: Record<string, CopiedRequest> = {
     stream: {
       method: 'POST',
       url: gateway.url + CHAT,
-      headers: { 'cf-aig-metadata': '{"it\'s": "$HOME `ls`"}' },
+      headers: { 'cf-aig-metadata': '{"it\'s": "$HOME `ls`"}', ...key },
       body: { model: 'local', messages, max_tokens: 2, stream: true, stop: null, seed: 7 },
     },
     plain: {
       method: 'POST',
       url: `${gateway.url}/v1/local/default/local/audio/speech`,
+      headers: key,
       body: { model: 'local', input: TRICKY, response_format: 'pcm', none: null, flag: true },
     },
   };
@@ -252,7 +252,7 @@ test('copies of a request do what it did, in a shell, in Python and in Node.js',
     for (const [kind, request] of Object.entries(requests)) {
       for (const [ending, { of, command }] of Object.entries(programs)) {
         const file = join(folder, `copied.${ending}`);
-        writeFileSync(file, of(request, { keyVariable: 'SOME_KEY' }));
+        writeFileSync(file, of(request));
         const mark = `${kind}-${ending}`;
         const started = Date.now() / 1000;
         // Sound is no text: what is printed of it may be anything, and Python says so.

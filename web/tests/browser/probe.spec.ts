@@ -1,16 +1,26 @@
-import { readFile } from 'node:fs/promises';
+import { execFile, spawn } from 'node:child_process';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import type { Duplex } from 'node:stream';
+import { promisify } from 'node:util';
 
 import type { Locator, Page } from '@playwright/test';
 
+import { folderOfCopies, RUNNERS } from './copies';
 import { expect, expectAccessible, KEY, test, TOKEN } from './fixtures';
 import { changeSession, expectNoSecret } from './secrets';
 
 /** The page itself is refused where that is what it asks. */
 const REFUSALS = /status of 40[01]/;
 const PROVIDER = { provider: 'openai', model: 'local', realtime_model: 'local' };
+const COPIES = [
+  { label: 'cURL', ending: 'sh' },
+  { label: 'Python', ending: 'py' },
+  { label: 'JavaScript', ending: 'mjs' },
+] as const;
 const CALLER = { gateway_token: TOKEN, use_authenticated_gateway: true };
 
 test.beforeEach(({ expectedErrors }) => void expectedErrors.push(REFUSALS));
@@ -105,6 +115,69 @@ test('cells are reached by arrow keys and opened by Enter, and closing leads bac
   await expect(sse).toBeFocused();
   await page.keyboard.press('Tab');
   await expect(grid(page, 'From this browser').getByRole('button').first()).toBeFocused();
+});
+
+test('copies of a cell, run with the keys, do what it did', async ({ page, guarded }) => {
+  test.slow();
+  const { url } = guarded;
+  await page.context().grantPermissions(['clipboard-read', 'clipboard-write'], { origin: url });
+  await page.goto(`${url}/probe`);
+  await changeSession(page, url, { ...PROVIDER, ...CALLER, provider_key: KEY });
+  await page.reload();
+  await run(page);
+  const server = grid(page, 'From the gateway’s machine');
+  const detail = page.getByRole('dialog');
+  const keys = { GATEWAY_KEY: TOKEN, PROVIDER_KEY: KEY };
+  const folder = folderOfCopies();
+  try {
+    await cell(server, 'cf-aig-bearer-and-provider-key', 'http').getByRole('button').click();
+    await expect(detail).toContainText(/HTTP status\s*200/);
+    await expect(detail).toContainText('GATEWAY_KEY, PROVIDER_KEY');
+    await detail.getByText('Copy request as').click();
+    await expectAccessible(page);
+    for (const { label, ending } of COPIES) {
+      const file = join(folder, `copied.${ending}`);
+      await writeFile(file, await copied(page, label));
+      const ran = async (environment: object): Promise<unknown> => {
+        const env = { ...process.env, ...environment };
+        return JSON.parse((await promisify(execFile)(RUNNERS[ending], [file], { cwd: folder, env })).stdout);
+      };
+      expect(await ran(keys), label).toMatchObject({ object: 'list' });
+      for (const name of Object.keys(keys)) {
+        const refusal = await ran({ ...keys, [name]: 'sk-wrong' });
+        expect(refusal, `${label} with another ${name}`).not.toMatchObject({ object: 'list' });
+      }
+    }
+    await page.keyboard.press('Escape');
+
+    await cell(server, 'protocol-cf-aig-and-provider-key', 'realtime-browser').getByRole('button').click();
+    await expect(detail).toContainText('session.created');
+    await detail.getByText('Copy request as').click();
+    // As on a page that was opened over plain http from another machine.
+    await page.evaluate(() => {
+      navigator.clipboard.writeText = () => Promise.reject(new Error('not here'));
+    });
+    expect(await copied(page, 'cURL')).toContain('openai-insecure-api-key.${PROVIDER_KEY}');
+    for (const { label, ending } of COPIES.slice(1)) {
+      const file = join(folder, `copied.${ending}`);
+      await writeFile(file, await copied(page, label));
+      const child = spawn(RUNNERS[ending], [file], {
+        cwd: folder,
+        env: { ...process.env, ...keys },
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      let frame = '';
+      for await (const line of createInterface(child.stdout)) {
+        frame = line;
+        child.kill();
+        break;
+      }
+      expect(JSON.parse(frame), label).toMatchObject({ type: 'session.created' });
+    }
+    await expectNoSecret(page);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 test('an address is shown the keys typed for it, and none that the gateway keeps', async ({
@@ -299,6 +372,15 @@ function grid(page: Page, name: string): Locator {
 
 function cell(of: Locator, row: string, way: string): Locator {
   return of.locator(`[data-row="${row}"] [data-way="${way}"]`);
+}
+
+/** What the open dialog copies, which is not what was copied before. */
+async function copied(page: Page, label: string): Promise<string> {
+  const read = () => page.evaluate(() => navigator.clipboard.readText());
+  const before = await read();
+  await page.getByRole('dialog').getByRole('button', { name: label, exact: true }).click();
+  await expect.poll(read).not.toBe(before);
+  return read();
 }
 
 async function run(page: Page): Promise<void> {
