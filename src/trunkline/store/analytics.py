@@ -40,7 +40,7 @@ DIMENSIONS: Final = {
     "user": "user",
     "status": "status",
 }
-_COMPARISONS: Final = {
+_COMPARISONS: Final[Mapping[str, Callable[[Any, Any], ColumnElement[bool]]]] = {
     "": operator.eq,
     "!=": operator.ne,
     ">=": operator.ge,

@@ -167,8 +167,8 @@ test('it says what it leaves out, what to do where there is nothing, and what fa
 }) => {
   expectedErrors.push(/ERR_FAILED/, /status of 40/);
   const { key } = await send(page, 0, 0);
-  await open(page, `q=key:${key}+status:>=200+kind:chat`);
-  await expect(page.getByText('The charts leave out status:>=200, kind:chat')).toBeVisible();
+  await open(page, `q=key:${key}+status:>=200+tokens:>=0+kind:chat`);
+  await expect(page.getByText('The charts leave out tokens:>=0, kind:chat')).toBeVisible();
   await expect(card(page, 'requests')).toContainText('1');
 
   await page.route('**/api/analytics/**', (route) => route.abort());
