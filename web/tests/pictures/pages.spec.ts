@@ -24,11 +24,12 @@ test.beforeAll(async ({ playwright }) => {
   await request.dispose();
 });
 test.afterAll(() => furnished.gateway.stop());
-test.use({ storageState: async ({}, use) => use(furnished.signedIn) });
 
 for (const place of PAGES) {
-  test(place.name, async ({ page }) => {
-    const browser = await page.context().newCDPSession(page);
+  test(place.name, async ({ browser }) => {
+    const context = await browser.newContext({ storageState: furnished.signedIn });
+    const page = await context.newPage();
+    const devtools = await context.newCDPSession(page);
     for (const [name, { colorScheme, width }] of Object.entries(LOOKS)) {
       await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
       await page.setViewportSize({ width, height: 860 });
@@ -36,8 +37,9 @@ for (const place of PAGES) {
       await settled(page);
       await page.getByRole('button', { name: 'Dismiss' }).first().click();
       await page.mouse.move(0, 0);
-      const { data } = await browser.send('Page.captureScreenshot', { format: 'webp', quality: 80 });
+      const { data } = await devtools.send('Page.captureScreenshot', { format: 'webp', quality: 80 });
       writeFileSync(`${SCREENSHOTS}${place.name}-${name}.webp`, Buffer.from(data, 'base64'));
     }
+    await context.close();
   });
 }
