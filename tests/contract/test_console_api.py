@@ -158,7 +158,10 @@ def test_the_overview_tells_how_the_log_fares_and_which_first_steps_were_done() 
             assert await done() == set()
             url, asked = "/v1/local/default/openai/chat/completions", {"model": "m", "messages": []}
             key = {"authorization": f"Bearer {KEY}"}
+            await browser.get("/v1/local/default/openai/models", headers=key)
+            assert await done() == set()
             await browser.post(url, json=asked, headers=key)
+            await browser.post(url, json=asked, headers={**key, "user-agent": "trunkline-probe/1"})
             assert await done() == {"answered"}
             await browser.post(url, json=asked, headers={**key, "user-agent": "curl/8"})
             await browser.put("/api/gateways/default/stored-keys/openai/default", json={"key": KEY})

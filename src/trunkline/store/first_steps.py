@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Table, exists, select
 from trunkline.store.database import Database
 from trunkline.store.schema import gateway_keys, logs, realtime_sessions, stored_keys
 
-# Every browser says so, for reasons of history; programs do not.
-_BROWSER: Final = "Mozilla/%"
+# Every browser says so, for reasons of history; programs do not. The last one is the auth matrix.
+_NO_PROGRAM: Final = ("Mozilla/%", "trunkline-probe/%")
 
 
 class FirstSteps(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,12 +36,14 @@ async def first_steps(database: Database, gateway: str | None) -> FirstSteps:
         mine = () if gateway is None else (table.c.gateway == gateway,)
         return exists(select(1).select_from(table).where(*mine, *conditions))
 
+    # A list of models is no answer of one.
+    answered = (logs.c.success, logs.c.model != "", logs.c.request_type != "realtime")
     asked = {
-        "answered": there_is(logs, logs.c.success, logs.c.request_type != "realtime"),
+        "answered": there_is(logs, *answered),
         "spoken": there_is(realtime_sessions),
         "provider_key": there_is(stored_keys),
         "gateway_key": there_is(gateway_keys, gateway_keys.c.revoked_at.is_(None)),
-        "program": there_is(logs, logs.c.success, logs.c.user_agent.not_like(_BROWSER)),
+        "program": there_is(logs, *answered, *(logs.c.user_agent.not_like(name) for name in _NO_PROGRAM)),
     }
     async with database.reading() as connection:
         row = (await connection.execute(select(*(question.label(name) for name, question in asked.items())))).one()

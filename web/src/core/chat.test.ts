@@ -203,6 +203,12 @@ describe('listModels', () => {
     });
   }
 
+  it('is not for the log', async () => {
+    const fetched = serve(Response.json(['a']));
+    await listModels('/models', new AbortController().signal);
+    expect(fetched.mock.calls[0]?.[1]?.headers).toMatchObject({ 'cf-aig-collect-log': 'false' });
+  });
+
   it('refuses what is no list', async () => {
     serve(new Response('<html>'));
     expect((await failureOf(listModels('/models', new AbortController().signal))).kind).toBe('refused');

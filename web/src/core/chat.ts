@@ -111,7 +111,9 @@ export async function* streamChat(request: ChatRequest): AsyncGenerator<ChatEven
 
 /** Return the ids of the models at `url`: OpenAI's list, Google's, or a plain array. Throws `ChatFailure`. */
 export async function listModels(url: string, signal: AbortSignal): Promise<string[]> {
-  const response = await send(url, signal, { headers: { accept: 'application/json' } });
+  // Nobody asked for it: a log that had it would show the console, and averages would be of lists.
+  const headers = { accept: 'application/json', 'cf-aig-collect-log': 'false' };
+  const response = await send(url, signal, { headers });
   if (!response.ok) throw await refusal(response);
   const answer = parseJson(await response.text().catch(() => ''));
   const models = asList(answer) ?? asList(asObject(answer)?.['data']) ?? asList(asObject(answer)?.['models']);

@@ -42,6 +42,13 @@ test('who begins is shown what to do, each step ticks itself, and the copied lin
   await expect(errors.getByRole('link', { name: /^401/ })).toHaveAttribute('href', /^\/logs\/[0-9A-Z]{26}$/);
   await expect(page.getByRole('region', { name: 'Last 24 hours' })).toContainText('Requests 2');
 
+  await steps.getByRole('link', { name: 'Add a key' }).click();
+  const form = page.getByRole('dialog', { name: /provider key/i });
+  await expect(form).toBeVisible();
+  await expect(page).toHaveURL(`${url}/access`);
+  await page.keyboard.press('Escape');
+  await page.goBack();
+
   await steps.getByRole('button', { name: 'Hide the first steps' }).click();
   await page.reload();
   await expect(errors).toBeVisible();
