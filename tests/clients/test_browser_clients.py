@@ -114,7 +114,8 @@ async def in_browser(on: Stage, client: str, provider: str, speech: Path, bundle
     told = on.told(client, provider)
     secret = await new_secret(on, told)
     told["key"] = secret["token"]
-    with tempfile.TemporaryDirectory(prefix="trunkline-chromium-") as profile:
+    # Helpers of the browser outlive it for a moment, and may still write.
+    with tempfile.TemporaryDirectory(prefix="trunkline-chromium-", ignore_cleanup_errors=True) as profile:
         async with page(bundle, told, secret, speech) as (url, reports):
             browser = await asyncio.create_subprocess_exec(
                 *CHROMIUM,
