@@ -12,7 +12,8 @@ import { slowDown } from './slow-machine';
 
 const LINES = 10_000;
 const PASSAGES = LINES / 20;
-const SECONDS = 10;
+/** Ten times as quick as the quickest models write. */
+const SECONDS = 25;
 /** Frames a second, where an idle page has 60 here. */
 const FRAMES = 50;
 const ATTEMPTS = 2;
@@ -113,11 +114,16 @@ function frameRate(page: Page): Promise<number> {
   );
 }
 
-/** Bytes in use once all garbage is gone. */
+/** Bytes in use once all garbage is gone, some of which is let go of a moment later. */
 async function heap(devtools: CDPSession): Promise<number> {
-  await devtools.send('HeapProfiler.collectGarbage');
-  const { metrics } = await devtools.send('Performance.getMetrics');
-  return metrics.find(({ name }) => name === 'JSHeapUsedSize')?.value ?? 0;
+  let least = Infinity;
+  for (let time = 0; time < 3; time += 1) {
+    await devtools.send('HeapProfiler.collectGarbage');
+    const { metrics } = await devtools.send('Performance.getMetrics');
+    least = Math.min(least, metrics.find(({ name }) => name === 'JSHeapUsedSize')?.value ?? Infinity);
+    await new Promise((done) => setTimeout(done, 1000));
+  }
+  return least;
 }
 
 test('an answer of 10,000 lines keeps the page smooth and its memory flat', async ({ page, gateway }) => {
@@ -154,6 +160,7 @@ test('an answer of 10,000 lines keeps the page smooth and its memory flat', asyn
   }
 
   const measured = JSON.stringify({ rate, idle, busy, before, after, characters: ANSWER.length });
+  console.log(measured);
   test.info().annotations.push({ type: 'measured', description: measured });
   expect(busy, measured).toBeGreaterThan(wanted);
   // What is kept is the text itself, some copies of it for the gateway, and nothing for each piece that came.

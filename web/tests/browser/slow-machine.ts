@@ -9,7 +9,8 @@ const SLOW = 500;
 /** Has a page run as on a slow machine from now on. Returns by how much it was slowed down. */
 export async function slowDown(page: Page, devtools: CDPSession): Promise<number> {
   await page.evaluate(speed); // the first run is compiled while it runs
-  const rate = Math.max(1, (await page.evaluate(speed)) / SLOW);
+  // What a quick machine does for a moment it does not do for long.
+  const rate = Math.min(4, Math.max(1, (await page.evaluate(speed)) / SLOW));
   await devtools.send('Emulation.setCPUThrottlingRate', { rate });
   return rate;
 }
