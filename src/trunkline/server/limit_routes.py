@@ -101,13 +101,18 @@ def create_limit_routes(gateway: Gateway) -> APIRouter:
     """Return the route below ``/api/gateways``."""
     routes = APIRouter(prefix="/api/gateways", tags=["gateways"])
 
-    @routes.get("/{name}/limits", response_class=Response, responses=answers(LimitStandings))
-    async def limits(request: Request, name: str) -> Response:
-        """Show how much of each limit is used, and by whom."""
+    def shown(request: Request, name: str) -> GatewayRules:
+        """Return the rules of a gateway to who may see them."""
         require_scope(gateway, request, "read", name)
         rules = gateway.registry.rules(name)
         if rules is None:
             raise UnknownGateway(f"There is no gateway {name[:64]!r}.")
+        return rules
+
+    @routes.get("/{name}/limits", response_class=Response, responses=answers(LimitStandings))
+    async def limits(request: Request, name: str) -> Response:
+        """Show how much of each limit is used, and by whom."""
+        rules = shown(request, name)
         limits = rules.control.limits
         used = await gateway.limiter.standing(name, limits)
         return json_answer(LimitStandings([_standing(rule, used[rule.id]) for rule in limits]))
@@ -115,10 +120,7 @@ def create_limit_routes(gateway: Gateway) -> APIRouter:
     @routes.get("/{name}/key-limits", response_class=Response, responses=answers(KeyUses))
     async def key_limits(request: Request, name: str) -> Response:
         """Show how each key stands to its own limits, and to those that each key has by itself."""
-        require_scope(gateway, request, "read", name)
-        rules = gateway.registry.rules(name)
-        if rules is None:
-            raise UnknownGateway(f"There is no gateway {name[:64]!r}.")
+        rules = shown(request, name)
         now = time.time()
         used = await gateway.limiter.standing(name, rules.control.limits)
         keys = [key for key in gateway.registry.now.keys.values() if key.gateway == name and not key.why_dead(now)]
