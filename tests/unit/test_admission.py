@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -380,3 +381,35 @@ def test_a_page_of_a_stranger_is_refused_before_its_key_is_looked_at() -> None:
     entrance = Entrance(key_of("openai"))
     with pytest.raises(ForbiddenOrigin):
         entrance.admit("/v1/local/default/openai/models", ("origin", "https://evil.example"))
+
+
+def test_a_head_like_one_before_is_admitted_alike_until_the_set_up_changes() -> None:
+    entrance = Entrance(key_of("openai"))
+    first, alike = (
+        Head(Transport.HTTP, "POST", "/v1/local/default/openai/responses", "", [(b"host", HOST.encode())])
+        for _ in range(2)
+    )
+    alike.share(first.memo)
+    admission = entrance.doorkeeper.admit(first)
+    assert admission.is_lasting
+    assert entrance.doorkeeper.admit(alike) is admission
+    entrance.registry._take(replace(entrance.registry.now))
+    assert entrance.doorkeeper.admit(alike) is not admission
+
+
+def test_an_admission_by_a_cookie_is_good_for_one_request() -> None:
+    entrance = Entrance()
+    cookie = entrance.cookie(provider_keys={"openai": "typed"})
+    admission = entrance.admit("/v1/local/default/openai/responses", cookie, ("origin", OWN_PAGE))
+    assert shown(admission) == ("typed", "session")
+    assert not admission.is_lasting
+
+
+def test_what_was_worked_out_for_one_admission_is_not_another_ones() -> None:
+    entrance = Entrance(key_of("openai"))
+    head = Head(Transport.HTTP, "POST", "/v1/local/default/openai/responses", "", [(b"host", HOST.encode())])
+    admission = entrance.doorkeeper.admit(head)
+    assert admission.known(head, "kind") is None
+    assert admission.remember(head, "kind", "found") == "found"
+    assert admission.known(head, "kind") == "found"
+    assert replace(admission, rest="models").known(head, "kind") is None

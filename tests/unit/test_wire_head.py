@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from trunkline.wire.head import (
     Transport,
     connection_options,
     forwarded_headers,
+    once,
     returned_headers,
 )
 
@@ -171,3 +174,33 @@ def test_what_goes_on_is_a_part_of_what_came_in_the_same_order(headers: list[tup
         assert all(pair in remaining for pair in kept)
         nominated = connection_options(headers)
         assert not {name for name, _ in kept} & (HOP_BY_HOP | nominated)
+
+
+def test_a_header_is_found_by_its_first_value_and_by_all() -> None:
+    asking = head((b"a", b"1"), (b"b", b"2"), (b"a", b"3"))
+    assert (asking.header(b"a"), asking.header(b"c")) == ("1", None)
+    assert [*asking.header_values(b"a")] == ["1", "3"]
+    assert [*asking.header_values(b"c")] == []
+    assert asking.has_any((b"c", b"b"))
+    assert not asking.has_any((b"c", b"d"))
+
+
+def test_what_follows_from_a_head_is_worked_out_once_for_those_that_share_a_memo() -> None:
+    asked: list[Head] = []
+
+    @once
+    def size(one: Head) -> int:
+        asked.append(one)
+        return len(one.headers)
+
+    first, alike, other = (head((b"a", b"1")) for _ in range(3))
+    alike.share(first.memo)
+    assert [size(first), size(first), size(alike), size(other)] == [1, 1, 1, 1]
+    assert [*map(id, asked)] == [id(first), id(other)]
+
+
+def test_a_head_made_of_another_one_shares_nothing_with_it() -> None:
+    asking = head((b"a", b"1"))
+    asking.memo["x"] = 1
+    changed = replace(asking, headers=[(b"a", b"2")])
+    assert (changed.memo, changed.header(b"a")) == ({}, "2")

@@ -106,3 +106,48 @@ def test_garbage_never_raises(garbage: bytes) -> None:
 def test_what_was_written_is_read(payloads: list[str]) -> None:
     stream = "".join(f"event: delta\ndata: {payload}\n\n" for payload in payloads).encode()
     assert whole(stream) == [("delta", payload) for payload in payloads]
+
+
+usual_events = st.sampled_from(
+    [
+        b"data: a\n\n",
+        b"data:\n\n",
+        b"event: e\ndata: b\n\n",
+        b"data: a\ndata: b\n\n",
+        b": c\n\n",
+        b"\n",
+        b"event: e\n\n",
+    ]
+)
+any_bytes = st.binary(max_size=3)
+
+
+@given(st.lists(st.one_of(usual_events, any_bytes), max_size=8), st.lists(usual_events, max_size=4))
+def test_events_that_are_counted_without_being_read_are_those_that_reading_finds(
+    before: list[bytes], chunk: list[bytes]
+) -> None:
+    counting, reading = SseParser(), SseParser()
+    for piece in before:
+        counting.feed(piece)
+        reading.feed(piece)
+    counted = counting.count(b"".join(chunk))
+    found = reading.feed(b"".join(chunk))
+    assert counted in (0, len(found))
+    if counted:  # they need not be fed: what comes next is read alike
+        rest = b"data: next\n\n"
+        assert counting.feed(rest) == reading.feed(rest)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "events"),
+    [
+        (b"data: a\n\n", 1),
+        (b"data: a\n\ndata: b\n\n", 2),
+        (b"event: x\ndata: a\n\nevent: y\ndata: b\n\n", 2),
+        (b"data: a\n\ndata: b\n", 0),
+        (b"data: a\r\n\r\n", 0),
+        (b": comment\n\n", 0),
+    ],
+)
+def test_only_whole_events_of_the_usual_forms_are_counted(chunk: bytes, events: int) -> None:
+    assert SseParser().count(chunk) == events

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -39,6 +40,12 @@ class Placement:
     carrier: Carrier
     name: str
     role: Role
+    field: bytes = field(init=False, repr=False, compare=False)
+    """The name as a head has it."""
+
+    def __post_init__(self) -> None:
+        """Keep the name as bytes: every request looks for all of them."""
+        object.__setattr__(self, "field", self.name.encode())
 
     def __str__(self) -> str:
         return {
@@ -84,9 +91,8 @@ PLACEMENTS: Final = (
     Placement(Carrier.QUERY, "fal_jwt_token", Role.PROVIDER),
 )
 
-CREDENTIAL_HEADERS: Final = frozenset(
-    placement.name.encode() for placement in PLACEMENTS if placement.carrier is Carrier.HEADER
-)
+_IN_HEADERS: Final = tuple(placement for placement in PLACEMENTS if placement.carrier is Carrier.HEADER)
+CREDENTIAL_HEADERS: Final = frozenset(placement.field for placement in _IN_HEADERS)
 
 # What clients send when they were given no key: Cloudflare's own SDK sends ``Bearer undefined``, or a dummy of its own.
 # Other placeholder words are not guessed at: some word is always somebody's key.
@@ -104,12 +110,11 @@ def candidates(
     something else to many others. ``own`` are places that only this provider has, looked at last. A value that stands
     for "no key" is left out.
     """
-    for placement in (*PLACEMENTS, *own):
+    is_plain = head.transport is Transport.HTTP and not head.query
+    for placement in chain(_IN_HEADERS if is_plain else PLACEMENTS, own):
         if placement.carrier is Carrier.HEADER:
-            name = placement.name.encode()
-            for found, raw in head.headers:
-                if found == name:
-                    yield from _parsed(placement, raw.decode("latin-1"))
+            for raw in head.header_values(placement.field):
+                yield from _parsed(placement, raw)
         elif placement.carrier is Carrier.SUBPROTOCOL:
             if head.transport is Transport.WEBSOCKET:
                 for offered in head.subprotocols:

@@ -102,6 +102,11 @@ def _cost_of_tokens(prices: Prices, usage: TokenUsage) -> float:
 
     No part counts for more than its whole.
     """
+    if usage.is_plain:
+        text = usage.input * _rate(prices, usage.input, "input_mtok") + usage.output * _rate(
+            prices, usage.input, "output_mtok"
+        )
+        return text / 1e6
     audio, image, video = usage.input_audio, usage.input_image, usage.input_video
     given = max(usage.input, audio + image + video)
     text = given - audio - image - video

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote, unquote, urlsplit
 
@@ -197,6 +198,7 @@ def _text(value: Tag) -> str:
     return str(value)
 
 
+@lru_cache(maxsize=1024)
 def _encoded(values: tuple[str, ...]) -> str:
     joined = ",".join(quote(value, safe="", errors="replace") for value in values)
     if len(joined) <= _LONGEST_VALUES:

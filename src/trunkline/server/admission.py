@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from trunkline import credentials
 from trunkline.credentials import PLACEMENTS, Caller, Candidate, Carrier, Credentials, Placement, Role
@@ -19,7 +20,7 @@ from trunkline.errors import (
 from trunkline.policy.balancing import names
 from trunkline.policy.client_secrets import ClientSecret
 from trunkline.policy.models import UnreadableFrame, is_allowed, models_in_frame
-from trunkline.policy.registry import DEFAULT_ALIAS, GatewayRules
+from trunkline.policy.registry import DEFAULT_ALIAS, GatewayRules, Registry
 from trunkline.policy.sessions import NO_LIMITS, SessionLimits
 from trunkline.providers import Catalogue, Provider, Slot, Via
 from trunkline.server.accounts import caller_of
@@ -29,6 +30,8 @@ from trunkline.server.sessions import ConsoleSession, Sessions
 from trunkline.settings import Settings
 from trunkline.wire.head import ALIAS_HEADER, Head, Transport
 from trunkline.wire.path import UNIFIED, Target, parse_path
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,8 @@ class Admission:
 
     ``is_ours`` tells the gateway's own keys, none of which may leave. ``secret`` is the client secret that opened it,
     ``via`` the gateway through which the provider is reached, ``alias`` that of the stored key, where one is used;
-    ``limits`` are those of the caller's realtime sessions.
+    ``limits`` are those of the caller's realtime sessions. ``is_lasting``: heads like its own get this very admission
+    until the set-up changes.
     """
 
     provider: Provider
@@ -66,6 +70,7 @@ class Admission:
     secret: ClientSecret | None = None
     limits: SessionLimits = NO_LIMITS
     is_ours: Callable[[str], object] = field(default=lambda value: None, repr=False)
+    is_lasting: bool = False
 
     @property
     def is_restricted(self) -> bool:
@@ -76,6 +81,17 @@ class Admission:
     def is_capped(self) -> bool:
         """Whether a client secret that may spend so much only opened it."""
         return self.secret is not None and self.secret.spend_cap is not None
+
+    def known(self, head: Head, kind: object) -> Any:
+        """Return what was worked out from a head and this admission together, or None."""
+        found = head.memo.get(kind)
+        return found[1] if found is not None and found[0] is self else None
+
+    def remember(self, head: Head, kind: object, found: _Found) -> _Found:
+        """Keep that for heads alike, where it is good for them, and return it."""
+        if self.is_lasting:
+            head.memo[kind] = (self, found)
+        return found
 
     def check_models(self, models: Sequence[str]) -> None:
         """Raise `NotPermitted` unless the caller may use every one of these models for its conversation."""
@@ -145,7 +161,7 @@ class Doorkeeper:
         """Raise `ForbiddenOrigin` or `UnknownGateway` where nobody could be admitted, whoever asks."""
         self._origins.check_host(head)
         rules = self._rules(parse_path(head.path), None)
-        self._origins.check(head, rules.allowed_origins)
+        self._origins.check_origin(head, rules.allowed_origins)
 
     def is_ours(self, value: str) -> bool:
         """Whether a value is one of the gateway's own keys, which never leave."""
@@ -153,6 +169,16 @@ class Doorkeeper:
 
     def admit(self, head: Head, name: str = "") -> Admission:
         """Admit a head to the provider of its path, or to another one; or raise the `GatewayError` that refuses it."""
+        now = self._registry.now
+        known: tuple[Registry, Admission] | None = head.memo.get((Doorkeeper, name))
+        if known is not None and known[0] is now:
+            return known[1]
+        admission = self._admit(head, name)
+        if admission.is_lasting:
+            head.memo[Doorkeeper, name] = (now, admission)
+        return admission
+
+    def _admit(self, head: Head, name: str) -> Admission:
         self._origins.check_host(head)
         target = parse_path(head.path)
         named = self._provider(name or target.provider or self._settings.root_provider)
@@ -165,7 +191,7 @@ class Doorkeeper:
             known=self._known(head, session),
         )
         rules = self._rules(target, found.caller if isinstance(found, Credentials) else None)
-        self._origins.check(head, rules.allowed_origins)
+        self._origins.check_origin(head, rules.allowed_origins)
         if isinstance(found, GatewayError):
             raise found
         if rules.authenticated and found.caller is None:
@@ -193,6 +219,7 @@ class Doorkeeper:
             secret=secret,
             limits=self._registry.limits(rules.id, found.caller.key_id if found.caller is not None else ""),
             is_ours=self._registry.recognise,
+            is_lasting=_is_lasting(head, found.caller),
         )
 
     def elsewhere(self, admission: Admission, name: str) -> Admission:
@@ -362,6 +389,15 @@ class Doorkeeper:
             aliases = ", ".join(sorted(self._registry.now.stored_keys(rules.id, provider.slug))) or "none"
             message += f" It has: {aliases}."
         return UnknownAlias(f"{message} Store it with `trunkline vault set {provider.slug} --alias ...`.")
+
+
+def _is_lasting(head: Head, caller: Caller | None) -> bool:
+    """Whether a head like this one is admitted in the same way until the set-up changes.
+
+    A cookie is good for as long as its session, a client secret for so many uses, and keys may have an end.
+    """
+    lasts = caller is None or (caller.kind in ("gateway_key", "gateway_token") and caller.expires_at is None)
+    return lasts and not head.has_any((b"cookie",))
 
 
 def _alias(head: Head, secret: ClientSecret | None) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from trunkline.errors import ForbiddenOrigin, SettingsError
 from trunkline.providers import resolve_realtime
-from trunkline.server.asgi import App, Receive, Scope, Send, head_of, respond, respond_to_upgrade
+from trunkline.server.asgi import Alike, App, Receive, Scope, Send, head_of, respond, respond_to_upgrade
 from trunkline.server.bodies import BoundedBodies
 from trunkline.server.console import Console
 from trunkline.server.dataplane import DataPlane
@@ -37,6 +37,7 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         self.gateway = Gateway(settings)
+        self._alike = Alike()
         self._calls = WebRtcCalls(self.gateway)
         dispatch = Dispatch(self.gateway)
         self._data_plane = DataPlane(self.gateway, dispatch, self._calls)
@@ -64,6 +65,7 @@ class Application:
                 await receive()
                 await respond_to_upgrade(send, 404, [], b"No WebSocket is served here.\n")
         elif path.startswith("/v1/"):
+            self._alike.recognise(head)
             await self._plane_of(head)(head, scope, receive, send)
         elif path in OPERATION_PATHS:
             await self._operations(scope, receive, send)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from typing import Any, Final, cast
 
 from trunkline.wire.head import Head, Transport
 
@@ -12,6 +12,15 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+# Takes what is to be called once when the client leaves, or None when nobody needs to know any more.
+OnGone = Callable[[Callable[[], None] | None], None]
+GONE: Final = "trunkline.gone"
+"""The extension of a scope whose ``listen`` is an `OnGone`: to wait in ``receive`` would take a task a request."""
+
+# So many heads are remembered, of so many bytes at most: anybody may send some.
+_MOST_ALIKE: Final = 1024
+_MAX_ALIKE: Final = 8192
 
 
 def head_of(scope: Scope) -> Head:
@@ -26,6 +35,34 @@ def head_of(scope: Scope) -> Head:
         headers=[(name.lower(), value) for name, value in scope["headers"]] if websocket else scope["headers"],
         subprotocols=scope.get("subprotocols", ()),
     )
+
+
+class Alike:
+    """Finds heads that came before: most of what a client sends differs in its body alone.
+
+    What follows from such heads alone is worked out once, in their common `Head.memo`.
+    """
+
+    def __init__(self) -> None:
+        self._memos: dict[object, dict[object, Any]] = {}
+
+    def recognise(self, head: Head) -> None:
+        """Give a head the memo of those like it."""
+        headers = tuple([pair for pair in head.headers if pair[0] != b"content-length"])
+        key = (head.method, head.path, head.query, headers)
+        memo = self._memos.get(key)
+        if memo is not None:
+            head.share(memo)
+        elif sum(len(name) + len(value) for name, value in headers) + len(head.path) + len(head.query) < _MAX_ALIKE:
+            while len(self._memos) >= _MOST_ALIKE:
+                del self._memos[next(iter(self._memos))]
+            self._memos[key] = head.memo
+
+
+def on_gone_of(scope: Scope) -> OnGone | None:
+    """Return how to learn at once that a client has left, where the server tells."""
+    told = scope.get("extensions", {}).get(GONE)
+    return None if told is None else cast("OnGone", told["listen"])
 
 
 async def respond(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> None:

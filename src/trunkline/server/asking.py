@@ -6,7 +6,7 @@ from typing import Final
 
 from trunkline.policy.estimating import estimated_tokens
 from trunkline.policy.facts import Facts
-from trunkline.policy.usage.request import request_facts
+from trunkline.policy.usage.request import RequestFacts, request_facts
 from trunkline.server.admission import Admission
 from trunkline.wire.encodings import Unpacker
 from trunkline.wire.head import Head
@@ -18,16 +18,20 @@ _ANSWERED_IN_TOKENS: Final = frozenset({"chat", "completion", "responses"})
 _MAX_UNPACKED: Final = 32 * 1024 * 1024
 
 
-def facts_of(head: Head, admission: Admission, body: bytes) -> Facts:
-    """Return by what rules are to judge a request; of a body that is not there, only what the head says is known."""
+def facts_of(head: Head, admission: Admission, body: bytes, *, estimates: bool = True) -> tuple[Facts, RequestFacts]:
+    """Return by what rules are to judge a request, and what it says of itself.
+
+    Of a body that is not there, only what the head says is known. Without ``estimates`` no tokens are guessed.
+    """
     content_type = head.header(b"content-type") or "application/json"
     encoding = head.header(b"content-encoding")
     if encoding and body:
         body = Unpacker(encoding, _MAX_UNPACKED).feed(body)
     told = request_facts(admission.provider, admission.rest, content_type, body)
-    tokens_in, tokens_out = estimated_tokens(body, answers=told.kind in _ANSWERED_IN_TOKENS)
+    is_answered = told.kind in _ANSWERED_IN_TOKENS
+    tokens_in, tokens_out = estimated_tokens(body, answers=is_answered) if estimates else (0, 0)
     caller = admission.caller
-    return Facts(
+    facts = Facts(
         gateway=admission.gateway,
         provider=admission.provider.slug,
         model=told.model,
@@ -40,3 +44,4 @@ def facts_of(head: Head, admission: Admission, body: bytes) -> Facts:
         tokens_in=tokens_in,
         tokens_out=tokens_out,
     )
+    return facts, told

@@ -49,6 +49,8 @@ class Surface(Enum):
     TRANSCRIPTION_SESSIONS = "realtime/transcription_sessions"
 
 
+_SURFACES: Final = {one.value: one for one in Surface}
+
 _Seconds = Annotated[int, msgspec.Meta(ge=SHORTEST_SECONDS, le=LONGEST_SECONDS)]
 
 
@@ -84,7 +86,7 @@ def surface_of(head: Head, admission: Admission) -> Surface | None:
         raise NotPermitted("The gateway refused this request: a client secret cannot be used to make another.")
     if head.method != "POST" or not admission.provider.has_realtime:
         return None
-    surface = next((one for one in Surface if one.value == rest), None)
+    surface = _SURFACES.get(rest)
     if surface is None or _mode(head, admission) is ClientSecretMode.BROKERED:
         return surface
     if admission.limits != NO_LIMITS:

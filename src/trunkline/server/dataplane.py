@@ -13,7 +13,7 @@ from trunkline.errors import GatewayError, MalformedRequest, RequestTooLarge, Up
 from trunkline.server import client_secrets
 from trunkline.server.admission import Admission
 from trunkline.server.answer import Answer
-from trunkline.server.asgi import Message, Receive, Scope, Send, respond
+from trunkline.server.asgi import Message, OnGone, Receive, Scope, Send, on_gone_of, respond
 from trunkline.server.dispatch import MAX_WHOLE_BODY, Dispatch, Sent
 from trunkline.server.gateway import Gateway
 from trunkline.server.logbook import Entry, failed
@@ -40,6 +40,7 @@ class DataPlane:
         self._gateway = gateway
         self._dispatch = dispatch
         self._calls = calls
+        self._tells_all = gateway.settings.log_level == "debug"  # asking the logger would cost every request
 
     async def __call__(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request: relay it, or refuse it in the shape its client can read."""
@@ -49,7 +50,7 @@ class DataPlane:
             await self._answer_preflight(head, send, preflight)
             return
         entry = self._gateway.logbook.open(head, self._request_type)
-        exchange = Exchange(receive, send, entry)
+        exchange = Exchange(receive, send, entry, on_gone_of(scope))
         try:
             await self._relay(head, exchange)
         except GatewayError as error:
@@ -63,13 +64,11 @@ class DataPlane:
         finally:
             entry.finish_now("cancelled")  # unless it was told otherwise
             exchange.finish()
-            log.debug(
-                "request",
-                method=head.method,
-                path=head.path,
-                status=exchange.status,
-                milliseconds=round((time.perf_counter() - started) * 1000, 1),
-            )
+            if self._tells_all:
+                milliseconds = round((time.perf_counter() - started) * 1000, 1)
+                log.debug(
+                    "request", method=head.method, path=head.path, status=exchange.status, milliseconds=milliseconds
+                )
 
     async def _answer_preflight(self, head: Head, send: Send, headers: list[tuple[bytes, bytes]]) -> None:
         try:
@@ -157,8 +156,9 @@ class Exchange:
     surfaces as `ClientGone`.
     """
 
-    def __init__(self, receive: Receive, send: Send, entry: Entry) -> None:
+    def __init__(self, receive: Receive, send: Send, entry: Entry, on_gone: OnGone | None) -> None:
         self._receive = receive
+        self._on_gone = on_gone
         self.send = send
         self.entry = entry
         self.status: int | None = None
@@ -179,6 +179,8 @@ class Exchange:
     def finish(self) -> None:
         """Stop watching."""
         self._task = None
+        if self._on_gone is not None:
+            self._on_gone(None)
         if self._watcher is not None:
             self._watcher.cancel()
 
@@ -264,13 +266,18 @@ class Exchange:
         return message
 
     def _watch(self) -> None:
-        if self._watcher is None:
+        if self._on_gone is not None:
+            self._on_gone(self._left)
+        elif self._watcher is None:
             self._watcher = asyncio.create_task(self._until_gone())
 
     async def _until_gone(self) -> None:
         """Wait for the disconnect: once the body is read, nothing else can be received."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._left()
+
+    def _left(self) -> None:
         if self._task is not None:
             self._gone = True
             self._task.cancel()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -35,6 +34,7 @@ from trunkline.wire.encodings import readable_encodings
 from trunkline.wire.head import Head
 
 Fetch = Callable[[], Awaitable[Answer]]
+Close = Callable[[], Awaitable[None]]
 Settling = Callable[[type[BaseException] | None, BaseException | None, object], Awaitable[None]]
 
 # For bodies that are judged before they are sent on: some base64 images, or an audio file of OpenAI's limit.
@@ -79,6 +79,10 @@ class Dispatch:
 
     def terms(self, head: Head, admission: Admission) -> Terms:
         """Return what is to be done. Raises `MalformedRequest` naming the header that cannot be used."""
+        known: Terms | None = admission.known(head, Terms)
+        return known or admission.remember(head, Terms, self._terms(head, admission))
+
+    def _terms(self, head: Head, admission: Admission) -> Terms:
         control = admission.rules.control
         limits = control.limits
         if admission.key is not None and admission.key.source == "stored":
@@ -123,11 +127,9 @@ class Dispatch:
         is_plain = meter is not None or stripper is not None or bool(terms.control.guards)
 
         async def prepare(used: Admission) -> Request:
-            request = await self._gateway.outgoing_request(head, used)
-            request.body, request.content_length = body, length
             # What is read, or taken out of, must be plain.
-            observing.make_readable(request, plain=is_plain)
-            return request
+            request = await self._gateway.relayed_request(head, used, plain=is_plain)
+            return request.with_body(body, length)
 
         async def fetch() -> Answer:
             used = admission
@@ -144,7 +146,9 @@ class Dispatch:
         if terms.is_plain:
             return await fetch()
         whole = sent.body if isinstance(sent.body, bytes) else b""
-        facts = await beside(len(whole), partial(facts_of, head, admission, whole))
+        reading = partial(facts_of, head, admission, whole, estimates=observing.is_spent(terms.limits))
+        facts, told = await beside(len(whole), reading)
+        entry.knows(told)
         asked = Asked(head, admission, whole, facts, entry)
         return await self._governed(asked, fetch, terms)
 
@@ -155,19 +159,24 @@ class Dispatch:
         # Not a price of the caller's own: what is spent is not for the caller to say.
         custom = custom_cost_for(admission.rules.logging.custom_costs, asked.facts.provider, asked.facts.model)
         lease = await gateway.limiter.take(terms.limits, asked.facts, entry.charged, custom=custom)
-        async with AsyncExitStack() as stack:
-            stack.push_async_exit(settling(lease, entry))
-            await gateway.guards.check_request(asked)
+        settle = settling(lease, entry)
+        has_guards = bool(terms.control.guards)
+        answer = None
+        try:
+            if has_guards:
+                await gateway.guards.check_request(asked)
             answer = await (gateway.caching.through(asked, fetch) if terms.wish is not None else fetch())
-            stack.push_async_callback(answer.aclose)
             if entry.is_cached:
                 entry.begin(answer.status, answer.headers)
                 answer.body = _observed(answer.body, entry, None, None)
-            answer = await gateway.guards.watch(asked, answer)
-            answer.told += lease.headers()
-            answer.aclose = stack.pop_all().aclose
-            return answer
-        raise AssertionError("unreachable")
+            if has_guards:
+                answer = await gateway.guards.watch(asked, answer)
+        except BaseException as error:
+            await _closed(answer.aclose if answer is not None else _nothing, settle, error)
+            raise
+        answer.told += lease.headers()
+        answer.aclose = partial(_closed, answer.aclose, settle, None)
+        return answer
 
     def _seen(
         self,
@@ -206,11 +215,25 @@ def settling(lease: Lease, entry: Entry) -> Settling:
     asked_before = entry.attempts
 
     async def settle(kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        tokens, cost = entry.spent()
+        tokens, cost = entry.spent() if lease.counts_use else (None, None)
         is_untold = isinstance(error, _MAY_BE_BILLED) and entry.attempts > asked_before and not entry.has_answer
         await lease.settle(*((None, None) if is_untold else (tokens, cost)))
 
     return settle
+
+
+async def _closed(close: Close, settle: Settling, error: BaseException | None) -> None:
+    """Give up what is left of an answer, and then settle, whatever comes of that."""
+    try:
+        await close()
+    except BaseException as failure:
+        await settle(type(failure), failure, None)
+        raise
+    await settle(None if error is None else type(error), error, None)
+
+
+async def _nothing() -> None:
+    """There is no answer to give up."""
 
 
 def _check_encoding(head: Head) -> None:

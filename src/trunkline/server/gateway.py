@@ -40,6 +40,7 @@ from trunkline.server.limiting import Limiter, counters_for
 from trunkline.server.live_sessions import LiveSessions
 from trunkline.server.logbook import Logbook
 from trunkline.server.observability import Observability
+from trunkline.server.observing import make_readable
 from trunkline.server.origins import Origins
 from trunkline.server.outgoing import OutgoingCall, compose
 from trunkline.server.registry import LiveRegistry
@@ -66,7 +67,7 @@ from trunkline.store.log_record import encoded
 from trunkline.store.rollups import Rollups
 from trunkline.store.valkey import Valkey
 from trunkline.upstream.address import parse
-from trunkline.upstream.http import HttpPool, Request
+from trunkline.upstream.http import HttpPool, Request, head_lines
 from trunkline.upstream.timeouts import Timeouts
 from trunkline.upstream.websocket import Dialer
 from trunkline.wire.head import Head, Transport
@@ -266,6 +267,21 @@ class Gateway:
     async def outgoing_request(self, head: Head, admission: Admission) -> Request:
         """Return the provider's request for an admitted head; its body is still to be filled in."""
         return self._request(head, admission, await self._address(admission, admission.rest))
+
+    async def relayed_request(self, head: Head, admission: Admission, *, plain: bool) -> Request:
+        """As `outgoing_request`, for an answer that is read beside its way; worked out once for heads alike.
+
+        ``plain``: the answer must not be compressed.
+        """
+        known: Request | None = admission.known(head, (Request, plain))
+        if known is not None:
+            return known
+        request = await self.outgoing_request(head, admission)
+        make_readable(request, plain=plain)
+        request.lines = head_lines(request)
+        # The address of the local worker changes with it.
+        is_local = admission.provider.slug == "local"
+        return request if is_local else admission.remember(head, (Request, plain), request)
 
     async def chat_request(self, head: Head, admission: Admission) -> Request:
         """Return a request to the OpenAI-compatible chat completions of an admitted head's provider."""

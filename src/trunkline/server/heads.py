@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from trunkline.server.asgi import GONE
 
 # Every field and the path together, as common servers have it.
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -29,6 +32,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unfinished = 0
         self._has_body = False
         self._too_large = ""
+        self._is_lost = False
+        self._listener: Callable[[], None] | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; a head that does not end is refused before it is complete."""
@@ -48,8 +53,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Start to count."""
         super().on_message_begin()
+        self.scope["extensions"] = {GONE: {"listen": self._tell}}
         self._in_head = True
         self._unfinished = 0
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever serves the client that it has left."""
+        super().connection_lost(exc)
+        self._is_lost = True
+        self._tell(self._listener)
+
+    def _tell(self, listener: Callable[[], None] | None) -> None:
+        if self._is_lost and listener is not None:
+            listener()
+            listener = None
+        self._listener = listener
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body, whose size is the application's to bound."""

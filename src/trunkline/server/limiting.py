@@ -46,6 +46,7 @@ _WAITS: Final = ((86400, "d"), (3600, "h"), (60, "m"))
 
 # What the answer's headers tell of: they have whole numbers only.
 _TOLD: Final[frozenset[Measure]] = frozenset({"requests", "tokens"})
+_TOLD_BY_ANSWERS: Final[frozenset[Measure]] = frozenset({"tokens", "cost"})
 _PASSING: Final[frozenset[Measure]] = frozenset({"minutes", "tokens", "cost"})
 
 _WORDS: Final[dict[Measure, str]] = {
@@ -252,6 +253,11 @@ class Lease:
         """When it was taken, in Unix seconds by the clock that counts; 0 when no rule applied."""
         return self._verdict.at if self._verdict is not None else 0.0
 
+    @property
+    def counts_use(self) -> bool:
+        """Whether something was taken whose amount the answer tells."""
+        return any(take.bucket.measure in _TOLD_BY_ANSWERS for take in self._taken)
+
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Return what the answer tells of the limit that is nearest, of requests or of tokens; nothing without one."""
         if self._verdict is None:
@@ -418,14 +424,13 @@ def _left(bucket: Bucket, count: Count) -> float:
 
 
 def _headers(bucket: Bucket, count: Count) -> list[tuple[bytes, bytes]]:
-    remaining = max(math.floor(bucket.limit - count.used + TOLERANCE), 0)
-    told = {
-        "ratelimit-limit": f"{bucket.limit:.0f}",
-        "ratelimit-remaining": str(remaining),
-        "ratelimit-reset": str(math.ceil(count.resets_in)),
-        "ratelimit-policy": f'"{bucket.rule.id}";q={bucket.limit:.0f};w={bucket.window}',
-    }
-    return [(name.encode(), value.encode()) for name, value in told.items()]
+    rule = bucket.rule
+    return [
+        (b"ratelimit-limit", b"%.0f" % rule.limit),
+        (b"ratelimit-remaining", b"%d" % max(math.floor(rule.limit - count.used + TOLERANCE), 0)),
+        (b"ratelimit-reset", b"%d" % math.ceil(count.resets_in)),
+        (b"ratelimit-policy", b'"%b";q=%.0f;w=%d' % (rule.id.encode(), rule.limit, rule.window)),
+    ]
 
 
 def _amount_words(measure: Measure, amount: float) -> str:

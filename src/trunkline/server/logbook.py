@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -34,6 +34,7 @@ from trunkline.wire.head import Head
 from trunkline.wire.log_headers import (
     EVENT_ID_HEADER,
     LOG_ID_HEADER,
+    READ_HERE,
     Tag,
     event_id_of,
     ignored_headers,
@@ -61,8 +62,8 @@ MAX_ERROR: Final = 500
 MAX_WORDS: Final = 200
 _BODILESS: Final = frozenset({204, 304})
 
-_OURS: Final = b"cf-aig-"
 _CUSTOM_COST: Final = b"cf-aig-custom-cost"
+_MAY_BE_IGNORED: Final = (*READ_HERE, _CUSTOM_COST)
 # Answers that are secrets, and requests whose bodies come to some.
 _NEVER_KEPT: Final = ("client_secrets", "ephemeral_keys", "realtime/sessions", "auth_tokens", "token")
 
@@ -101,13 +102,13 @@ class Logbook:
         ``id`` is the record's, where the exchange has one already; ``event_id`` the caller's name for it, where that is
         not in the head.
         """
-        if any(name.startswith(_OURS) for name, _ in head.headers):
+        if head.has_any(_MAY_BE_IGNORED):
             self._count_ignored(head)
         return Entry(self, head, request_type, id or ulid(), event_id or event_id_of(head))
 
     def _count_ignored(self, head: Head) -> None:
         """Count headers whose values cannot be used: the contract has them ignored, and nobody would notice."""
-        names = ignored_headers(head)
+        names = [*ignored_headers(head)]
         price = head.header(_CUSTOM_COST)
         if price and parse_custom_cost(price) is None:
             names.append(_CUSTOM_COST.decode())
@@ -381,16 +382,22 @@ class Entry:
         self._is_kept = self._rules.collect and self._book.has_room_for_stranger(self._gateway)
         self._is_silent = not self._is_kept and not self._book.tells_of_all()
 
+    def knows(self, facts: RequestFacts) -> None:
+        """Learn what the request says of itself, where it was read already."""
+        self._facts = facts
+        if not self._keeps_payloads:
+            self._request.forget()
+
     def _read_request(self) -> RequestFacts:
-        if self._facts is None:
-            admission = self._admission
-            if admission is None:
-                return RequestFacts()
-            content_type = self._head.header(b"content-type") or "application/json"
-            self._facts = request_facts(admission.provider, admission.rest, content_type, self._request.searched())
-            if not self._keeps_payloads:
-                self._request.forget()
-        return self._facts
+        if self._facts is not None:
+            return self._facts
+        admission = self._admission
+        if admission is None:
+            return RequestFacts()
+        content_type = self._head.header(b"content-type") or "application/json"
+        facts = request_facts(admission.provider, admission.rest, content_type, self._request.searched())
+        self.knows(facts)
+        return facts
 
     # What is written
 
@@ -430,25 +437,25 @@ class Entry:
         usage = None if self.is_cached else answered.usage
         none = 0 if self.is_cached else None
         caller = admission.caller if admission is not None else None
-        secrets = self._secrets()
+        words = self._words()
+        secrets = words.secrets
         custom = self._custom_cost(answered) if usage is not None or answered.stated_cost is not None else None
         if self._payloads is None:
             self._payloads = self._redacted() if self._keeps_payloads else (None, None)
         said = error.message if error is not None else answered.error
-        provider, rest = self._target()
         trace = trace_of(head)
         return LogRecord(
             id=self.id,
             gateway=self._gateway,
             created_at=self._created_at,
             duration_ms=(now - self._started) * 1000,
-            provider=provider,
+            provider=words.provider,
             model=cleaned(answered.asked_model or answered.model, secrets, MAX_WORDS),
             model_type=facts.kind,
             method=head.method[:16],
-            path=cleaned(rest.partition("?")[0], secrets, MAX_PATH),
+            path=words.path,
             request_type=self._request_type,
-            request_content_type=cleaned(head.header(b"content-type") or "", secrets, MAX_TYPE),
+            request_content_type=words.content_type,
             response_content_type=answer.content_type,
             status=answer.status,
             success=end_reason in _NO_FAILURE and 0 < answer.status < _FIRST_ERROR_STATUS and not answered.error,
@@ -460,7 +467,7 @@ class Entry:
             tokens_cached=usage.cached if usage is not None else None,
             tokens_audio=usage.audio if usage is not None else None,
             usage=usage.counts() if usage is not None else {},
-            cost=self._cost(provider, answered, custom),
+            cost=self._cost(words.provider, answered, custom),
             custom_cost=custom is not None,
             connect_ms=answer.connect_ms,
             first_byte_ms=(answer.first_byte - self._started) * 1000 if answer.first_byte is not None else None,
@@ -476,9 +483,8 @@ class Entry:
             event_id=cleaned(self._event_id, secrets, MAX_WORDS),
             trace_id=trace.trace_id,
             parent_span_id=trace.parent_span_id,
-            user_agent=cleaned(head.header(b"user-agent") or "", secrets, MAX_WORDS),
-            # Tags find rows and make sums: those of callers who were not admitted could pass for somebody else's.
-            metadata=cleaned_tags(metadata_of(head), secrets) if admission is not None else {},
+            user_agent=words.user_agent,
+            metadata=words.metadata,
             route=self._route,
             findings=self._findings,
             request_size=self._request.size,
@@ -486,6 +492,26 @@ class Entry:
             request=self._payloads[0],
             response=self._payloads[1],
         )
+
+    def _words(self) -> _Words:
+        """Return what the head alone says for the record, with the secrets that are not to be in it."""
+        head, admission = self._head, self._admission
+        is_alone = admission is not None and len(self._heads) == 1
+        known: _Words | None = admission.known(head, _Words) if admission is not None and is_alone else None
+        if known is not None:
+            return known
+        secrets = self._secrets()
+        provider, rest = self._target()
+        words = _Words(
+            secrets=secrets,
+            provider=provider,
+            path=cleaned(rest.partition("?")[0], secrets, MAX_PATH),
+            content_type=cleaned(head.header(b"content-type") or "", secrets, MAX_TYPE),
+            user_agent=cleaned(head.header(b"user-agent") or "", secrets, MAX_WORDS),
+            # Tags find rows and make sums: those of callers who were not admitted could pass for somebody else's.
+            metadata=cleaned_tags(metadata_of(head), secrets) if admission is not None else {},
+        )
+        return admission.remember(head, _Words, words) if admission is not None and is_alone else words
 
     def _cost(self, provider: str, answered: Answered, custom: CustomCost | None) -> float | None:
         if self.is_cached:
@@ -508,6 +534,17 @@ class Entry:
         target = parse_path(self._head.path)
         provider = self._book.catalogue.find(target.provider or "")
         return provider.slug if provider is not None else "", target.rest
+
+
+class _Words(NamedTuple):
+    """What the head of an exchange says for its record."""
+
+    secrets: Sequence[str]
+    provider: str
+    path: str
+    content_type: str
+    user_agent: str
+    metadata: dict[str, Tag]
 
 
 def failed(error: GatewayError) -> str:
@@ -540,7 +577,7 @@ def _without_shapes(text: str) -> str:
     return redact(text)
 
 
-def cleaned_tags(tags: dict[str, Tag], secrets: Sequence[str]) -> dict[str, Tag]:
+def cleaned_tags(tags: Mapping[str, Tag], secrets: Sequence[str]) -> dict[str, Tag]:
     """Return metadata without such a secret."""
     return {
         cleaned(name, secrets, MAX_WORDS): cleaned(value, secrets, 1000) if isinstance(value, str) else value

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from trunkline.policy.limits import Measure
+from trunkline.policy.limits import LimitRule, Measure
 from trunkline.policy.usage import UsageStripper, with_usage
 from trunkline.server.admission import Admission
 from trunkline.upstream.http import Request
@@ -46,7 +46,12 @@ def may_ask_for_usage(head: Head, admission: Admission, most: int) -> bool:
 def _asks_for_usage(admission: Admission) -> bool:
     """Whether the gateway wants to know what streams use: what is limited is not for the caller to leave unsaid."""
     rules = admission.rules
-    return rules.logging.usage_in_streams or any(rule.measure in _SPENT for rule in rules.control.limits)
+    return rules.logging.usage_in_streams or is_spent(rules.control.limits)
+
+
+def is_spent(limits: Sequence[LimitRule]) -> bool:
+    """Whether a limit counts what an answer uses: tokens or money."""
+    return any(rule.measure in _SPENT for rule in limits)
 
 
 def asking_for_usage(admission: Admission, body: Body) -> tuple[Body, UsageStripper | None]:

@@ -8,6 +8,7 @@ would otherwise count as same-origin), and an ``Origin`` must be the gateway's o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -29,11 +30,18 @@ class Origins:
         self._origins = frozenset(origin.lower().rstrip("/") for origin in settings.allowed_origins)
 
     def check(self, head: Head, listed: Sequence[str] = ()) -> None:
-        """Raise `ForbiddenOrigin` unless the head comes from where it may.
+        """Raise `ForbiddenOrigin` unless the head names this gateway and comes from where it may.
+
+        ``listed`` is as in `check_origin`.
+        """
+        self.check_host(head)
+        self.check_origin(head, listed)
+
+    def check_origin(self, head: Head, listed: Sequence[str] = ()) -> None:
+        """Raise `ForbiddenOrigin` unless a head, whose host was checked, comes from a page that may ask, or from none.
 
         ``listed`` is the list of one gateway: when it has one, no other origin may call it but the console's.
         """
-        self.check_host(head)
         origin = head.header(b"origin")
         if origin is not None and not self._allowed(origin, head, listed):
             raise ForbiddenOrigin(
@@ -44,8 +52,10 @@ class Origins:
 
     def check_host(self, head: Head) -> None:
         """Raise `ForbiddenOrigin` unless the head names this gateway."""
-        host = _host_name(head.header(b"host") or "")
-        if self._authenticated or not host or is_loopback_host(host) or host in self._hosts or _ANY in self._hosts:
+        if self._authenticated:
+            return
+        host, is_loopback = _host_named(head.header(b"host") or "")
+        if not host or is_loopback or host in self._hosts or _ANY in self._hosts:
             return
         raise ForbiddenOrigin(
             f"The gateway is not known by the name {host[:200]}. To serve it there, add the name to allowed_hosts"
@@ -74,8 +84,10 @@ class Origins:
 
     def preflight_headers(self, head: Head) -> list[tuple[bytes, bytes]] | None:
         """Return the answer to a CORS preflight, or None when the head is none."""
+        if head.method != "OPTIONS":
+            return None
         method = head.header(b"access-control-request-method")
-        if head.method != "OPTIONS" or method is None or head.header(b"origin") is None:
+        if method is None or head.header(b"origin") is None:
             return None
         wanted = head.header(b"access-control-request-headers") or ""
         return [
@@ -106,9 +118,11 @@ def _parts(origin: str) -> SplitResult | None:
         return None
 
 
-def _host_name(host: str) -> str:
-    """``[::1]:8787`` -> ``::1``; ``Localhost:8787`` -> ``localhost``."""
+@lru_cache(maxsize=64)  # one or two, unless somebody tries names
+def _host_named(host: str) -> tuple[str, bool]:
+    """``[::1]:8787`` -> ``::1``, ``Localhost:8787`` -> ``localhost``; and whether that always means this machine."""
     try:
-        return (urlsplit(f"//{host}").hostname or "").lower()
+        name = (urlsplit(f"//{host}").hostname or "").lower()
     except ValueError:
-        return host.lower()
+        name = host.lower()
+    return name, is_loopback_host(name)

@@ -29,8 +29,8 @@ from trunkline.store import Configuration, Database, Vault
 log = structlog.get_logger("trunkline.registry")
 
 _POLL_SECONDS: Final = 1.0
-# That of the settings' token; the gateway's own keys are longer.
-_SHORTEST_KEY: Final = 16
+# How all keys begin that are made here; the settings' token is whatever its writer chose.
+_OUR_PREFIXES: Final = (KEY_PREFIX, PREFIX)
 
 
 class LiveRegistry:
@@ -40,6 +40,7 @@ class LiveRegistry:
         self._settings = settings
         self._default = GatewayRules(settings.gateway, authenticated=False)
         self._admin = digest_of(settings.gateway_token) if settings.gateway_token else None
+        self._admin_length = len(settings.gateway_token) or -1
         self.database: Database | None = None
         self.vault: Vault | None = None
         self._polling: asyncio.Task[None] | None = None
@@ -83,19 +84,29 @@ class LiveRegistry:
 
     def recognise(self, value: str) -> Caller | None:
         """Return whose key a value is, if it is one of the gateway's own, dead ones included."""
-        if len(value) < _SHORTEST_KEY:  # most headers: not worth a digest
-            return None
+        if not value.startswith(_OUR_PREFIXES) and len(value) != self._admin_length:
+            return None  # most headers: not worth a digest
         digest = digest_of(value)
         if digest == self._admin:
             return _ADMINISTRATOR
-        key = self.now.keys.get(digest)
-        if key is not None:
-            return _holder_of(key, time.time())
+        holder = self._holders.get(digest) or self._holder(digest)
+        if holder is not None:
+            return holder
         secret = self.broker.recognise(digest, time.time(), self._is_alive)
         if secret is not None:
             return secret
         # A deleted gateway's key, or a client secret long gone: not to be taken for a provider's and sent on.
         return next((stranger for prefix, stranger in _STRANGERS.items() if value.startswith(prefix)), None)
+
+    def _holder(self, digest: bytes) -> Caller | None:
+        """Return who holds a gateway key. Of one that never ends he is known until the set-up changes."""
+        key = self.now.keys.get(digest)
+        if key is None:
+            return None
+        holder = _holder_of(key, time.time())
+        if key.expires_at is None and key.revoked_at is None:
+            self._holders[digest] = holder
+        return holder
 
     def why_dead(self, caller: Caller) -> str:
         """Return why a caller admitted earlier counts no more, in words that complete "the key that opened it"."""
@@ -130,6 +141,7 @@ class LiveRegistry:
 
     def _take(self, registry: Registry) -> None:
         self.now = registry
+        self._holders: dict[bytes, Caller] = {}
         self._keys_by_id = {key.id: key for key in registry.keys.values()}
         self._rules = {name: self._in_force(rules) for name, rules in registry.gateways.items()}
         # Of keys with limits of their own, once: every request asks.

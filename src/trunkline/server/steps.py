@@ -144,7 +144,7 @@ class StepSender:
     async def _walk(
         self, route: DeployedRoute, step: Step, asked: Wanted, entry: Entry, head: Head, admission: Admission
     ) -> Answer:
-        read = await beside(len(step.body), partial(facts_of, head, admission, step.body))
+        read, _ = await beside(len(step.body), partial(facts_of, head, admission, step.body))
         facts = replace(read, provider="", model=asked.model)
         limiter, caller = self._gateway.limiter, admission.caller
         # Who may use the route may use what it leads to.

@@ -7,8 +7,10 @@ import time
 from typing import Final
 
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS: Final = tuple(first + second for first in _CROCKFORD for second in _CROCKFORD)
 _RANDOM_BITS: Final = 80
-_LENGTH: Final = 26
+# Of the 26 characters, two at a time.
+_SHIFTS: Final = tuple(range(120, -1, -10))
 
 
 def ulid() -> str:
@@ -23,4 +25,4 @@ def first_ulid(at: float) -> str:
 
 def _ulid(milliseconds: int, rest: int) -> str:
     number = milliseconds << _RANDOM_BITS | rest
-    return "".join(_CROCKFORD[number >> 5 * place & 31] for place in reversed(range(_LENGTH)))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

@@ -36,7 +36,8 @@ class Request:
 
     ``body`` is bytes, an iterator of bytes, or None. ``content_length`` is the length of an iterator where it is
     known; otherwise it is sent chunked. ``first_byte_timeout`` is for how many seconds the head of the answer is waited
-    for in all, connecting included; the pool's own timeouts count besides.
+    for in all, connecting included; the pool's own timeouts count besides. ``lines`` is what `head_lines` makes of the
+    first four, where that was done already.
     """
 
     method: bytes
@@ -46,6 +47,11 @@ class Request:
     body: bytes | AsyncIterator[bytes] | None = None
     content_length: int | None = None
     first_byte_timeout: float | None = None
+    lines: bytes = b""
+
+    def with_body(self, body: bytes | AsyncIterator[bytes] | None, length: int | None) -> Request:
+        """Return a request of the same head with another body."""
+        return Request(self.method, self.origin, self.target, self.headers, body, length, lines=self.lines)
 
     @property
     def is_repeatable(self) -> bool:
@@ -561,24 +567,15 @@ class _Connection(asyncio.Protocol):
             self.reason = b""
 
 
-def _request_head(request: Request) -> bytes:
-    """Return the head as bytes, with framing. Raises `MalformedRequest` for what no head may hold."""
+def head_lines(request: Request) -> bytes:
+    """Return the request line and the headers as they are sent, without framing.
+
+    Raises `MalformedRequest` for what no head may hold.
+    """
     lines = [
         b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (request.method, request.target, request.origin.netloc.encode("ascii"))
     ]
-    for name, value in request.headers:
-        lines.append(b"%b: %b\r\n" % (name, value))
-    body = request.body
-    if isinstance(body, bytes):
-        lines.append(b"content-length: %d\r\n" % len(body))
-    elif body is not None:
-        framing = b"transfer-encoding: chunked\r\n"
-        if request.content_length is not None:
-            framing = b"content-length: %d\r\n" % request.content_length
-        lines.append(framing)
-    elif request.method in (b"POST", b"PUT", b"PATCH"):
-        lines.append(b"content-length: 0\r\n")
-    lines.append(b"\r\n")
+    lines += [b"%b: %b\r\n" % pair for pair in request.headers]
     head = b"".join(lines)
     # One line for each header and no more: a line break inside one would be a second request.
     if head.count(b"\n") != head.count(b"\r\n") or head.count(b"\r") != len(lines) + 1 or b"\x00" in head:
@@ -586,3 +583,18 @@ def _request_head(request: Request) -> bytes:
     if b" " in request.target or b" " in request.method:
         raise MalformedRequest("The path holds a blank; percent-encode it.")
     return head
+
+
+def _request_head(request: Request) -> bytes:
+    """Return the head as bytes, with framing. Raises as `head_lines`."""
+    lines = request.lines or head_lines(request)
+    body = request.body
+    if isinstance(body, bytes):
+        return b"%bcontent-length: %d\r\n\r\n" % (lines, len(body))
+    if body is not None:
+        if request.content_length is not None:
+            return b"%bcontent-length: %d\r\n\r\n" % (lines, request.content_length)
+        return lines + b"transfer-encoding: chunked\r\n\r\n"
+    if request.method in (b"POST", b"PUT", b"PATCH"):
+        return lines + b"content-length: 0\r\n\r\n"
+    return lines + b"\r\n"

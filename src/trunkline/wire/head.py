@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from functools import wraps
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
+
+_Result = TypeVar("_Result")
 
 
 class Transport(Enum):
@@ -21,7 +24,8 @@ class Head:
     """A request head as received.
 
     ``path`` is percent-encoded as the client sent it, ``query`` has no question mark, header names are lower case.
-    Its ``repr`` leaves out whatever may hold a credential.
+    Its ``repr`` leaves out whatever may hold a credential. ``memo`` keeps what was worked out from it, and may be that
+    of an earlier head which differed in the length of its body alone.
     """
 
     transport: Transport
@@ -30,13 +34,31 @@ class Head:
     query: str = field(repr=False)
     headers: Sequence[tuple[bytes, bytes]] = field(repr=False)
     subprotocols: Sequence[str] = field(default=(), repr=False)
+    memo: dict[object, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _first: Mapping[bytes, bytes] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the headers: dozens of them are asked for, and few are there."""
+        object.__setattr__(self, "_first", dict(reversed(self.headers)))
+
+    def share(self, memo: dict[object, Any]) -> None:
+        """Take up the memo of a head like this one."""
+        object.__setattr__(self, "memo", memo)
 
     def header(self, name: bytes) -> str | None:
         """Return the first value of a header, or None."""
-        for found, value in self.headers:
-            if found == name:
-                return value.decode("latin-1")
-        return None
+        value = self._first.get(name)
+        return None if value is None else value.decode("latin-1")
+
+    def header_values(self, name: bytes) -> Sequence[str]:
+        """Return every value of a header, in order."""
+        if name not in self._first:
+            return ()
+        return [value.decode("latin-1") for found, value in self.headers if found == name]
+
+    def has_any(self, names: Collection[bytes]) -> bool:
+        """Whether one of these headers is there."""
+        return not self._first.keys().isdisjoint(names)
 
     def query_value(self, name: str) -> str | None:
         """Return the first value of a query parameter, decoded, or None."""
@@ -47,6 +69,24 @@ class Head:
         if name not in self.query and "%" not in self.query:
             return []
         return [value for found, value in parse_qsl(self.query, keep_blank_values=True) if found == name]
+
+
+def once(function: Callable[[Head], _Result]) -> Callable[[Head], _Result]:
+    """Have a pure function of a head, which does not read the length of its body, worked out once for heads alike.
+
+    Whoever gets the result must not change it.
+    """
+
+    @wraps(function)
+    def known(head: Head) -> _Result:
+        memo = head.memo
+        if function in memo:
+            found: _Result = memo[function]
+        else:
+            found = memo[function] = function(head)
+        return found
+
+    return known
 
 
 # RFC 9110 section 7.6.1, with the names proxies have used for it and those only one hop may read.

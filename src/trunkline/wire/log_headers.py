@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from trunkline.wire.head import Head
+from trunkline.wire.head import Head, once
 
 LOG_ID_HEADER: Final = b"cf-aig-log-id"
 EVENT_ID_HEADER: Final = b"cf-aig-event-id"
@@ -13,6 +14,7 @@ EVENT_ID_HEADER: Final = b"cf-aig-event-id"
 _COLLECT: Final = b"cf-aig-collect-log"
 _COLLECT_PAYLOAD: Final = b"cf-aig-collect-log-payload"
 _METADATA: Final = b"cf-aig-metadata"
+READ_HERE: Final = (EVENT_ID_HEADER, _COLLECT, _COLLECT_PAYLOAD, _METADATA)
 
 MAX_TAGS: Final = 5
 _MAX_METADATA: Final = 8192
@@ -35,13 +37,15 @@ class LoggingWish(NamedTuple):
     payloads: bool = True
 
 
+@once
 def logging_wish(head: Head) -> LoggingWish:
     """Read ``cf-aig-collect-log`` and ``cf-aig-collect-log-payload``; a value that is no boolean counts as absent."""
     collect, payloads = (_boolean(head, name) for name in (_COLLECT, _COLLECT_PAYLOAD))
     return LoggingWish(collect, payloads is not False and collect is not False)
 
 
-def metadata_of(head: Head) -> dict[str, Tag]:
+@once
+def metadata_of(head: Head) -> Mapping[str, Tag]:
     """Return the tags of ``cf-aig-metadata``: the first five that are not reserved.
 
     A header that is no flat JSON object of strings, numbers and booleans is ignored as a whole, as with Cloudflare.
@@ -61,7 +65,8 @@ def metadata_of(head: Head) -> dict[str, Tag]:
     return {_characters(name, _MAX_NAME): _kept(value) for (name, value), _ in zip(tags, range(MAX_TAGS), strict=False)}
 
 
-def ignored_headers(head: Head) -> list[str]:
+@once
+def ignored_headers(head: Head) -> Sequence[str]:
     """Return the names of the headers read here whose values cannot be used, and so count as absent."""
     ignored = [
         name.decode()
@@ -76,6 +81,7 @@ def ignored_headers(head: Head) -> list[str]:
     return ignored
 
 
+@once
 def event_id_of(head: Head) -> str:
     """Return the id by which the caller wants to find the exchange again, or nothing."""
     given = (head.header(EVENT_ID_HEADER) or "").strip()

@@ -29,6 +29,22 @@ class SseParser:
         self._size = 0
         self._is_too_long = False
 
+    def count(self, chunk: bytes) -> int:
+        """Return how many events some bytes are, where that can be told without reading them, else 0.
+
+        That is where whole events come in one of the two usual forms, a line of data each or one with a name before it,
+        and none waits for its end. They need not be fed.
+        """
+        if not chunk.endswith(b"\n\n") or b"\r" in chunk or self._pending or self._event or self._data:
+            return 0
+        events, lines = chunk.count(b"\n\n"), chunk.count(b"\n")
+        if chunk.startswith(b"data:"):
+            is_usual = lines == 2 * events and chunk.count(b"\n\ndata:") == events - 1
+        else:
+            is_usual = lines == 3 * events and chunk.count(b"\ndata:") == events
+            is_usual = is_usual and chunk.startswith(b"event:") and chunk.count(b"\n\nevent:") == events - 1
+        return events if is_usual else 0
+
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Take some bytes; return the events they complete."""
         text = self._decoder.decode(chunk)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from trunkline.wire.head import Head
+from trunkline.wire.head import Head, once
 
 # W3C Trace Context, section 3.2: version, trace id, parent id, flags; a later version may have more behind them.
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -22,6 +22,7 @@ class Trace(NamedTuple):
     parent_span_id: str = ""
 
 
+@once
 def trace_of(head: Head) -> Trace:
     """Return the trace of a head; headers that are malformed count as absent.
 

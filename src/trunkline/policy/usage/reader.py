@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Final, NamedTuple
 
 from trunkline.policy.usage import bedrock, openai
@@ -65,6 +66,8 @@ class UsageReader:
         self._unpacker: Unpacker | None = None
         self._take: Callable[[bytes], None] = self._skip
         self._is_stream = False
+        self._has_named = False
+        self._marks = _marks_of(self._format.marks.pattern) if self._format is not None else _NOTHING
         self._lines: LineParser | None = None
         self._answered: Answered | None = None
 
@@ -165,6 +168,12 @@ class UsageReader:
             self._take = self._skip
 
     def _take_events(self, parser: SseParser, chunk: bytes) -> None:
+        # Most of a stream is pieces of text, which are counted and not read.
+        if self._has_named and not _WORTH_READING.search(chunk) and not self._marks.search(chunk):
+            events = parser.count(chunk)
+            if events:
+                self._events += events
+                return
         for event in parser.feed(chunk):
             if event.data == "[DONE]":
                 self._found.is_done = True
@@ -189,8 +198,9 @@ class UsageReader:
         self._events += 1
         if self._format is None:
             return
-        may_name = not self._found.model and self._events <= _EVENTS_THAT_NAME
-        if may_name or event == "error" or self._format.marks.search(text):
+        if not self._has_named:
+            self._has_named = bool(self._found.model) or self._events > _EVENTS_THAT_NAME
+        if not self._has_named or event == "error" or self._format.marks.search(text):
             self._read(text, event)
 
     def _read(self, text: str | bytes, event: str) -> None:
@@ -235,6 +245,16 @@ class UsageReader:
         if not self._characters or not 200 <= self._status < 300 or kind_of(self._rest) != "speech":
             return None
         return TokenUsage(characters=self._characters)
+
+
+# What says more in a stream of events than the marks of a format do.
+_WORTH_READING: Final = re.compile(rb"\[DONE\]|event: ?(?:ping|error)")
+_NOTHING: Final = re.compile(rb"(?!)")
+
+
+@cache
+def _marks_of(pattern: str) -> re.Pattern[bytes]:
+    return re.compile(pattern.encode())
 
 
 _BEDROCK_COUNTS: Final = (b"x-amzn-bedrock-input-token-count", b"x-amzn-bedrock-output-token-count")

@@ -52,6 +52,23 @@ class TokenUsage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
         return self.input + self.output
 
     @property
+    def is_plain(self) -> bool:
+        """Whether all tokens are of text that was neither cached nor thought."""
+        return not (
+            self.cached
+            or self.cache_write
+            or self.reasoning
+            or self.citations
+            or self.audio
+            or self.cached_audio
+            or self.input_image
+            or self.output_image
+            or self.cached_image
+            or self.input_video
+            or self.output_video
+        )
+
+    @property
     def audio(self) -> int:
         """Tokens of sound, in and out."""
         return self.input_audio + self.output_audio

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -23,6 +24,7 @@ OTHER: Final = "other"
 _NO_MODEL: Final = "none"
 
 Reading = Mapping[str, float]
+_Metric = TypeVar("_Metric", Counter, Histogram)
 
 
 class Metrics:
@@ -72,6 +74,7 @@ class Metrics:
             buckets=_SESSION_SECONDS,
             registry=self._registry,
         )
+        self._children: defaultdict[Any, dict[tuple[str, ...], Any]] = defaultdict(dict)
         self._registry.register(_Standing(gauges, counters))
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -80,28 +83,35 @@ class Metrics:
     def take(self, record: LogRecord) -> None:
         """Count an exchange."""
         who = (record.gateway, self._provider(record), self._model(record.model))
-        self._requests.labels(
-            *who, record.request_type, str(record.status), record.end_reason, "true" if record.cached else "false"
-        ).inc()
-        counts = {
-            "input": record.tokens_in,
-            "output": record.tokens_out,
-            "cached": record.tokens_cached,
-            "audio": record.tokens_audio,
-        }
-        for kind, count in counts.items():
+        what = (*who, record.request_type, str(record.status), record.end_reason, "true" if record.cached else "false")
+        self._child(self._requests, what).inc()
+        for kind, count in (
+            ("input", record.tokens_in),
+            ("output", record.tokens_out),
+            ("cached", record.tokens_cached),
+            ("audio", record.tokens_audio),
+        ):
             if count:
-                self._tokens.labels(*who, kind).inc(count)
+                self._child(self._tokens, (*who, kind)).inc(count)
         if record.cost is not None:
-            self._cost.labels(*who).inc(max(record.cost, 0.0))
+            self._child(self._cost, who).inc(max(record.cost, 0.0))
         elif record.success:
-            self._unpriced.labels(*who).inc()
+            self._child(self._unpriced, who).inc()
         if record.request_type == "realtime":
-            self._sessions.labels(*who).observe(record.duration_ms / 1000)
+            self._child(self._sessions, who).observe(record.duration_ms / 1000)
             return
-        self._duration.labels(*who).observe(record.duration_ms / 1000)
+        self._child(self._duration, who).observe(record.duration_ms / 1000)
         if record.first_byte_ms is not None:
-            self._first_byte.labels(*who).observe(record.first_byte_ms / 1000)
+            self._child(self._first_byte, who).observe(record.first_byte_ms / 1000)
+
+    def _child(self, metric: _Metric, labels: tuple[str, ...]) -> _Metric:
+        """Return the metric of these labels: finding one takes the library a lock and a check of each label."""
+        children = self._children[metric]
+        child = children.get(labels)
+        if child is None:
+            child = children[labels] = metric.labels(*labels)
+        found: _Metric = child
+        return found
 
     def page(self, accept: str, gateway: str | None = None) -> tuple[bytes, str]:
         """Return the metrics in the form that a scraper accepts, and the content type of it.

@@ -62,6 +62,8 @@ class WebRtcCalls:
     @staticmethod
     def is_offer(head: Head, admission: Admission) -> bool:
         """Whether a request places a call, however its path is written."""
+        if "calls" not in admission.rest and "%" not in admission.rest:  # nearly always
+            return False
         rest = _SLASHES.sub("/", unquote(admission.rest)).strip("/").removeprefix("v1/")
         return head.method == "POST" and rest == _CALLS and admission.provider.has_realtime
 

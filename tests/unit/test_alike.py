@@ -1,0 +1,65 @@
+"""Heads that differ in the length of the body alone share what was worked out; no others do."""
+
+from __future__ import annotations
+
+import pytest
+
+from trunkline.server.asgi import Alike
+from trunkline.wire.head import Head, Transport
+
+Headers = list[tuple[bytes, bytes]]
+HOST = (b"host", b"127.0.0.1")
+
+
+def head(method: str = "POST", path: str = "/v1/a/b/c", query: str = "", headers: Headers | None = None) -> Head:
+    return Head(Transport.HTTP, method, path, query, [HOST] if headers is None else headers)
+
+
+def test_the_length_of_the_body_makes_no_difference() -> None:
+    alike = Alike()
+    heads = [head(headers=[HOST, (b"content-length", length), (b"x", b"1")]) for length in (b"1", b"20")]
+    for one in heads:
+        alike.recognise(one)
+    assert heads[0].memo is heads[1].memo
+    assert [one.header(b"content-length") for one in heads] == ["1", "20"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        head("PUT"),
+        head(path="/v1/a/b/d"),
+        head(query="x=1"),
+        head(headers=[]),
+        head(headers=[(b"host", b"127.0.0.2")]),
+        head(headers=[HOST, (b"authorization", b"Bearer k")]),
+        head(headers=[HOST, HOST]),
+    ],
+)
+def test_whatever_else_differs_makes_another_head(other: Head) -> None:
+    alike, first = Alike(), head()
+    alike.recognise(first)
+    alike.recognise(other)
+    assert other.memo is not first.memo
+
+
+def test_the_order_of_headers_counts() -> None:
+    alike = Alike()
+    first, second = head(headers=[HOST, (b"a", b"1")]), head(headers=[(b"a", b"1"), HOST])
+    alike.recognise(first)
+    alike.recognise(second)
+    assert first.memo is not second.memo
+
+
+def test_heads_without_end_take_no_memory_without_end() -> None:
+    alike, first = Alike(), head()
+    alike.recognise(first)
+    for number in range(3000):
+        alike.recognise(head(query=str(number)))
+    again = head()
+    alike.recognise(again)
+    assert again.memo is not first.memo  # the oldest went
+    large = [head(headers=[(b"x", b"y" * 9000)]) for _ in range(2)]
+    for one in large:
+        alike.recognise(one)
+    assert large[0].memo is not large[1].memo
