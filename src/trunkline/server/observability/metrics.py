@@ -1,126 +1,70 @@
-"""Prometheus metrics: counters and histograms of finished exchanges, and how the gateway itself stands."""
+"""What Prometheus is told: counts and histograms of finished exchanges, and how the gateway itself stands.
+
+Every exchange is counted here, and a scraper comes now and then: so they are plain sums until somebody asks.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeVar
-
-from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
 
 from trunkline.providers.catalogue import packaged_data
 from trunkline.store import LogRecord
 
 # From a cached answer to an agent that thinks for minutes.
-_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
+SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0)
 # Sessions last longer than requests.
-_SESSION_SECONDS: Final = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600)
+SESSION_SECONDS: Final = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 # Whoever calls chooses the name of the model: so many are told apart, the rest are one.
 MAX_MODELS: Final = 500
 OTHER: Final = "other"
 _NO_MODEL: Final = "none"
 
 Reading = Mapping[str, float]
-_Metric = TypeVar("_Metric", Counter, Histogram)
+
+WHO: Final = ("gateway", "provider", "model")
+_Who = tuple[str, str, str]
 
 
 class Metrics:
     """Counts the records it is told of. ``counters`` and ``gauges`` are read when somebody asks, by name."""
 
     def __init__(self, gauges: Callable[[], Reading], counters: Callable[[], Reading]) -> None:
-        self._registry = CollectorRegistry()
+        self._gauges = gauges
+        self._counters = counters
         self._models: set[str] = set()
         self._providers = set(packaged_data())
-        who = ("gateway", "provider", "model")
-        self._requests = Counter(
-            "trunkline_requests",
-            "Finished exchanges.",
-            (*who, "request_type", "status", "end_reason", "cached"),
-            registry=self._registry,
-        )
-        self._tokens = Counter(
-            "trunkline_tokens",
-            "Tokens that providers state; cached ones are part of the input, audio of both.",
-            (*who, "kind"),
-            registry=self._registry,
-        )
-        self._cost = Counter(
-            "trunkline_cost_usd", "Cost in US dollars, where it is known.", who, registry=self._registry
-        )
-        self._unpriced = Counter(
-            "trunkline_unpriced_requests", "Successful exchanges whose cost is not known.", who, registry=self._registry
-        )
-        self._duration = Histogram(
-            "trunkline_request_duration_seconds",
-            "From the request to the end of its answer.",
-            who,
-            buckets=_SECONDS,
-            registry=self._registry,
-        )
-        self._first_byte = Histogram(
-            "trunkline_first_byte_seconds",
-            "From the request to the first byte of its answer.",
-            who,
-            buckets=_SECONDS,
-            registry=self._registry,
-        )
-        self._sessions = Histogram(
-            "trunkline_session_duration_seconds",
-            "How long realtime sessions lasted.",
-            who,
-            buckets=_SESSION_SECONDS,
-            registry=self._registry,
-        )
-        self._children: defaultdict[Any, dict[tuple[str, ...], Any]] = defaultdict(dict)
-        self._registry.register(_Standing(gauges, counters))
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
-        GCCollector(registry=self._registry)
+        self._requests: Counter[tuple[str, ...]] = Counter()
+        self._sums: dict[_Who, _Sums] = {}
 
     def take(self, record: LogRecord) -> None:
         """Count an exchange."""
-        who = (record.gateway, self._provider(record), self._model(record.model))
-        what = (*who, record.request_type, str(record.status), record.end_reason, "true" if record.cached else "false")
-        self._child(self._requests, what).inc()
-        for kind, count in (
-            ("input", record.tokens_in),
-            ("output", record.tokens_out),
-            ("cached", record.tokens_cached),
-            ("audio", record.tokens_audio),
-        ):
-            if count:
-                self._child(self._tokens, (*who, kind)).inc(count)
-        if record.cost is not None:
-            self._child(self._cost, who).inc(max(record.cost, 0.0))
-        elif record.success:
-            self._child(self._unpriced, who).inc()
-        if record.request_type == "realtime":
-            self._child(self._sessions, who).observe(record.duration_ms / 1000)
-            return
-        self._child(self._duration, who).observe(record.duration_ms / 1000)
-        if record.first_byte_ms is not None:
-            self._child(self._first_byte, who).observe(record.first_byte_ms / 1000)
-
-    def _child(self, metric: _Metric, labels: tuple[str, ...]) -> _Metric:
-        """Return the metric of these labels: finding one takes the library a lock and a check of each label."""
-        children = self._children[metric]
-        child = children.get(labels)
-        if child is None:
-            child = children[labels] = metric.labels(*labels)
-        found: _Metric = child
-        return found
+        gateway, provider, model = who = (record.gateway, self._provider(record), self._model(record.model))
+        cached = "true" if record.cached else "false"
+        self._requests[
+            gateway, provider, model, record.request_type, str(record.status), record.end_reason, cached
+        ] += 1
+        sums = self._sums.get(who)
+        if sums is None:
+            sums = self._sums[who] = _Sums()
+        sums.add(record)
 
     def page(self, accept: str, gateway: str | None = None) -> tuple[bytes, str]:
         """Return the metrics in the form that a scraper accepts, and the content type of it.
 
         With ``gateway``, those of that gateway alone: nothing of the process or of other gateways.
         """
-        encode, content_type = choose_encoder(accept)
-        seen = self._registry if gateway is None else _OfGateway(self._registry, gateway)
-        return encode(seen), content_type
+        from trunkline.server.observability import exposition  # late: the library takes a while, and few ask
+
+        seen = Seen(
+            {what: count for what, count in self._requests.items() if gateway in (None, what[0])},
+            {who: sums for who, sums in self._sums.items() if gateway in (None, who[0])},
+        )
+        if gateway is not None:
+            return exposition.page(seen, accept)
+        return exposition.page(seen, accept, self._gauges(), self._counters())
 
     def _provider(self, record: LogRecord) -> str:
         """Return the provider's name; one that strangers made up in a path, and that was never asked, is no name."""
@@ -140,41 +84,58 @@ class Metrics:
         return name
 
 
-class _OfGateway(Collector):
-    """Those samples of a registry that are one gateway's."""
+class Histogram:
+    """How many values were at most as large as each bound, and their sum."""
 
-    def __init__(self, registry: CollectorRegistry, gateway: str) -> None:
-        self._registry = registry
-        self._gateway = gateway
+    __slots__ = ("bounds", "counts", "sum")
 
-    def collect(self) -> Iterable[Metric]:
-        """Read what is that gateway's."""
-        for family in self._registry.collect():
-            own = [sample for sample in family.samples if sample.labels.get("gateway") == self._gateway]
-            if own:
-                kept = Metric(family.name, family.documentation, family.type, family.unit)
-                kept.samples = own
-                yield kept
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
 
-
-class _Standing(Collector):
-    """What is read at the moment of asking."""
-
-    def __init__(self, gauges: Callable[[], Reading], counters: Callable[[], Reading]) -> None:
-        self._gauges = gauges
-        self._counters = counters
-
-    def describe(self) -> Iterable[Metric]:
-        """Name nothing in advance: a registration must not read what is not there yet."""
-        return []
-
-    def collect(self) -> Iterable[Metric]:
-        """Read all of it."""
-        for name, value in self._gauges().items():
-            yield GaugeMetricFamily(f"trunkline_{name}", _words(name), value=value)
-        for name, value in self._counters().items():
-            yield CounterMetricFamily(f"trunkline_{name}", _words(name), value=value)
+    def add(self, value: float) -> None:
+        """Count a value."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
 
 
-def _words(name: str) -> str:
-    return name.replace("_", " ").capitalize() + "."
+class _Sums:
+    """Of one gateway, provider and model."""
+
+    __slots__ = ("cost", "durations", "first_bytes", "sessions", "tokens", "unpriced")
+
+    def __init__(self) -> None:
+        self.tokens = {"input": 0, "output": 0, "cached": 0, "audio": 0}
+        self.cost: float | None = None
+        self.unpriced = 0
+        self.durations = Histogram(SECONDS)
+        self.first_bytes = Histogram(SECONDS)
+        self.sessions = Histogram(SESSION_SECONDS)
+
+    def add(self, record: LogRecord) -> None:
+        tokens = self.tokens
+        tokens["input"] += record.tokens_in or 0
+        tokens["output"] += record.tokens_out or 0
+        tokens["cached"] += record.tokens_cached or 0
+        tokens["audio"] += record.tokens_audio or 0
+        if record.cost is not None:
+            self.cost = (self.cost or 0.0) + max(record.cost, 0.0)
+        elif record.success:
+            self.unpriced += 1
+        if record.request_type == "realtime":
+            self.sessions.add(record.duration_ms / 1000)
+            return
+        self.durations.add(record.duration_ms / 1000)
+        if record.first_byte_ms is not None:
+            self.first_bytes.add(record.first_byte_ms / 1000)
+
+
+class Seen(NamedTuple):
+    """What was counted: of `REQUEST_LABELS`, and of gateway, provider and model."""
+
+    requests: Mapping[tuple[str, ...], int]
+    sums: Mapping[_Who, _Sums]
+
+
+REQUEST_LABELS: Final = (*WHO, "request_type", "status", "end_reason", "cached")
