@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import hypothesis.strategies as st
+import msgspec
 import pytest
 from hypothesis import given, settings
 
@@ -437,7 +438,7 @@ def asked(
         caller=None,
         key=ProviderKey(key, "caller"),
     )
-    facts = replace(facts_of(path, body), gateway=gateway)
+    facts = msgspec.structs.replace(facts_of(path, body), gateway=gateway)
     return Asked(head(*headers), admission, body, facts, cast(Any, Seen()))
 
 

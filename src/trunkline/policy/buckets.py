@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+import msgspec
+
 from trunkline.policy.limits import Technique
 
 SLOTS: Final = 200
@@ -27,7 +29,7 @@ class Shape(NamedTuple):
     kept: int
 
 
-class Count(NamedTuple):
+class Count(msgspec.Struct, frozen=True):
     """How a bucket stands. ``used`` is with what was just taken, where it was.
 
     ``wait``: in how many seconds there is room for what was refused, if nothing else is used meanwhile. ``resets_in``:

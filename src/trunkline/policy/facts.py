@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from trunkline.policy.usage.request import Kind
 
 Tag = str | int | float | bool
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """One request to one provider. ``key`` is the id of the gateway key behind the caller, or empty.
 
     ``user`` is the end user that the request names, ``path`` what follows the provider. ``tokens_in`` and
@@ -26,6 +26,6 @@ class Facts:
     stream: bool = False
     key: str = ""
     user: str = ""
-    metadata: Mapping[str, Tag] = field(default_factory=dict)
+    metadata: Mapping[str, Tag] = {}
     tokens_in: int = 0
     tokens_out: int = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote, unquote, urlsplit
@@ -82,14 +81,16 @@ class LimitRule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, f
 
     def applies(self, facts: Facts) -> bool:
         """Whether a request counts. ``model`` takes patterns, also of ``provider/model``; all else is compared."""
-        return self.enabled and all(
-            is_allowed(facts.model, values, facts.provider) if name == "model" else value_of(facts, name) in values
-            for name, values in self.where.items()
+        return self.enabled and (
+            not self.where
+            or all(
+                is_allowed(facts.model, values, facts.provider) if name == "model" else value_of(facts, name) in values
+                for name, values in self.where.items()
+            )
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(msgspec.Struct, frozen=True):
     """One count of a rule: that of everybody, or that of whom ``values`` name, in the order of the rule's ``per``.
 
     ``name`` tells it from the gateway's others, and changes with what the rule measures and in which time, so that a
@@ -130,7 +131,7 @@ def buckets(rules: Sequence[LimitRule], facts: Facts) -> list[Bucket]:
     found = []
     for rule in rules:
         if rule.applies(facts):
-            values = tuple(value_of(facts, name) for name in rule.per)
+            values = tuple([value_of(facts, name) for name in rule.per])
             found.append(Bucket(facts.gateway, rule, f"{prefix_of(rule)}{_encoded(values)}", values))
     return found
 

@@ -210,10 +210,11 @@ class Entry:
     def admitted(self, admission: Admission) -> None:
         """Learn who asks for what."""
         self._admission = admission
-        self._request = SeenBody(MAX_SEARCHED)
-        self._facts = None
-        self._payloads = None
-        self._answer = SeenAnswer()
+        if len(self._heads) > 1:  # a step, before which there may have been others
+            self._request = SeenBody(MAX_SEARCHED)
+            self._facts = None
+            self._payloads = None
+            self._answer = SeenAnswer()
         self._judge(admission.gateway, admission.rules.logging)
 
     def tries(self, head: Head, step: int) -> None:

@@ -15,6 +15,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, NamedTuple
 
+import msgspec
+
 from trunkline.credentials.inheritance import inherit, shows_provider_key
 from trunkline.credentials.placements import PLACEMENTS, Carrier, Placement, Role
 from trunkline.errors import MalformedRequest, Unauthorized, UnknownProvider
@@ -145,7 +147,7 @@ class StepSender:
         self, route: DeployedRoute, step: Step, asked: Wanted, entry: Entry, head: Head, admission: Admission
     ) -> Answer:
         read, _ = await beside(len(step.body), partial(facts_of, head, admission, step.body))
-        facts = replace(read, provider="", model=asked.model)
+        facts = msgspec.structs.replace(read, provider="", model=asked.model)
         limiter, caller = self._gateway.limiter, admission.caller
         # Who may use the route may use what it leads to.
         is_permitted = caller is not None and bool(caller.models) and is_allowed(asked.model, caller.models, "")

@@ -12,11 +12,11 @@ import secrets
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 from urllib.parse import quote
 
+import msgspec
 import structlog
 from sqlalchemy import delete, select
 
@@ -59,8 +59,7 @@ class CountersAway(Exception):
     """Nothing can be counted now, and nothing is to pass uncounted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Take:
+class Take(msgspec.Struct, frozen=True):
     """So much of a bucket. ``is_used``: it was used already, and counts whether there was room for it or not."""
 
     bucket: Bucket
@@ -68,8 +67,7 @@ class Take:
     is_used: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(msgspec.Struct, frozen=True):
     """What a take was too small by (``change``; negative: too large). ``place`` and ``lease`` are what it got.
 
     For concurrency it gives the lease back, and ``change`` means nothing.
@@ -81,8 +79,7 @@ class Settle:
     lease: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What became of a take: a count for each bucket, in their order.
 
     ``at`` is the Unix time by the clock that counts, ``counted_by`` where to settle.

@@ -7,6 +7,7 @@ slow, and whatever ends an answer before its end raises, so that a broken answer
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -306,8 +307,10 @@ class _Connection(asyncio.Protocol):
         self._lost = False
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        # One for all exchanges: a timer each, or two, would cost more than much else that is done for one.
         self._timer: asyncio.TimerHandle | None = None
-        self._limit = 0.0
+        self._due = 0.0
+        self._shortest = min(pool.timeouts.first_byte, pool.timeouts.idle)
         self._touched = 0.0
         self._sender: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()
@@ -321,6 +324,7 @@ class _Connection(asyncio.Protocol):
         self.headers: list[tuple[bytes, bytes]] = []
         self._chunks: deque[bytes] = deque()
         self._buffered = 0
+        self._limit = math.inf
         self._reading_paused = False
         self._has_head = False
         self._complete = False
@@ -394,7 +398,6 @@ class _Connection(asyncio.Protocol):
         if self._parser is None:
             return
         self._parser = None
-        self._disarm()
         reusable = self._complete and self._keep_alive and self._sender is None and not self._chunks
         if self._sender is not None:
             self._sender.cancel()
@@ -456,25 +459,28 @@ class _Connection(asyncio.Protocol):
     # Timeouts: one timer that looks when the last bytes came, instead of one for each read
 
     def _arm(self, seconds: float) -> None:
-        self._disarm()
+        """Have the exchange fail after so many seconds without bytes. A timer that is due earlier will look again."""
         self._limit = seconds
-        self._touched = self._loop.time()
-        self._timer = self._loop.call_later(seconds, self._check_time)
-
-    def _disarm(self) -> None:
+        self._touched = now = self._loop.time()
+        if self._timer is not None and self._due <= now + seconds:
+            return
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        self._look_in(min(seconds, self._shortest))
+
+    def _look_in(self, seconds: float) -> None:
+        self._due = self._loop.time() + seconds
+        self._timer = self._loop.call_later(seconds, self._check_time)
 
     def _check_time(self) -> None:
         self._timer = None
-        if self._complete:
+        if self._parser is None or self._complete or self._limit == math.inf:
             return
         left = self._touched + self._limit - self._loop.time()
         if self._reading_paused:
             left = self._limit  # it is the client who is slow
         if left > 0:
-            self._timer = self._loop.call_later(left, self._check_time)
+            self._look_in(left)
             return
         timeout = failures.idle_timeout if self._has_head else failures.first_byte_timeout
         self._fail(timeout(self._pool.origin))
@@ -514,6 +520,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._has_head and not self._complete and not self._framed and error is None and self._error is None:
             self._complete = True  # RFC 9112 section 6.3: such an answer ends where the connection does
         self._writable.set()

@@ -51,12 +51,13 @@ _BY_PATH: Final = (
 
 def format_of(provider: Provider, rest: str) -> Format | None:
     """Return how an answer from this path states its usage, or None where it states none that was caused by asking."""
-    return _format_of(provider.usage, path_end(rest))
+    return _format_of(provider.usage, rest)
 
 
-@lru_cache(maxsize=1024)
-def _format_of(usage: str, path: str) -> Format | None:
+@lru_cache(maxsize=256)
+def _format_of(usage: str, rest: str) -> Format | None:
+    path = path_end(rest)
     for pattern, found in _BY_PATH:
         if pattern.search(path):
             return found
-    return _BY_PROVIDER.get(usage) if kind_of(path) != "other" else None
+    return _BY_PROVIDER.get(usage) if kind_of(rest) != "other" else None

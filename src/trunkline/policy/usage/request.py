@@ -107,16 +107,20 @@ def path_end(rest: str) -> str:
     return rest.partition("?")[0].rstrip("/")[-_LONGEST_END:]
 
 
+@lru_cache(maxsize=256)
 def kind_of(rest: str) -> Kind:
     """Return what kind of work a path asks for."""
-    return _kind_of(path_end(rest))
-
-
-@lru_cache(maxsize=1024)
-def _kind_of(path: str) -> Kind:
+    path = path_end(rest)
     return next((kind for pattern, kind in _KINDS if pattern.search(path)), "other")
 
 
+@lru_cache(maxsize=256)
+def _is_streamed(rest: str) -> bool:
+    """Whether a path asks for a stream."""
+    return _STREAMS.search(path_end(rest)) is not None
+
+
+@lru_cache(maxsize=256)
 def path_model(provider: str, rest: str) -> str:
     """Return the model that a path names, or nothing."""
     return unquote(model_in_path(provider, rest.partition("?")[0]) or "")[:200]
@@ -126,7 +130,7 @@ def request_facts(provider: Provider, rest: str, content_type: str, body: bytes)
     """Read a request. Never raises: of what cannot be read, only what the path says is known."""
     kind = kind_of(rest)
     named = path_model(provider.slug, rest)
-    streams = _STREAMS.search(path_end(rest)) is not None
+    streams = _is_streamed(rest)
     # Called a form by the client, JSON is JSON all the same to some providers.
     if content_type.startswith("multipart/") and not body[:_BLANKS].lstrip().startswith(b"{"):
         fields = _form_fields(body)
