@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import msgspec
@@ -43,6 +44,7 @@ class Count(msgspec.Struct, frozen=True):
     is_over: bool = False
 
 
+@lru_cache(maxsize=256)
 def shape_of(window: int, technique: Technique) -> Shape:
     """Return the slots of a window of so many seconds."""
     if technique == "fixed":

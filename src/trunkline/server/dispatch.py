@@ -191,7 +191,12 @@ class Dispatch:
         if meter is not None:
             meter.begin(response.headers)
         entry.begin(response.status, response.headers, connect_ms=response.connect_ms)
-        headers, body = response.headers, _observed(response, entry, meter, stripper)
+        headers: list[tuple[bytes, bytes]] = response.headers
+        body: AsyncIterator[bytes] = response
+        if meter is None and stripper is None:
+            response.observer = entry.feed
+        else:
+            body = _observed(response, entry, meter, stripper)
         key = admission.key
         if response.status >= _FIRST_ERROR_STATUS and key is not None and key.is_gateways_own:
             body = _without_key(body, key.value.encode("latin-1", "replace"))

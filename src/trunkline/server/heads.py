@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any, Final
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from trunkline.server.asgi import GONE
+from trunkline.server.exchanges import Exchange
 
 # Every field and the path together, as common servers have it.
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -80,12 +84,45 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._has_body = True  # what came behind the head in the same piece is not the head's
         sizes = [len(name) + len(value) + _PUNCTUATION for name, value in self.headers]
         self._refuse_if(len(self.url) + sum(sizes), MAX_HEAD_BYTES, "The request's head")
-        if self._get_upgrade() == b"websocket":
+        if self.parser.should_upgrade() and self._get_upgrade() == b"websocket":
             longest = max([len(self.url), *sizes])
             self._refuse_if(longest, _MAX_HANDSHAKE_FIELD, "A header or the path of a WebSocket's handshake")
             if len(sizes) > _MAX_HANDSHAKE_FIELDS:
                 self._refuse(f"A WebSocket's handshake may have {_MAX_HANDSHAKE_FIELDS} headers")
-        super().on_headers_complete()
+        if self.parser.should_upgrade() and self._should_upgrade():
+            super().on_headers_complete()
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        """Serve the request; one that came before the answer to the last waits for it."""
+        parser, scope, last = self.parser, self.scope, self.cycle
+        version = parser.get_http_version()
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["http_version"] = version
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        self.cycle = Exchange(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if last is None or last.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def send_400_response(self, msg: str) -> None:
         """Answer what could not be parsed; a head that is too large with 431 and the reason."""

@@ -83,6 +83,8 @@ class SeenAnswer:
         self.connect_ms: float | None = None
         self.first_byte: float | None = None
         """On the clock of `time.perf_counter`."""
+        self.is_complete = False
+        """Whether what was seen last is the last that belongs to it, as far as anybody can tell."""
         self.reader = reader
         self.pacing = Pacing()
         self.text: SeenBody | None = None
@@ -104,6 +106,7 @@ class SeenAnswer:
                 encoding = value.decode("latin-1")
         if is_bodiless:
             self._length = 0
+        self.is_complete = self._length == 0
         if self.reader is not None:
             self.reader.begin(status, headers)
         if self._keeps_text and is_text(self.content_type):
@@ -116,17 +119,14 @@ class SeenAnswer:
         now = time.perf_counter()
         if self.first_byte is None:
             self.first_byte = now
-        if self.reader is not None:
-            before = self.reader.events
-            self.reader.feed(chunk)
-            if self.reader.events > before:
-                self.pacing.take(now, self.reader.events - before)
+        reader = self.reader
+        if reader is not None:
+            before = reader.events
+            reader.feed(chunk)
+            if reader.events > before:
+                self.pacing.take(now, reader.events - before)
+            self.is_complete = reader.is_done
+        if self._length is not None and self.size >= self._length:
+            self.is_complete = True
         if self.text is not None:
             self.text.take(self._unpacker.feed(chunk) if self._unpacker is not None else chunk)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether what was seen last is the last that belongs to it, as far as anybody can tell."""
-        if self._length is not None and self.size >= self._length:
-            return True
-        return self.reader is not None and self.reader.is_done

@@ -171,11 +171,19 @@ class MemoryCounters:
     async def take(self, wanted: Sequence[Take]) -> Verdict:
         """Take all of it, or nothing."""
         now = self._now()
-        standing = [self._count(take, now) for take in wanted]
-        if any(count.is_over for count in standing):
-            return Verdict(now, standing, "", self)
-        lease = secrets.token_hex(8) if any(take.bucket.measure == "concurrent" for take in wanted) else ""
-        return Verdict(now, [self._taken(take, lease, now) for take in wanted], lease, self)
+        found = [self._slots_for(take.bucket) for take in wanted]
+        standing = [self._count(take, slots, now) for take, slots in zip(wanted, found, strict=True)]
+        lease = ""
+        for take, count in zip(wanted, standing, strict=True):
+            if count.is_over:
+                return Verdict(now, standing, "", self)
+            if take.bucket.measure == "concurrent":
+                lease = lease or secrets.token_hex(8)
+        counts = [
+            self._taken(take, slots, count, lease, now)
+            for take, slots, count in zip(wanted, found, standing, strict=True)
+        ]
+        return Verdict(now, counts, lease, self)
 
     async def settle(self, changes: Sequence[Settle]) -> Sequence[float]:
         """Replace what was taken by what was used."""
@@ -209,29 +217,31 @@ class MemoryCounters:
         """There is nothing to tell."""
         return {}
 
-    def _count(self, take: Take, now: float) -> Count:
-        """Return how a bucket stands, before anything is taken."""
-        bucket, key = take.bucket, _key(take.bucket)
+    def _slots_for(self, bucket: Bucket) -> Slots | None:
+        """Return the counts of a bucket, or None for one of concurrency, which has leases."""
         if bucket.measure == "concurrent":
-            held = len(self._leases.get(key, ()))
-            return Count(held, wait=1.0, is_over=is_over(held, take.amount, bucket.limit))
-        slots = self._slots_of(key, shape_of(bucket.window, bucket.technique))
-        used = slots.used(now)
-        if take.is_used or not is_over(used, take.amount, bucket.limit):
-            return Count(used, resets_in=slots.resets_in(now), place=slots.place(now))
-        wait = slots.wait(take.amount, bucket.limit, now)
-        return Count(used, wait, slots.resets_in(now), slots.place(now), is_over=True)
+            return None
+        return self._slots_of(_key(bucket), shape_of(bucket.window, bucket.technique))
 
-    def _taken(self, take: Take, lease: str, now: float) -> Count:
-        bucket, key = take.bucket, _key(take.bucket)
-        if bucket.measure == "concurrent":
-            held = self._leases.setdefault(key, set())
+    def _count(self, take: Take, slots: Slots | None, now: float) -> Count:
+        """Return how a bucket stands, before anything is taken."""
+        bucket = take.bucket
+        if slots is None:
+            held = len(self._leases.get(_key(bucket), ()))
+            return Count(held, wait=1.0, is_over=is_over(held, take.amount, bucket.limit))
+        used, place = slots.used(now), slots.place(now)
+        if take.is_used or not is_over(used, take.amount, bucket.limit):
+            return Count(used, resets_in=slots.resets_in(now), place=place)
+        return Count(used, slots.wait(take.amount, bucket.limit, now), slots.resets_in(now), place, is_over=True)
+
+    def _taken(self, take: Take, slots: Slots | None, count: Count, lease: str, now: float) -> Count:
+        """Take what there was found to be room for."""
+        if slots is None:
+            held = self._leases.setdefault(_key(take.bucket), set())
             held.add(lease)
             return Count(len(held))
-        slots = self._slots_of(key, shape_of(bucket.window, bucket.technique))
-        place = slots.place(now)
-        self._add(key, slots, place, take.amount, now)
-        return Count(slots.used(now), resets_in=slots.resets_in(now), place=place)
+        self._add(_key(take.bucket), slots, count.place, take.amount, now)
+        return Count(slots.used(now), resets_in=slots.resets_in(now), place=count.place)
 
     def _settled(self, change: Settle, now: float) -> float:
         bucket, key = change.bucket, _key(change.bucket)

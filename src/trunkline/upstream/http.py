@@ -73,6 +73,7 @@ class Response:
         "connect_ms",
         "first_byte_ms",
         "headers",
+        "observer",
         "reason",
         "status",
     )
@@ -81,6 +82,8 @@ class Response:
         self._connection = connection
         self._has_let_go = self._is_read = False
         self._on_end: Callable[[UpstreamError | None], None] | None = None
+        self.observer: Callable[[bytes], None] | None = None
+        """Is shown every piece before whoever iterates."""
         self.status = connection.status
         self.reason = connection.reason
         self.headers = connection.headers
@@ -105,6 +108,8 @@ class Response:
             self._has_let_go = self._is_read = True
             self._end(None)
             raise StopAsyncIteration
+        if self.observer is not None:
+            self.observer(chunk)
         return chunk
 
     async def aclose(self) -> None:
@@ -375,15 +380,7 @@ class _Connection(asyncio.Protocol):
 
     async def read(self) -> bytes | None:
         """Return the next bytes of the body, or None at its end."""
-        while True:
-            if self._chunks:
-                chunk = self._chunks.popleft()
-                self._buffered -= len(chunk)
-                if self._reading_paused and self._buffered < _HIGH_WATER // 2 and self._transport is not None:
-                    self._reading_paused = False
-                    self._touched = self._loop.time()
-                    self._transport.resume_reading()
-                return chunk
+        while not self._chunks:
             if self._complete:
                 self.finish()
                 return None
@@ -392,6 +389,13 @@ class _Connection(asyncio.Protocol):
             if self._lost:
                 raise failures.broken(self._pool.origin, "closed the connection in the middle of its answer")
             await self._wait()
+        chunk = self._chunks.popleft()
+        self._buffered -= len(chunk)
+        if self._reading_paused and self._buffered < _HIGH_WATER // 2 and self._transport is not None:
+            self._reading_paused = False
+            self._touched = self._loop.time()
+            self._transport.resume_reading()
+        return chunk
 
     def finish(self) -> None:
         """End the exchange: keep the connection if both sides are done with it, else close it at once."""

@@ -59,7 +59,8 @@ class UsageReader:
         self._format = format_of(provider, rest)
         self._found = Findings()
         self._status = 0
-        self._events = 0
+        self.events = 0
+        """How many events of a stream there were so far."""
         self._body: list[bytes] = []
         self._size = 0
         self._in_head: dict[str, int] = {}
@@ -80,11 +81,6 @@ class UsageReader:
     def is_done(self) -> bool:
         """Whether the last event of a stream was seen: what follows it, if anything, holds no more of the answer."""
         return self._found.is_done
-
-    @property
-    def events(self) -> int:
-        """How many events of a stream there were so far."""
-        return self._events
 
     @property
     def is_stream(self) -> bool:
@@ -130,7 +126,7 @@ class UsageReader:
                 asked_model=self._asked_model,
                 usage=self._usage(),
                 stated_cost=self._found.stated_cost(),
-                events=self._events,
+                events=self.events,
                 is_done=self._found.is_done,
                 error=self._found.error,
                 finish_reason=self._found.finish_reason,
@@ -172,7 +168,7 @@ class UsageReader:
         if self._has_named and not _WORTH_READING.search(chunk) and not self._marks.search(chunk):
             events = parser.count(chunk)
             if events:
-                self._events += events
+                self.events += events
                 return
         for event in parser.feed(chunk):
             if event.data == "[DONE]":
@@ -190,16 +186,16 @@ class UsageReader:
 
     def _take_messages(self, parser: AwsEventParser, chunk: bytes) -> None:
         for message in parser.feed(chunk):
-            self._events += 1
+            self.events += 1
             if bedrock.wants(message.type):
                 self._read(message.payload, message.type)
 
     def _take_event(self, text: str, event: str) -> None:
-        self._events += 1
+        self.events += 1
         if self._format is None:
             return
         if not self._has_named:
-            self._has_named = bool(self._found.model) or self._events > _EVENTS_THAT_NAME
+            self._has_named = bool(self._found.model) or self.events > _EVENTS_THAT_NAME
         if not self._has_named or event == "error" or self._format.marks.search(text):
             self._read(text, event)
 
