@@ -338,3 +338,44 @@ def test_a_line_break_in_a_header_is_refused_before_anything_is_sent(value: byte
             await HttpPool().send(Request(b"GET", Origin("http", "127.0.0.1", 1), b"/", [(b"x", value)]))
 
     run(main())
+
+
+def test_the_time_that_an_exchange_before_had_left_does_not_end_a_long_upload() -> None:
+    async def reads_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await read_head(reader):
+            if b"chunked" in head:
+                await reader.readuntil(b"0\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    async def slow() -> AsyncIterator[bytes]:
+        for _ in range(6):
+            await asyncio.sleep(0.1)
+            yield b"piece"
+
+    async def main() -> None:
+        async with raw_server(reads_all) as origin:
+            pool = HttpPool(timeouts=Timeouts(1, 0.25, 0.25))
+            assert await body_of(pool, get(origin)) == b"ok"
+            assert await body_of(pool, Request(b"POST", origin, b"/", [], slow())) == b"ok"
+            await pool.aclose()
+
+    run(main())
+
+
+def test_a_kept_connection_is_timed_anew_for_each_exchange() -> None:
+    async def answers_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        await read_head(reader)
+        await reader.read()
+
+    async def main() -> None:
+        async with raw_server(answers_once) as origin:
+            pool = HttpPool(timeouts=Timeouts(1, 0.2, 5))
+            assert await body_of(pool, get(origin)) == b"ok"
+            await asyncio.sleep(0.3)  # the timer of the first exchange has rung meanwhile
+            with pytest.raises(UpstreamTimeout):
+                await pool.send(get(origin))
+            await pool.aclose()
+
+    run(main())
