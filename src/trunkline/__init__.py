@@ -1,5 +1,3 @@
 """Trunkline: a self-hosted AI gateway for text and real-time voice."""
 
-from importlib.metadata import version
-
-__version__ = version("trunkline")
+__version__ = "0.1.0"

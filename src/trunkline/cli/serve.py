@@ -29,7 +29,8 @@ def command() -> Callable[..., None]:
     """Return `serve` with one flag for each setting that may be shown in a process list."""
     file = typer.Option(help="Settings file; else ./trunkline.toml or the data directory's.")
     annotations: dict[str, Any] = {"config": Annotated[Path | None, file]}
-    annotations |= {entry.name: _flag(entry) for entry in settings.table() if _has_flag(entry)}
+    types = get_type_hints(Settings)
+    annotations |= {entry.name: _flag(entry, types[entry.name]) for entry in settings.table() if _has_flag(entry)}
 
     def started(**flags: Any) -> None:
         serve(**flags)
@@ -47,7 +48,7 @@ def _has_flag(entry: Field[Any]) -> bool:
     return entry.name != "providers" and not entry.metadata["secret"]
 
 
-def _flag(entry: Field[Any]) -> Any:
+def _flag(entry: Field[Any], type_: Any) -> Any:
     choices = entry.metadata["choices"]
     option = typer.Option(
         f"--{entry.name.replace('_', '-')}",
@@ -55,7 +56,7 @@ def _flag(entry: Field[Any]) -> Any:
             f"{entry.metadata['help']} Default: {settings.default_words(entry)}."
             f" Variable: {settings.environment_name(entry)}."
         ),
-        metavar=None if choices else _metavar(get_type_hints(Settings)[entry.name]),
+        metavar=None if choices else _metavar(type_),
         show_default=False,
     )
     # Values stay text: the settings table converts and checks them, whatever source they come from.

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import trustme
-
 from trunkline.errors import SettingsError
 from trunkline.settings import Settings
 
@@ -48,6 +46,8 @@ def prepare(settings: Settings) -> TlsFiles | None:
 
 
 def _local(settings: Settings) -> TlsFiles:
+    import trustme  # late: most listeners are plain, and it takes a while
+
     directory = settings.data_dir / "tls"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     certificate, key = directory / "authority.pem", directory / "authority.key"

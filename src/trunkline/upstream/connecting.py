@@ -13,8 +13,6 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohappyeyeballs
 from aiohappyeyeballs import AddrInfoType
-from python_socks import ProxyError
-from python_socks.async_.asyncio import Proxy
 
 from trunkline.errors import UpstreamNotPublic
 from trunkline.settings import is_loopback_host
@@ -97,12 +95,16 @@ def _public(addresses: Sequence[AddrInfoType], origin: Origin) -> Sequence[AddrI
 
 
 async def _tunnel(proxy: str, host: str, port: int) -> socket.socket:
+    from python_socks.async_.asyncio import Proxy  # late: most machines have none
+
     tunnel: socket.socket = await Proxy.from_url(proxy).connect(host, port)
     return tunnel
 
 
 async def _tunnel_to_one_of(addresses: Sequence[AddrInfoType], proxy: str) -> socket.socket:
     """Have a proxy connect to one of the addresses, in turn: given the name, it would look that up for itself."""
+    from python_socks import ProxyError
+
     *others, last = addresses
     for _, _, _, _, (host, port, *_) in others:
         with suppress(ProxyError, OSError):

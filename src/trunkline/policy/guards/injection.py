@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
@@ -19,12 +20,20 @@ class _Sign(NamedTuple):
 
     kind: str
     weight: float
-    pattern: re.Pattern[str]
+    written: str
     needs: tuple[str, ...]
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """What it looks like. Of some fifty patterns most gateways need none, and to compile one takes a while."""
+        return _compiled(self.written)
+
+
+_compiled: Final = cache(re.compile)
 
 
 def _sign(kind: str, weight: float, pattern: str, needs: str) -> _Sign:
-    return _Sign(kind, weight, re.compile(plain(pattern)), tuple(plain(needs).split("|")))
+    return _Sign(kind, weight, plain(pattern), tuple(plain(needs).split("|")))
 
 
 # In place of a star: a word without an end, made of such words, would be read to its end for each of them.
