@@ -30,7 +30,8 @@ from typing import Any
 import uvloop
 
 from trunkline.upstream.address import Origin
-from trunkline.upstream.websocket import Closed, Dialer, Text
+from trunkline.upstream.messages import Closed, Text
+from trunkline.upstream.websocket import Dialer
 
 FRAME_SECONDS = 0.04
 SOUND = base64.b64encode(bytes(24_000 * 2 * 40 // 1000)).decode()

@@ -20,7 +20,8 @@ from trunkline.probe.keys import Secrets
 from trunkline.upstream.address import Origin
 from trunkline.upstream.connecting import Connector
 from trunkline.upstream.http import HttpPool, Request
-from trunkline.upstream.websocket import Closed, Dialer, Text
+from trunkline.upstream.messages import Closed, Text
+from trunkline.upstream.websocket import Dialer
 
 LIMIT = MOST_BYTES
 WHOLE: list[str | list[str]] = ["x" * LIMIT, ["x" * (LIMIT // 2)] * 2]

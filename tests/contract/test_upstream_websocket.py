@@ -13,8 +13,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from tests.contract.raw_server import answering, raw_server
 from trunkline.errors import UpstreamBroken, UpstreamRefused, UpstreamTimeout, UpstreamUpgradeRefused
 from trunkline.upstream.address import Origin
+from trunkline.upstream.messages import Binary, Closed, Text
 from trunkline.upstream.timeouts import Timeouts
-from trunkline.upstream.websocket import Binary, Closed, Dialer, Text
+from trunkline.upstream.websocket import Dialer
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:

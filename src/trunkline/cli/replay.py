@@ -279,7 +279,7 @@ class _Conversation:
 
     async def _listen(self) -> None:
         from trunkline.realtime.frames import Frame
-        from trunkline.upstream.websocket import Closed
+        from trunkline.upstream.messages import Closed
 
         while not self._closed.is_set():
             heard = await self._socket.receive()

@@ -31,7 +31,8 @@ from trunkline.probe.serving import served
 from trunkline.realtime import closing
 from trunkline.upstream.address import parse
 from trunkline.upstream.http import HttpPool, Request
-from trunkline.upstream.websocket import Binary, Closed, Dialer, Text, UpstreamSocket
+from trunkline.upstream.messages import Binary, Closed, Text
+from trunkline.upstream.websocket import Dialer, UpstreamSocket
 from trunkline.wire.head import Head, Transport, forwarded_headers, returned_headers
 from trunkline.wire.subprotocols import carries_secret, select
 

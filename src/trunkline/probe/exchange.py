@@ -14,8 +14,9 @@ from trunkline.probe.asking import Question
 from trunkline.probe.cell import SOCKETS
 from trunkline.upstream.connecting import Connector
 from trunkline.upstream.http import HttpPool, Request, Response
+from trunkline.upstream.messages import Closed, Text
 from trunkline.upstream.timeouts import Timeouts
-from trunkline.upstream.websocket import Closed, Dialer, Text, UpstreamSocket
+from trunkline.upstream.websocket import Dialer, UpstreamSocket
 from trunkline.wire.documents import json_object
 from trunkline.wire.sse import SseParser
 

@@ -7,7 +7,7 @@ held back until a slot was taken, and the key is only ever written here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -15,8 +15,11 @@ from trunkline.errors import UpstreamUpgradeRefused
 from trunkline.providers import Slot
 from trunkline.server.admission import Admission
 from trunkline.server.outgoing import OutgoingCall
-from trunkline.upstream.websocket import Binary, Closed, Dialer, Text, UpstreamSocket
+from trunkline.upstream.messages import Binary, Closed, Text
 from trunkline.wire.documents import json_object
+
+if TYPE_CHECKING:
+    from trunkline.upstream.websocket import Dialer, UpstreamSocket
 
 log = structlog.get_logger("trunkline.chaining")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from typing import Final, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 
@@ -69,10 +70,12 @@ from trunkline.store.valkey import Valkey
 from trunkline.upstream.address import parse
 from trunkline.upstream.http import HttpPool, Request, head_lines
 from trunkline.upstream.timeouts import Timeouts
-from trunkline.upstream.websocket import Dialer
 from trunkline.wire.head import Head, Transport
 from trunkline.wire.refusal import Dialect
 from trunkline.wire.subprotocols import is_token
+
+if TYPE_CHECKING:
+    from trunkline.upstream.websocket import Dialer
 
 log = structlog.get_logger("trunkline.gateway")
 
@@ -129,7 +132,13 @@ class Gateway:
         )
         self.caching = Caching(cache, self.registry, Similarity(LocalEmbeddings(self.worker, self.http)))
         self.guards = Guards(self)
-        self.dialer = Dialer(timeouts=timeouts)
+
+    @cached_property
+    def dialer(self) -> Dialer:
+        """What opens WebSockets to providers."""
+        from trunkline.upstream.websocket import Dialer  # late: its library takes a while, and chats need none
+
+        return Dialer(timeouts=self.http.timeouts)
 
     async def start(self) -> None:
         """Read the set-up. Raises `SettingsError` when it cannot be read."""

@@ -9,7 +9,6 @@ import ssl
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import picows
@@ -20,6 +19,7 @@ from trunkline.realtime.closing import ABNORMAL, NO_STATUS
 from trunkline.upstream import failures
 from trunkline.upstream.address import Origin
 from trunkline.upstream.connecting import Connector
+from trunkline.upstream.messages import Binary, Closed, Text
 from trunkline.upstream.timeouts import Timeouts
 
 # A guard against a length field gone wild, not a limit: providers send items with minutes of audio in one frame.
@@ -33,28 +33,6 @@ _CLOSE_SECONDS: Final = 5.0
 # picows logs whole handshakes, keys included, below INFO.
 _log = logging.getLogger("trunkline.upstream.websocket")
 _log.setLevel(logging.CRITICAL)
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A text message."""
-
-    payload: str
-
-
-@dataclass(frozen=True, slots=True)
-class Binary:
-    """A binary message."""
-
-    payload: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The provider's close: its code and reason, 1005 where it sent none, 1006 where the connection broke."""
-
-    code: int
-    reason: str
 
 
 class Dialer:

@@ -50,7 +50,7 @@ from trunkline.server.voice.dialling import Dialling, Line, Route
 from trunkline.server.voice.fallbacks import GatewayFallbacks, RouteFallbacks
 from trunkline.server.voice.opened import OpenedSession
 from trunkline.server.voice.speech import Ruling, SpeechGuard, Unjudged
-from trunkline.upstream.websocket import Binary, Closed, Text
+from trunkline.upstream.messages import Binary, Closed, Text
 from trunkline.wire.head import Head
 
 log = structlog.get_logger("trunkline.voice")

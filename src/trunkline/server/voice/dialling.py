@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import structlog
 
@@ -14,8 +14,11 @@ from trunkline.realtime.bounded import shown
 from trunkline.server.admission import Admission
 from trunkline.server.chaining import dial_first_taken
 from trunkline.server.gateway import Gateway
-from trunkline.upstream.websocket import Binary, Closed, Text, UpstreamSocket
+from trunkline.upstream.messages import Binary, Closed, Text
 from trunkline.wire.head import Head
+
+if TYPE_CHECKING:
+    from trunkline.upstream.websocket import UpstreamSocket
 
 log = structlog.get_logger("trunkline.voice")
 

@@ -34,7 +34,7 @@ from trunkline.server.gateway import Gateway
 from trunkline.server.voice.dialling import Line, Route, dial
 from trunkline.server.voice.opened import OpenedSession
 from trunkline.upstream.http import Response
-from trunkline.upstream.websocket import Binary, Closed
+from trunkline.upstream.messages import Binary, Closed
 from trunkline.wire.documents import json_object
 from trunkline.wire.head import Head, Transport
 
