@@ -8,12 +8,16 @@ import msgspec
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """How a gateway wants to be asked for a kind of workload; ``extra`` are further fields of the body."""
+    """How a gateway wants to be asked for a kind of workload; ``extra`` are further fields of the body.
+
+    ``usage`` says whether its answers have the usage that the upstream states.
+    """
 
     path: str
     headers: dict[str, str] = {}
     model: str = ""
-    extra: dict[str, msgspec.Raw | bool | str | dict[str, bool]] = {}
+    extra: dict[str, dict[str, bool]] = {}
+    usage: bool = True
 
 
 class Order(msgspec.Struct, frozen=True):

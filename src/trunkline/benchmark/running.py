@@ -131,7 +131,8 @@ class _Runner:
             start = gateway.prepare(place)
             began = time.monotonic()
             running = stack.enter_context(program(start.arguments, start.environment, folder, self._cores))
-            _await_answer(running, place.port, start.asks[Kind.CHAT])
+            port = _port(running, place, start)
+            _await_answer(running, port, start.asks[Kind.CHAT])
             took = time.monotonic() - began
             self._note(gateway, home)
             idle = self._idle(running)
@@ -141,7 +142,7 @@ class _Runner:
             )
             for workload in self._plan.workloads:
                 if workload.kind in start.asks:
-                    self._measure(gateway, running, start, place, workload, idle)
+                    self._measure(gateway, running, start.asks[workload.kind], port, workload, idle)
 
     def _idle(self, running: Program) -> float:
         """Return the share of a core that a gateway takes when it has started and nothing is asked of it."""
@@ -165,16 +166,15 @@ class _Runner:
             )
 
     def _measure(
-        self, gateway: Gateway, running: Program, start: Start, place: Place, workload: Workload, idle: float
+        self, gateway: Gateway, running: Program, ask: Ask, port: int, workload: Workload, idle: float
     ) -> None:
-        ask = start.asks[workload.kind]
         self._step(gateway.name, workload.name)
         tree, window = running.tree, self._plan.quiet_seconds
-        with load(self._order(place.port, workload, ask), self._cores) as ready:
+        with load(self._order(port, workload, ask), self._cores) as ready:
             settle(tree, usual=idle, window=window)
-            asked, before = self._asked(), tree.seconds()
+            asked, before, began = self._asked(), tree.seconds(), time.monotonic()
             outcome = ready.run()
-            at_end = tree.seconds()
+            busy = (tree.seconds() - before) / (time.monotonic() - began)
         memory = tree.memory()
         settled = settle(tree, usual=idle, window=window)
         if workload.kind is Kind.CACHE:
@@ -189,7 +189,7 @@ class _Runner:
                 workload.name,
                 outcome,
                 processor=round(settled.seconds - before, 6),
-                busy=round((at_end - before) / outcome.seconds, 3),
+                busy=round(busy, 3),
                 after=round(settled.waited, 2),
                 became_quiet=settled.is_quiet,
                 memory=memory.tree,
@@ -199,9 +199,9 @@ class _Runner:
         if not running.is_running:
             raise BenchmarkError(f"it ended during {workload.name}: {running.last_words()}")
         if workload.kind is Kind.CHAT and outcome.in_time:
-            self._pace(gateway, place, workload, ask, outcome.in_time / outcome.seconds)
+            self._pace(gateway, port, workload, ask, outcome.in_time / outcome.seconds)
 
-    def _pace(self, gateway: Gateway, place: Place, workload: Workload, ask: Ask, reached: float) -> None:
+    def _pace(self, gateway: Gateway, port: int, workload: Workload, ask: Ask, reached: float) -> None:
         """Ask at the pace of all, if this one carries it, and at its own."""
         own = _MODERATE * reached
         if self._rate is None:
@@ -212,7 +212,7 @@ class _Runner:
         plain = openai_asks(Kind.CHAT)[Kind.CHAT]
         for rate, is_own in rates:
             self._step(gateway.name, f"{rate:.0f} requests a second")
-            with load(self._order(place.port, workload, ask, rate), self._cores) as ready:
+            with load(self._order(port, workload, ask, rate), self._cores) as ready:
                 through = ready.run()
             with load(self._order(self._upstream, workload, plain, rate), self._cores) as ready:
                 without = ready.run()
@@ -229,6 +229,18 @@ class _Runner:
             return int(connection.getresponse().read())
         finally:
             connection.close()
+
+
+def _port(running: Program, place: Place, start: Start) -> int:
+    """Return where a gateway listens, when it has said so. Raises `BenchmarkError`."""
+    if start.announced is None:
+        return place.port
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and running.is_running:
+        if start.announced.exists():
+            return int(start.announced.read_text("ascii"))
+        time.sleep(_LOOK_SECONDS)
+    raise BenchmarkError(f"it did not say where it listens: {running.last_words()}")
 
 
 def _await_answer(running: Program, port: int, ask: Ask) -> None:

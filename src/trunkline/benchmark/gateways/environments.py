@@ -39,9 +39,16 @@ class PythonEnvironment:
         """Return the size without Python itself, what is compiled later, and the tools of an environment."""
         if not self.version(home):
             return None
-        names = {one.name.lower().replace("_", "-") for one in metadata.distributions(path=_packages(home))}
-        tools = {Path(folder, name) for folder in _packages(home) for name in _TOOLS}
-        return Size(sum(_bytes(Path(folder), tools) for folder in _packages(home)), len(names - _TOOLS))
+        total, names = 0, set()
+        for folder in _packages(home):
+            total += _bytes(Path(folder), [Path(folder, name) for name in _TOOLS])
+            for one in metadata.distributions(path=[folder]):
+                names.add(one.name.lower().replace("_", "-"))
+                # Commands, and whole programs that are no Python, are beside the packages.
+                beside = [Path(str(one.locate_file(file))) for file in one.files or () if file.parts[0] == ".."]
+                if one.name not in _TOOLS:
+                    total += sum(file.stat().st_size for file in beside if file.is_file())
+        return Size(total, len(names - _TOOLS))
 
 
 def program(home: Path, name: str) -> Path:

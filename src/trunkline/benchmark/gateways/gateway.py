@@ -42,11 +42,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """How a gateway is started, and how it is asked: for each kind of workload that it can do."""
+    """How a gateway is started, and how it is asked: for each kind of workload that it can do.
+
+    One that listens where it likes writes its port into the file ``announced``.
+    """
 
     arguments: Sequence[str | Path]
     asks: Mapping[Kind, Ask]
     environment: Mapping[str, str] = field(default_factory=dict)
+    announced: Path | None = None
 
 
 def openai_asks(
