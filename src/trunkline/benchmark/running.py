@@ -78,6 +78,9 @@ def run(plan: Plan, on_step: OnStep = lambda words: None) -> Results:
         runner = _Runner(plan, results, cores, port, on_step)
         for number in range(1, plan.rounds + 1):
             runner.round(number)
+    # As they were named, and not as they came in turn.
+    order = [one.name for one in plan.gateways]
+    results.gateways.sort(key=lambda about: order.index(about.name))
     return results
 
 

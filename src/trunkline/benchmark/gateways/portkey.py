@@ -22,7 +22,8 @@ def _prepare(place: Place) -> Start:
 
 PORTKEY: Final = Gateway(
     name="portkey",
-    setup="headless, without its page of logs; the provider named by headers; no cache in this package, no realtime to other hosts",
+    setup="headless, without its page of logs; the provider named by headers; no cache in this package, and no realtime"
+    " to other hosts",
     environment=NodeEnvironment(_PACKAGE),
     prepare=_prepare,
 )
