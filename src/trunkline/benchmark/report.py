@@ -18,6 +18,7 @@ from trunkline.benchmark.orders import Latency
 from trunkline.benchmark.picture import Bar, Panel
 from trunkline.benchmark.results import DIRECT, Paced, Results, Sample
 from trunkline.benchmark.workloads import Kind, workload
+from trunkline.errors import SettingsError
 
 FLOOR: Final = "nginx"
 """What processor time is compared with: it passes requests on and does nothing else."""
@@ -138,9 +139,9 @@ def as_markdown(results: Results) -> str:
 
 
 def into_page(page: str, text: str) -> str:
-    """Return a page with ``text`` between its marks. Raises `ValueError` when the page has none."""
+    """Return a page with ``text`` between its marks. Raises `SettingsError` when it has none."""
     if BEGIN not in page or END not in page:
-        raise ValueError(f"The page has no marks {BEGIN} and {END}.")
+        raise SettingsError(f"The page has no marks {BEGIN} and {END}.")
     marked = f"{BEGIN}\n\n{text.strip()}\n\n{END}"
     return re.sub(f"{re.escape(BEGIN)}.*?{re.escape(END)}", lambda _: marked, page, count=1, flags=re.DOTALL)
 

@@ -63,10 +63,10 @@ DEFAULT_WORKLOADS: Final = ("chat", "sse", "realtime-32", "realtime-200", "large
 
 def workload(name: str) -> Workload:
     """Return the workload of a name such as ``chat`` or ``realtime-200``. Raises `SettingsError`."""
-    kind, _, connections = name.partition("-")
+    kind, dash, connections = name.partition("-")
     if kind not in {one.value for one in Kind}:
         raise SettingsError(f"There is no workload {name!r}; there are {', '.join(DEFAULT_WORKLOADS)}.")
-    if connections and not (connections.isdecimal() and 0 < int(connections) <= 1000):
+    if dash and not (connections.isascii() and connections.isdecimal() and 0 < int(connections) <= 1000):
         raise SettingsError(f"{name!r} does not name a number of connections, as in {kind}-32.")
     found = Kind(kind)
     return Workload(found, int(connections or _CONNECTIONS[found]))

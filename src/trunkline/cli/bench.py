@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _INTERRUPTED: Final = 130
 _FOLDER: Final = "bench"
-_ALL: Final = "all"
 
 
 def bench(
@@ -59,9 +58,12 @@ def bench(
     2  nothing could be measured
     """
     from trunkline.benchmark.gateways import GATEWAYS
+    from trunkline.benchmark.report import into_page
     from trunkline.benchmark.running import Plan
     from trunkline.benchmark.workloads import DEFAULT_WORKLOADS, workload
 
+    if page is not None:
+        into_page(page.read_text("utf-8"), "")  # what cannot be written is told before it is measured
     homes = chosen(data_dir) / _FOLDER
     wanted = _wanted(gateways, GATEWAYS)
     asked = [workload(name) for name in _names(workloads) or DEFAULT_WORKLOADS]
