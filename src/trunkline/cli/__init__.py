@@ -36,6 +36,7 @@ _COMMANDS: Final = {
     "backup": "transfer:backup",
     "restore": "transfer:restore",
     "settings": "settings:settings",
+    "bench": "bench:bench",
 }
 
 
