@@ -13,6 +13,7 @@ from trunkline.server.bodies import BoundedBodies
 from trunkline.server.console import Console
 from trunkline.server.dataplane import DataPlane
 from trunkline.server.dispatch import Dispatch
+from trunkline.server.express import Express
 from trunkline.server.gateway import Gateway
 from trunkline.server.late import Late
 from trunkline.server.observability.operations import PATHS as OPERATION_PATHS
@@ -38,12 +39,13 @@ class Application:
     def __init__(self, settings: Settings) -> None:
         self.gateway = Gateway(settings)
         self._alike = Alike()
+        self._express = Express(self.gateway)
         self._calls = WebRtcCalls(self.gateway)
         dispatch = Dispatch(self.gateway)
-        self._data_plane = DataPlane(self.gateway, dispatch, self._calls)
+        self._data_plane = DataPlane(self.gateway, dispatch, self._calls, self._express)
         self._voice_plane = VoicePlane(self.gateway)
-        self._universal_plane = UniversalPlane(self.gateway, dispatch, self._calls)
-        self._unified_plane = UnifiedPlane(self.gateway, dispatch, self._calls)
+        self._universal_plane = UniversalPlane(self.gateway, dispatch, self._calls, self._express)
+        self._unified_plane = UnifiedPlane(self.gateway, dispatch, self._calls, self._express)
         self._universal_socket_plane = UniversalSocketPlane(self.gateway, dispatch)
         self._operations = Operations(self.gateway)
         self._console = Console(self._direct_origins)
@@ -56,6 +58,12 @@ class Application:
             await self._lifespan(receive, send)
             return
         path: str = scope["path"]
+        begun = None
+        if scope["type"] == "http" and path.startswith("/v1/"):
+            left = await self._express.serve(scope, receive, send)
+            if left is None:
+                return
+            receive, begun = left
         head = head_of(scope)
         if scope["type"] == "websocket":
             if path.startswith("/v1/"):
@@ -66,7 +74,7 @@ class Application:
                 await respond_to_upgrade(send, 404, [], b"No WebSocket is served here.\n")
         elif path.startswith("/v1/"):
             self._alike.recognise(head)
-            await self._plane_of(head)(head, scope, receive, send)
+            await self._plane_of(head)(head, scope, receive, send, begun)
         elif path in OPERATION_PATHS:
             await self._operations(scope, receive, send)
         elif path == "/api" or path.startswith("/api/"):

@@ -13,6 +13,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+
+class ClientGone(Exception):
+    """The client closed its connection before the answer was complete."""
+
+
 # Takes what is to be called once when the client leaves, or None when nobody needs to know any more.
 OnGone = Callable[[Callable[[], None] | None], None]
 GONE: Final = "trunkline.gone"

@@ -13,8 +13,9 @@ from trunkline.errors import GatewayError, MalformedRequest, RequestTooLarge, Up
 from trunkline.server import client_secrets
 from trunkline.server.admission import Admission
 from trunkline.server.answer import Answer
-from trunkline.server.asgi import Message, OnGone, Receive, Scope, Send, on_gone_of, respond
-from trunkline.server.dispatch import MAX_WHOLE_BODY, Dispatch, Sent
+from trunkline.server.asgi import ClientGone, Message, Receive, Scope, Send, on_gone_of, respond
+from trunkline.server.dispatch import MAX_WHOLE_BODY, Dispatch, Sent, Terms
+from trunkline.server.express import Begun, Express
 from trunkline.server.gateway import Gateway
 from trunkline.server.logbook import Entry, failed
 from trunkline.server.voice import WebRtcCalls
@@ -25,10 +26,7 @@ log = structlog.get_logger("trunkline.http")
 
 # RFC 9110 sections 15.3.5 and 15.4.5: these have no body, whatever Content-Length says.
 _BODILESS: Final = frozenset({204, 304})
-
-
-class ClientGone(Exception):
-    """The client closed its connection before the answer was complete."""
+_OK: Final = 200
 
 
 class DataPlane:
@@ -36,23 +34,32 @@ class DataPlane:
 
     _request_type = "http"
 
-    def __init__(self, gateway: Gateway, dispatch: Dispatch, calls: WebRtcCalls) -> None:
+    def __init__(self, gateway: Gateway, dispatch: Dispatch, calls: WebRtcCalls, express: Express) -> None:
         self._gateway = gateway
+        self._express = express
         self._dispatch = dispatch
         self._calls = calls
         self._tells_all = gateway.settings.log_level == "debug"  # asking the logger would cost every request
 
-    async def __call__(self, head: Head, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request: relay it, or refuse it in the shape its client can read."""
+    async def __call__(
+        self, head: Head, scope: Scope, receive: Receive, send: Send, begun: Begun | None = None
+    ) -> None:
+        """Answer one request: relay it, or refuse it in the shape its client can read.
+
+        ``begun`` says how far it has come already.
+        """
         started = time.perf_counter()
         preflight = self._gateway.origins.preflight_headers(head)
         if preflight is not None:
             await self._answer_preflight(head, send, preflight)
             return
         entry = self._gateway.logbook.open(head, self._request_type)
-        exchange = Exchange(receive, send, entry, on_gone_of(scope))
+        exchange = Exchange(scope, receive, send, entry)
         try:
-            await self._relay(head, exchange)
+            if begun is not None:
+                await self._go_on(head, exchange, begun)
+            else:
+                await self._relay(head, exchange)
         except GatewayError as error:
             await self._refuse(head, exchange, error)
         except ClientGone:
@@ -97,6 +104,29 @@ class DataPlane:
             else:
                 sent = await exchange.request_body(head)
             await self._give(head, exchange, await dispatch.send(head, admission, sent, entry, terms))
+        await self._learn(head, exchange, admission, terms)
+
+    async def _go_on(self, head: Head, exchange: Exchange, begun: Begun) -> None:
+        """Relay the answer to a request that was sent, or raise what came of it."""
+        entry, admission, outcome = exchange.entry, begun.admission, begun.outcome
+        entry.began(begun.created_at, begun.started)
+        entry.admitted(admission)
+        entry.sees_request(begun.body)
+        entry.knows(begun.told)
+        entry.sent()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        async with exchange:
+            exchange.watch()
+            answer = self._dispatch.seen(outcome, admission, entry)
+            answer.told += begun.lease.headers()
+            await self._give(head, exchange, answer)
+
+    async def _learn(self, head: Head, exchange: Exchange, admission: Admission, terms: Terms) -> None:
+        """Have requests like one that went well go the short way, if they can."""
+        if exchange.status == _OK and admission.is_lasting and head.memo.get(Express) is not admission:
+            head.memo[Express] = admission  # once is enough
+            await self._express.learn(exchange.scope, head, admission, terms, exchange.entry.words())
 
     async def _give(self, head: Head, exchange: Exchange, answer: Answer) -> None:
         try:
@@ -156,9 +186,10 @@ class Exchange:
     surfaces as `ClientGone`.
     """
 
-    def __init__(self, receive: Receive, send: Send, entry: Entry, on_gone: OnGone | None) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, entry: Entry) -> None:
+        self.scope = scope
         self._receive = receive
-        self._on_gone = on_gone
+        self._on_gone = on_gone_of(scope)
         self.send = send
         self.entry = entry
         self.status: int | None = None
@@ -192,11 +223,11 @@ class Exchange:
         """
         length, chunked = _framing(head)
         if length is None and not chunked:
-            self._watch()
+            self.watch()
             return Sent(None)
         message = await self._next()
         if not message.get("more_body", False):
-            self._watch()
+            self.watch()
             body: bytes = message.get("body", b"")
             return Sent(body, len(body))
         return Sent(self._stream(message.get("body", b"")), length)
@@ -256,7 +287,7 @@ class Exchange:
             if message.get("body"):
                 yield message["body"]
             if not message.get("more_body", False):
-                self._watch()
+                self.watch()
                 return
 
     async def _next(self) -> Message:
@@ -265,7 +296,8 @@ class Exchange:
             raise ClientGone
         return message
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """Watch for the client to go away, whose request has been read."""
         if self._on_gone is not None:
             self._on_gone(self._left)
         elif self._watcher is None:

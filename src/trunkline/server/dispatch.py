@@ -59,7 +59,12 @@ class Terms(NamedTuple):
     @property
     def is_plain(self) -> bool:
         """Whether it is sent on as it comes, once."""
-        return self.wish is None and self.tries == _ONCE and not self.limits and not self.control.guards
+        return self.wish is None and self.is_tried_once and not self.limits and not self.control.guards
+
+    @property
+    def is_tried_once(self) -> bool:
+        """Whether its provider is asked once, whatever comes of that."""
+        return self.tries == _ONCE
 
 
 _ONCE: Final = AttemptRules()
@@ -134,14 +139,14 @@ class Dispatch:
         async def fetch() -> Answer:
             used = admission
             # What comes from the client piece by piece is there once.
-            if terms.tries == _ONCE or isinstance(body, AsyncIterator):
+            if terms.is_tried_once or isinstance(body, AsyncIterator):
                 request = await prepare(admission)
                 entry.sent()
                 response = await self._gateway.http.send(request)
             else:
                 response, used = await self._gateway.attempts.send(asked, terms.tries, prepare, is_last=is_last)
                 entry.served_by(used)
-            return self._seen(response, used, entry, meter, stripper)
+            return self.seen(response, used, entry, meter, stripper)
 
         if terms.is_plain:
             return await fetch()
@@ -178,13 +183,13 @@ class Dispatch:
         answer.aclose = partial(_closed, answer.aclose, settle, None)
         return answer
 
-    def _seen(
+    def seen(
         self,
         response: Response,
         admission: Admission,
         entry: Entry,
-        meter: Meter | None,
-        stripper: UsageStripper | None,
+        meter: Meter | None = None,
+        stripper: UsageStripper | None = None,
     ) -> Answer:
         """Return a provider's answer, of which everything is seen that is read of it."""
         broker = self._gateway.registry.broker

@@ -116,6 +116,14 @@ class Limiter:
         charged.update(take.bucket.name for take in wanted if take.bucket.measure in WHOLE)
         return Lease(self, wanted, verdict, charged)
 
+    def take_now(self, wanted: Sequence[Take]) -> Lease | None:
+        """Take at once, where that can be; None where it is to be asked elsewhere, or where there is no room."""
+        if not wanted:
+            return Lease(self, (), None, set())
+        counters = self._counters
+        verdict = counters.take_now(wanted) if isinstance(counters, MemoryCounters) else None
+        return None if verdict is None or verdict.is_refused else Lease(self, wanted, verdict, set())
+
     async def open_session(self, rules: Sequence[LimitRule], facts: Facts) -> SessionLease:
         """Count a realtime session as a request, and as one of those at once, until it is closed.
 

@@ -207,6 +207,15 @@ class Entry:
 
     # What the exchange is
 
+    @property
+    def admission(self) -> Admission | None:
+        """Who was admitted to what, once somebody was."""
+        return self._admission
+
+    def began(self, created_at: float, started: float) -> None:
+        """Learn that the exchange began earlier: ``started`` is on the clock of `time.perf_counter`."""
+        self._created_at, self._started = created_at, started
+
     def admitted(self, admission: Admission) -> None:
         """Learn who asks for what."""
         self._admission = admission
@@ -438,7 +447,7 @@ class Entry:
         usage = None if self.is_cached else answered.usage
         none = 0 if self.is_cached else None
         caller = admission.caller if admission is not None else None
-        words = self._words()
+        words = self.words()
         secrets = words.secrets
         custom = self._custom_cost(answered) if usage is not None or answered.stated_cost is not None else None
         if self._payloads is None:
@@ -494,16 +503,16 @@ class Entry:
             response=self._payloads[1],
         )
 
-    def _words(self) -> _Words:
+    def words(self) -> Words:
         """Return what the head alone says for the record, with the secrets that are not to be in it."""
         head, admission = self._head, self._admission
         is_alone = admission is not None and len(self._heads) == 1
-        known: _Words | None = admission.known(head, _Words) if admission is not None and is_alone else None
+        known: Words | None = admission.known(head, Words) if admission is not None and is_alone else None
         if known is not None:
             return known
         secrets = self._secrets()
         provider, rest = self._target()
-        words = _Words(
+        words = Words(
             secrets=secrets,
             provider=provider,
             path=cleaned(rest.partition("?")[0], secrets, MAX_PATH),
@@ -512,7 +521,7 @@ class Entry:
             # Tags find rows and make sums: those of callers who were not admitted could pass for somebody else's.
             metadata=cleaned_tags(metadata_of(head), secrets) if admission is not None else {},
         )
-        return admission.remember(head, _Words, words) if admission is not None and is_alone else words
+        return admission.remember(head, Words, words) if admission is not None and is_alone else words
 
     def _cost(self, provider: str, answered: Answered, custom: CustomCost | None) -> float | None:
         if self.is_cached:
@@ -537,7 +546,7 @@ class Entry:
         return provider.slug if provider is not None else "", target.rest
 
 
-class _Words(NamedTuple):
+class Words(NamedTuple):
     """What the head of an exchange says for its record."""
 
     secrets: Sequence[str]

@@ -38,7 +38,9 @@ def run(settings: Settings) -> None:
     configure_logging(settings.log_level, settings.log_format)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     listener = listen(settings)
-    create_server(settings, listener).run(sockets=[listener])
+    server = create_server(settings, listener)
+    _collect_less()
+    server.run(sockets=[listener])
 
 
 def create_server(settings: Settings, listener: socket.socket) -> uvicorn.Server:
@@ -86,7 +88,6 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
-            _collect_less()
             Terminal(stderr=True, highlight=False, soft_wrap=True).print(self._announce())
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -170,6 +170,10 @@ class MemoryCounters:
 
     async def take(self, wanted: Sequence[Take]) -> Verdict:
         """Take all of it, or nothing."""
+        return self.take_now(wanted)
+
+    def take_now(self, wanted: Sequence[Take]) -> Verdict:
+        """As `take`, which has nothing to wait for here."""
         now = self._now()
         found = [self._slots_for(take.bucket) for take in wanted]
         standing = [self._count(take, slots, now) for take, slots in zip(wanted, found, strict=True)]

@@ -25,6 +25,7 @@ from trunkline.upstream.timeouts import Timeouts
 
 _HIGH_WATER: Final = 256 * 1024
 _MAX_HEAD_BYTES: Final = 128 * 1024
+_LONGEST_TYPE: Final = 100
 # Shorter than the idle limits of common servers and balancers (60 s and more).
 _KEEP_ALIVE_SECONDS: Final = 50.0
 # RFC 9110 section 9.2.2: only these may be repeated when nobody knows whether the first was acted upon.
@@ -111,6 +112,22 @@ class Response:
         if self.observer is not None:
             self.observer(chunk)
         return chunk
+
+    @property
+    def content_type(self) -> str:
+        """Its type as the provider states it, cut."""
+        found = next((value for name, value in self.headers if name.lower() == b"content-type"), b"")
+        return found.decode("latin-1")[:_LONGEST_TYPE]
+
+    def peek(self) -> bytes | None:
+        """Return the whole body if all of it is here, as it was sent and not compressed; nothing is read by that."""
+        return None if self._has_let_go else self._connection.peek()
+
+    def finish(self) -> None:
+        """Be done with a body that `peek` has returned; the connection is kept."""
+        self._has_let_go = self._is_read = True
+        self._connection.drop()
+        self._end(None)
 
     async def aclose(self) -> None:
         """End the exchange: the provider sees at once that nobody reads on."""
@@ -396,6 +413,18 @@ class _Connection(asyncio.Protocol):
             self._touched = self._loop.time()
             self._transport.resume_reading()
         return chunk
+
+    def peek(self) -> bytes | None:
+        """Return the whole body if all of it is here, and not compressed."""
+        if not self._complete or any(name.lower() == b"content-encoding" for name, _ in self.headers):
+            return None
+        return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+
+    def drop(self) -> None:
+        """Be done with what is here."""
+        self._chunks.clear()
+        self._buffered = 0
+        self.finish()
 
     def finish(self) -> None:
         """End the exchange: keep the connection if both sides are done with it, else close it at once."""
