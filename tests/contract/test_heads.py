@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 
 import httpx
 import pytest
+import uvicorn
 
 from tests.contract.raw_server import raw_server
 from tests.contract.test_dataplane import Recorder, openai_at
@@ -18,6 +20,7 @@ UPGRADE = (
 )
 PATH = b"/v1/local/default/local/models"
 LARGE = b"x" * 70_000
+SHOWN_KEY = b"authorization: Bearer sk-caller-12345678\r\n\r\n"
 
 
 async def exchanged(address: Address, *pieces: bytes) -> bytes:
@@ -108,5 +111,31 @@ def test_heads_on_a_kept_connection_are_counted_one_by_one() -> None:
             head = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-pad: " + b"p" * 40_000 + b"\r\n"
             answer = await exchanged(address, head + b"\r\n", head + b"\r\n", head + b"connection: close\r\n\r\n")
             assert answer.count(b"HTTP/1.1 200 ") == 3
+
+    run(main())
+
+
+def test_a_connection_is_closed_when_nothing_was_asked_for_a_while_and_not_during_a_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            await asyncio.sleep(1.5)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+
+    async def main() -> None:
+        monkeypatch.setattr(uvicorn, "Config", partial(uvicorn.Config, timeout_keep_alive=1))
+        async with raw_server(slow) as origin, gateway(**openai_at(origin)) as address:
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            for pause in (0.0, 0.5):  # the second is asked while the first one's time is running
+                await asyncio.sleep(pause)
+                writer.write(b"GET /v1/local/default/openai/models HTTP/1.1\r\nhost: localhost\r\n" + SHOWN_KEY)
+                head = await reader.readuntil(b"\r\n\r\n")
+                assert head.startswith(b"HTTP/1.1 200")
+                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+                await reader.readexactly(length)
+            async with asyncio.timeout(10):
+                assert await reader.read() == b""
+            writer.close()
 
     run(main())

@@ -37,6 +37,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._has_body = False
         self._too_large = ""
         self._is_lost = False
+        self._idle_since: float | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._listener: Callable[[], None] | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -65,6 +67,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Tell whoever serves the client that it has left."""
         super().connection_lost(exc)
         self._is_lost = True
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         self._tell(self._listener)
 
     def _tell(self, listener: Callable[[], None] | None) -> None:
@@ -72,6 +76,34 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             listener()
             listener = None
         self._listener = listener
+
+    # How long a connection is kept without a request: one timer that looks, instead of one for each request.
+
+    def on_response_complete(self) -> None:
+        """Go on with a request that waits, or wait for one."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._check_idle)
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = None
+
+    def _check_idle(self) -> None:
+        self._idle_timer = None
+        if self._idle_since is None:  # the end of what goes on sets another
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._idle_timer = self.loop.call_later(left, self._check_idle)
+        else:
+            self.timeout_keep_alive_handler()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body, whose size is the application's to bound."""
