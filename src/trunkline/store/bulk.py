@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import chain, compress, count
 from typing import Any, Final
 
@@ -18,7 +19,6 @@ import aiosqlite
 import msgspec
 from sqlalchemy import JSON, Column, String, Table
 from sqlalchemy import exc as sqlalchemy_errors
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 Columns = Sequence[Sequence[Any]]
@@ -45,10 +45,13 @@ class Insert:
         self._into = f"INSERT INTO {table.name} ({_listed(names)})"
         self._conflict = f"ON CONFLICT ({key}) DO " + (f"UPDATE SET {sums}" if sums else "NOTHING")
         self._row = f"{self._into} VALUES ({_marks(len(names))}) {self._conflict}"
-        self._arrays = f"{self._into} {_from_arrays(self._columns, range(len(names)))} {self._conflict}"
         self._differing: frozenset[int] = frozenset()
         self._rows = ""
         self._remembered = 0
+
+    @cached_property
+    def _arrays(self) -> str:
+        return f"{self._into} {_from_arrays(self._columns, range(len(self._columns)))} {self._conflict}"
 
     async def add(self, connection: AsyncConnection, columns: Columns) -> None:
         """Add rows."""
@@ -171,6 +174,8 @@ def _from_arrays(columns: Sequence[Column[Any]], differing: Collection[int]) -> 
 def _kind(column: Column[Any]) -> str:
     if isinstance(column.type, String | JSON):
         return "text"
+    from sqlalchemy.dialects import postgresql  # late: it takes a while, and most have no such server
+
     return str(column.type.compile(postgresql.dialect()))  # type: ignore[no-untyped-call]
 
 

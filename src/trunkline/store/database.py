@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import URL, Table, event, inspect, text
 from sqlalchemy import exc as sqlalchemy_errors
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -21,7 +21,6 @@ from trunkline.store.schema import HEAD
 # What reading or writing raises while the database is away, busy or full. To try again later may help.
 AWAY: Final = (OSError, DBAPIError)
 
-_INSERTS: Final = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 # How long a writer waits for another's: a command beside a running gateway.
 _BUSY_MILLISECONDS: Final = 5000
 
@@ -102,7 +101,11 @@ class Database:
 
     def insert(self, table: Table) -> Any:
         """Return an insert of the engine's own kind, which knows ``on_conflict_do_update`` and ``_do_nothing``."""
-        return _INSERTS[self.dialect](table)
+        if self.dialect == "sqlite":
+            return sqlite.insert(table)
+        from sqlalchemy.dialects import postgresql  # late: it takes a while, and most have no such server
+
+        return postgresql.insert(table)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -18,7 +18,7 @@ from trunkline.store.schema.base import metadata
 # Counts of a histogram are kept in rows of so many slots: most series are in few of them.
 BLOCK: Final = 16
 
-# How the names of partitions begin, which the migration makes.
+# How the names of partitions begin: on PostgreSQL the last two tables have one for each cube, made by the migration.
 PARTITIONS: Final = ("rollup_sums_", "rollup_latencies_")
 
 # What a series is of. The id is a digest of the rest, so that writers need not agree on one. What a cube does not tell
@@ -58,7 +58,6 @@ rollup_sums = Table(
     Column("sessions", BigInteger, nullable=False),
     Column("session_seconds", Float, nullable=False),
     sqlite_with_rowid=False,
-    postgresql_partition_by="LIST (cube)",
 )
 
 # Histograms (`trunkline.policy.histogram`). ``slot_5`` of block 2 is slot 37.
@@ -73,5 +72,4 @@ rollup_latencies = Table(
     Column("block", SmallInteger, primary_key=True, autoincrement=False),
     *(Column(f"slot_{slot}", Integer, nullable=False) for slot in range(BLOCK)),
     sqlite_with_rowid=False,
-    postgresql_partition_by="LIST (cube)",
 )
