@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.running import run
 from trunkline.errors import MalformedRequest
 from trunkline.policy.logging import LoggingRules
-from trunkline.store import Database, LogFilter, LogRecord, Logs, Payload
+from trunkline.store import AWAY, Database, LogFilter, LogRecord, Logs, Payload
 from trunkline.store.identifiers import first_ulid, ulid
 from trunkline.store.log_filter import KEYS, OPERATORS, ORDERS
 from trunkline.store.schema import log_payloads
@@ -198,6 +198,100 @@ def test_values_that_no_column_takes_are_made_to_fit(database_url: str) -> None:
         assert row.usage == {"a": [None, "b", 2**63 - 1, {"deep": None}]}
         assert row.metadata == {"k": "v"}
         assert await ids(logs, ("metadata.value", "contains", ["v"])) == [0]
+
+    on(database_url, test)
+
+
+def test_each_row_of_many_has_its_own_values(database_url: str) -> None:
+    """Whatever is alike in a batch, and whatever differs only later or only in its last rows."""
+
+    def one(number: int, **fields: Any) -> LogRecord:
+        return record(number, tokens_in=number if number % 7 else None, usage={"n": number}, **fields)
+
+    batches = [
+        [one(number) for number in range(450)],
+        [one(number, model=f"m{number % 3}", metadata={"team": "é" * (number % 2)}) for number in range(1000, 1230)],
+        [one(number, status=number % 500, error="x" * (number % 600)) for number in range(2000, 2100)],
+        [one(number, findings=[{"rule": str(number)}] * (number == 3299)) for number in range(3000, 3300)],
+        [one(number, success=number % 2 == 0, cost=number / 7, request=b"said") for number in range(4000, 4001)],
+    ]
+
+    async def test(logs: Logs, database: Database) -> None:
+        for batch in batches:
+            assert await logs.write(batch) == len(batch)
+        rows = {row.id: row for row in await logs.list(ALL, limit=10_000)}
+        written = [record for batch in batches for record in batch]
+        assert len(rows) == len(written)
+        for record in written:
+            row = rows[record.id]
+            expected = msgspec.structs.asdict(record) | {"error": record.error[:500], "request": None}
+            assert {name: getattr(row, name) for name in expected} == expected
+
+    on(database_url, test)
+
+
+def test_a_row_that_is_there_keeps_what_was_said(database_url: str) -> None:
+    async def test(logs: Logs, database: Database) -> None:
+        first = [record(number, request=b"first") for number in range(0, 300, 3)]
+        assert await logs.write(first) == 100
+        again = [record(number, id=one.id, request=b"second") for number, one in enumerate(first)]
+        new = [record(number, request=b"second") for number in range(1000, 1130)]
+        mixed = [one for pair in zip(again, new, strict=False) for one in pair] + new[len(again) :]
+        assert await logs.write(mixed) == 130
+        said = [await logs.payload(one.id) for one in (*first, *new)]
+        assert [one.request for one in said if one] == [b"first"] * 100 + [b"second"] * 130
+
+    on(database_url, test)
+
+
+def test_documents_are_kept_as_they_are_and_made_to_fit_one_by_one(database_url: str) -> None:
+    deep: Any = "bottom"
+    for _ in range(12):
+        deep = {"in": [deep]}
+    kept: Any = {"in": [{"in": [{"in": [{"in": [None]}]}]}]}
+    cases: list[tuple[Any, Any]] = [
+        ({"n": 1}, {"n": 1}),
+        ({"n": True}, {"n": True}),
+        ({"n": 1.5}, {"n": 1.5}),
+        ({"n": "1"}, {"n": "1"}),
+        ({}, {}),
+        ({"n": 2**63 - 1}, {"n": 2**63 - 1}),
+        ({"n": 2**64 - 1, "m": -(2**63)}, {"n": 2**63 - 1, "m": -(2**63) + 1}),
+        ({"n": "12345678901234567890123"}, {"n": "12345678901234567890123"}),
+        ({"n": 1e300, "m": math.nan, "o": -math.inf}, {"n": 1e300, "m": None, "o": None}),
+        ({"a\0b": "\0", "c": "\\u0000"}, {"ab": "", "c": "\\u0000"}),
+        ({"é😀\u2028": "ü\x1f\"'"}, {"é😀\u2028": "ü\x1f\"'"}),
+        ({"\udcff": "a\udcff"}, {"": "a"}),
+        ({"n": [{}, [], {"m": [1, None]}]}, {"n": [{}, [], {"m": [1, None]}]}),
+        (deep, kept),
+    ]
+
+    async def test(logs: Logs, database: Database) -> None:
+        # All that can be together, and each alone: one that does not fit must not change its neighbours.
+        for chosen in (cases, *([case] for case in cases)):
+            records = [record(id=ulid(), usage=given, metadata=given) for given, _ in chosen]
+            await logs.write([*records, *(record(id=ulid(), usage={"n": 1}) for _ in range(120))])
+            for one, (_, expected) in zip(records, chosen, strict=True):
+                row = await logs.get(one.id)
+                assert row is not None
+                assert (repr(row.usage), repr(row.metadata)) == (repr(expected), repr(expected))
+
+    on(database_url, test)
+
+
+def test_a_fault_of_the_database_is_no_records_fault(database_url: str) -> None:
+    async def rename(database: Database, old: str, new: str) -> None:
+        async with database.transaction() as connection:
+            await connection.exec_driver_sql(f"ALTER TABLE {old} RENAME TO {new}")
+
+    async def test(logs: Logs, database: Database) -> None:
+        records = [record(number) for number in range(120)]
+        await rename(database, "logs", "elsewhere")
+        with pytest.raises(AWAY):
+            await logs.write(records)
+        await rename(database, "elsewhere", "logs")
+        assert logs.rejected == 0
+        assert await logs.write(records) == 120
 
     on(database_url, test)
 

@@ -1,11 +1,18 @@
-"""A record's values made fit for the columns: a caller or a provider may send anything, and no row is lost by it."""
+"""Records' values made fit for the columns: a caller or a provider may send anything, and no row is lost by it.
+
+Whole columns are looked at, which is quick where all fits, as it nearly always does. Only a column in which something
+does not is looked at value by value.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import repeat
 from typing import Any, Final
 
+import msgspec
+from msgspec.structs import astuple
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Integer, SmallInteger, String
 
 from trunkline.store.log_record import LogRecord
@@ -16,18 +23,27 @@ _WHOLE: Final = 2**31 - 1
 _BIG: Final = 2**63 - 1
 # Deeper than any provider's usage is.
 _MAX_DEPTH: Final = 8
+# Every digit as a nought, and as many of them as a number out of bounds has.
+_DIGITS: Final = bytes(ord("0") if chr(byte).isdecimal() else byte for byte in range(256))
+_LONG: Final = b"0" * len(str(_BIG))
 
-Fit = Callable[[Any], Any]
+Values = Sequence[Any]
+Fit = Callable[[Values], Values]
 
 
-def fitting(record: LogRecord) -> dict[str, Any]:
-    """Return the row of a record, without its bodies.
+def fitting(records: Sequence[LogRecord]) -> list[list[Any]]:
+    """Return the columns `FIELDS` of some records, of which there is one at least, as the database takes them.
 
     Texts are cut to their columns and lose NUL, which PostgreSQL does not take; numbers are bounded by their columns.
+    Documents come as texts of JSON.
     """
-    row = {name: fit(getattr(record, name)) for name, fit in _FITS.items()}
-    row["has_payload"] = record.request is not None or record.response is not None
-    return row
+    columns = [*zip(*map(astuple, records), strict=True)]
+    return [_fitted(fit, columns[place]) for place, fit in zip(_PLACES, _FITS.values(), strict=True)]
+
+
+def fitting_ids(records: Sequence[LogRecord]) -> Values:
+    """Return the ids of records as the database takes them."""
+    return _FITS["id"]([record.id for record in records])
 
 
 def fitting_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,29 +59,80 @@ def fit_text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "ignore").decode()
 
 
+def _fitted(fit: Fit, column: Values) -> list[Any]:
+    first = column[0]
+    # Documents that are equal may still be told apart: true is 1.
+    if fit is not _fit_documents and column.count(first) == len(column):
+        return [*fit((first,))] * len(column)
+    return [*fit(column)]
+
+
 def _fit_of(column: Column[Any]) -> Fit:
     match column.type:
         case String(length=int(length)):
-            return lambda text: fit_text(text)[:length]
+            return lambda texts: _fit_texts(texts, length)
         case Boolean():
-            return bool
+            return lambda truths: [*map(bool, truths)]
         case SmallInteger():
-            return lambda number: _fit_whole(number, _SMALL)
+            return lambda numbers: _fit_wholes(numbers, _SMALL)
         case BigInteger():
-            return lambda number: _fit_whole(number, _BIG)
+            return lambda numbers: _fit_wholes(numbers, _BIG)
         case Integer():
-            return lambda number: _fit_whole(number, _WHOLE)
+            return lambda numbers: _fit_wholes(numbers, _WHOLE)
         case Float():
             absent = None if column.nullable else 0.0
-            return lambda number: absent if number is None or not math.isfinite(number) else number
+            return lambda numbers: _fit_floats(numbers, absent)
         case JSON():
-            return _fit_document
+            return _fit_documents
         case _:
             raise TypeError(f"logs.{column.name}: a column of a type that no record fits yet")
 
 
+def _fit_texts(texts: Values, length: int) -> Values:
+    together = "".join(texts)
+    if together.isascii() and "\0" not in together and len(max(texts, key=len)) <= length:
+        return texts
+    return [fit_text(text)[:length] for text in texts]
+
+
+def _fit_wholes(numbers: Values, most: int) -> Values:
+    stated = [number for number in numbers if number is not None]
+    if not stated or (-most <= min(stated) and max(stated) <= most):
+        return numbers
+    return [_fit_whole(number, most) for number in numbers]
+
+
+def _fit_floats(numbers: Values, absent: float | None) -> Values:
+    if None not in numbers and all(map(math.isfinite, numbers)):
+        return numbers
+    return [absent if number is None or not math.isfinite(number) else number for number in numbers]
+
+
 def _fit_whole(number: int | None, most: int) -> int | None:
     return None if number is None else max(-most, min(most, number))
+
+
+def _fit_documents(documents: Values) -> Values:
+    try:
+        texts = [*map(_encode, documents)]
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return [_encode(_fit_document(document)).decode() for document in documents]
+    distinct = dict(zip(texts, documents, strict=True))
+    if _are_plain(distinct):
+        return [*map(bytes.decode, texts)]
+    for text, document in distinct.items():
+        distinct[text] = text if _are_plain((text,)) else _encode(_fit_document(document))
+    return [distinct[text].decode() for text in texts]
+
+
+def _are_plain(texts: Collection[bytes]) -> bool:
+    """Whether there is no sign of what does not fit in documents: NUL, long numbers, or more depth than is kept."""
+    together = b" ".join(texts)
+    return (
+        rb"\u0000" not in together
+        and _LONG not in together.translate(_DIGITS)
+        and max(map(bytes.count, texts, repeat(b"{"))) + max(map(bytes.count, texts, repeat(b"["))) <= _MAX_DEPTH
+    )
 
 
 def _fit_document(value: Any, depth: int = 0) -> Any:
@@ -86,7 +153,11 @@ def _fit_document(value: Any, depth: int = 0) -> Any:
             return None
 
 
+_encode: Final = msgspec.json.Encoder().encode  # of a number that is none it makes null
+
 # What is no field of a record is about the row: bodies it has, when it was written, what people say of it later.
 _FITS: Final[dict[str, Fit]] = {
     column.name: _fit_of(column) for column in logs.c if column.name in LogRecord.__struct_fields__
 }
+FIELDS: Final = tuple(_FITS)
+_PLACES: Final = tuple(map(LogRecord.__struct_fields__.index, FIELDS))

@@ -17,25 +17,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.errors import MalformedRequest, first_line
 from trunkline.policy.logging import LoggingRules
+from trunkline.store.bulk import Insert, present
 from trunkline.store.database import AWAY, Database
 from trunkline.store.identifiers import first_ulid
 from trunkline.store.log_filter import LogFilter, clauses_of, ordering
 from trunkline.store.log_record import LogRecord
-from trunkline.store.log_values import fit_text, fitting, fitting_metadata
+from trunkline.store.log_values import FIELDS, fit_text, fitting, fitting_ids, fitting_metadata
 from trunkline.store.schema import log_payloads, logs
 
 log = structlog.get_logger("trunkline.logs")
 
 OnWritten = Callable[[AsyncConnection, Sequence[LogRecord]], Awaitable[None]]
 
-# So many values go into one statement that the event loop is not held up for long.
-_ROWS_A_STATEMENT: Final = 50
+# So many are made rows before the event loop gets its turn.
+_RECORDS_AT_ONCE: Final = 100
 _ROWS_A_DELETION: Final = 2000
 # How long the number of a full gateway's rows is believed without counting them again.
 _COUNT_SECONDS: Final = 60.0
 _DAY_SECONDS: Final = 86_400.0
 
 _COLUMNS: Final = logs.c
+_FIELDS: Final = (*FIELDS, "has_payload", "written_at")
 
 # What PostgreSQL says of values, and not of itself (classes of SQLSTATE): data, constraints, limits of the program.
 _FAULTS_OF_VALUES: Final = ("21", "22", "23", "54")
@@ -86,6 +88,8 @@ class Logs:
         self._on_written = tuple(on_written)
         self._rules_of = rules_of
         self._on_rejected = on_rejected
+        self._rows = Insert(logs, _FIELDS)
+        self._payloads = Insert(log_payloads, ["id", "request", "response"])
         self._counts: dict[str, _Count] = {}
         self.rejected = 0
         self.not_kept: dict[str, int] = {}
@@ -230,44 +234,47 @@ class Logs:
         return deleted
 
     async def _write(self, records: Sequence[LogRecord]) -> int:
-        unlike = list(_by_id(records).values())
+        kept = unlike = _by_id(records)
         written: list[LogRecord] = []
         async with self._database.transaction() as connection:
-            room = await self._room(connection, {record.gateway for record in unlike})
+            room = await self._room(connection, {record.gateway for record in records})
             if room:
                 # What is there already takes no room, and is not left out.
-                unlike = await _new_ones(connection, unlike, room)
-            kept = [*_with_room(unlike, room)]
-            for start in range(0, len(kept), _ROWS_A_STATEMENT):
-                part = _by_id(kept[start : start + _ROWS_A_STATEMENT])
-                written += await self._insert(connection, part)
-                await asyncio.sleep(0)  # exchanges come first
+                there = await present(connection, _COLUMNS.id, [*unlike])
+                unlike = {key: record for key, record in unlike.items() if key not in there}
+                kept = dict(_with_room(unlike, room))
+            if kept:
+                written = await self._insert(connection, kept)
             for listener in self._on_written:
                 if written:
                     await listener(connection, written)
-        # Not before it is certain.
-        self._grew(room, written)
-        kept_ids = {record.id for record in kept}
-        for record in unlike:
-            if record.id not in kept_ids:
-                self.not_kept[record.gateway] = self.not_kept.get(record.gateway, 0) + 1
+        if room:  # not before it is certain
+            self._grew(room, written)
+            for key, record in unlike.items():
+                if key not in kept:
+                    self.not_kept[record.gateway] = self.not_kept.get(record.gateway, 0) + 1
         return len(written)
 
-    async def _insert(self, connection: AsyncConnection, part: Mapping[str, LogRecord]) -> builtins.list[LogRecord]:
+    async def _insert(self, connection: AsyncConnection, kept: Mapping[str, LogRecord]) -> builtins.list[LogRecord]:
+        """Add rows, each under its id; return the records whose rows were not there."""
+        records = [*kept.values()]
+        columns: list[list[Any]] = [[] for _ in _FIELDS]
         now = time.time()
-        rows = [fitting(record) | {"written_at": now} for record in part.values()]
-        adding = self._database.insert(logs).on_conflict_do_nothing(index_elements=["id"]).returning(_COLUMNS.id)
-        new = {*(await connection.execute(adding, rows)).scalars()}
-        payloads = [
-            {"id": record.id, "request": record.request, "response": record.response}
-            for record in part.values()
-            if record.id in new and (record.request is not None or record.response is not None)
+        for start in range(0, len(records), _RECORDS_AT_ONCE):
+            part = records[start : start + _RECORDS_AT_ONCE]
+            has_payload = [record.request is not None or record.response is not None for record in part]
+            for column, values in zip(columns, (*fitting(part), has_payload, [now] * len(part)), strict=True):
+                column += values
+            await asyncio.sleep(0)  # exchanges come first
+        new = await self._rows.add_new(connection, columns)
+        said = [
+            (key, record.request, record.response)
+            for key, record in kept.items()
+            if key in new and (record.request is not None or record.response is not None)
         ]
-        if payloads:
-            await connection.execute(
-                self._database.insert(log_payloads).on_conflict_do_nothing(index_elements=["id"]), payloads
-            )
-        return [record for record in part.values() if record.id in new]
+        if said:
+            await self._payloads.add(connection, [*zip(*said, strict=True)])
+        return [record for key, record in kept.items() if key in new]
 
     async def _room(self, connection: AsyncConnection, gateways: set[str]) -> dict[str, int]:
         """Return how many rows more those gateways take that are to stop when they are full."""
@@ -315,18 +322,10 @@ class Logs:
         return asked.where(*clauses_of(wanted, self._database.dialect))
 
 
-async def _new_ones(
-    connection: AsyncConnection, records: Sequence[LogRecord], room: Mapping[str, int]
-) -> list[LogRecord]:
-    asked = [record.id for record in records if record.gateway in room]
-    there = {*(await connection.execute(select(_COLUMNS.id).where(_COLUMNS.id.in_(asked)))).scalars()}
-    return [record for record in records if record.id not in there]
-
-
 def _by_id(records: Sequence[LogRecord]) -> dict[str, LogRecord]:
     found: dict[str, LogRecord] = {}
-    for record in records:
-        found.setdefault(record.id, record)
+    for key, record in zip(fitting_ids(records), records, strict=True):
+        found.setdefault(key, record)
     return found
 
 
@@ -335,14 +334,14 @@ def _one(asked: Select[Any], id: str, gateway: str | None) -> Select[Any]:
     return asked if gateway is None else asked.where(_COLUMNS.gateway == fit_text(gateway))
 
 
-def _with_room(records: Sequence[LogRecord], room: Mapping[str, int]) -> Iterator[LogRecord]:
+def _with_room(records: Mapping[str, LogRecord], room: Mapping[str, int]) -> Iterator[tuple[str, LogRecord]]:
     left = dict(room)
-    for record in records:
+    for key, record in records.items():
         if record.gateway in left:
             if left[record.gateway] <= 0:
                 continue
             left[record.gateway] -= 1
-        yield record
+        yield key, record
 
 
 def _row(row: Row[Any]) -> LogRow:
