@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from sqlalchemy import func, select
 
@@ -283,6 +284,39 @@ def test_two_writers_of_the_same_records_count_each_once(database_url: str) -> N
             await asyncio.gather(write(writers[0], 1), write(writers[1], 2))
             assert await total(at, "requests") == 400
             assert await total(at, "tokens") == sum(map(SUMS["tokens"], records))
+
+    run(main())
+
+
+def test_values_of_metadata_that_are_equal_and_read_differently_are_told_apart(database_url: str) -> None:
+    values = [True, 1, 1.0, "1", "true"] * 30
+
+    async def main() -> None:
+        records = [msgspec.structs.replace(one, metadata={"n": n}) for one, n in zip(some(150, 1), values, strict=True)]
+        async with stage(database_url) as at:
+            await at.add(records)
+            question = Question(since=NOW - 6 * DAY, until=NOW, measures=["requests"], by="metadata:n")
+            chart = await at.analytics.series(question, "day", UTC)
+            assert {group.value: sum(group.points["requests"]) for group in chart.groups} == {
+                "true": 60,
+                "1": 60,
+                "1.0": 30,
+            }
+
+    run(main())
+
+
+def test_a_record_whose_numbers_no_sum_can_have_keeps_no_other_out(database_url: str) -> None:
+    async def main() -> None:
+        rejected: list[LogRecord] = []
+        records = some(250, seed=1)
+        records[100] = msgspec.structs.replace(records[100], tokens_in=2**64 - 1)
+        records[200] = msgspec.structs.replace(records[200], created_at=math.nan)
+        async with stage(database_url) as at:
+            logs = Logs(at.database, [at.rollups.add], on_rejected=rejected.append)
+            assert await logs.write(records) == 248
+            assert rejected == [records[100], records[200]]
+            assert await total(at, "requests") == 248
 
     run(main())
 

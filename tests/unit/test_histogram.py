@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.policy.histogram import LONGEST, RELATIVE_ERROR, SHORTEST, SLOTS, percentile, slot_of
+from trunkline.policy.histogram import LONGEST, RELATIVE_ERROR, SHORTEST, SLOTS, percentile, slot_of, slots_of
 
 TIMES = st.floats(min_value=SHORTEST, max_value=LONGEST, exclude_max=True)
 
@@ -43,6 +44,11 @@ def test_every_number_has_a_slot_and_longer_times_have_none_before(one: float, o
     assert 0 <= slot_of(one) < SLOTS
     if one <= other:
         assert slot_of(one) <= slot_of(other)
+
+
+@given(st.lists(st.floats(), max_size=100))
+def test_many_times_are_counted_as_one_by_one(times: list[float]) -> None:
+    assert slots_of(times) == Counter(map(slot_of, times))
 
 
 def test_nothing_counted_has_no_percentile() -> None:

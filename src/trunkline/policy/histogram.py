@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, repeat
 from typing import Final
 
 RATIO: Final = 1.1
@@ -20,16 +21,18 @@ RELATIVE_ERROR: Final = math.sqrt(RATIO) - 1
 SHORTEST: Final = 1.0
 LONGEST: Final = RATIO ** (SLOTS - 2)
 
-_LOG_RATIO: Final = math.log(RATIO)
+# Where the slots end, but for the last one.
+_ENDS: Final = tuple(RATIO**slot for slot in range(SLOTS - 1))
 
 
 def slot_of(milliseconds: float) -> int:
     """Return which slot counts something that took so long."""
-    if not milliseconds > SHORTEST:  # also what is no number
-        return 0
-    if milliseconds >= LONGEST:
-        return SLOTS - 1
-    return min(math.ceil(math.log(milliseconds) / _LOG_RATIO), SLOTS - 2)
+    return bisect_left(_ENDS, milliseconds)  # 0 for what is no number
+
+
+def slots_of(times: Iterable[float]) -> Counter[int]:
+    """Return how many of some times, in milliseconds, each slot counts."""
+    return Counter(map(bisect_left, repeat(_ENDS), times))
 
 
 def percentile(counts: Mapping[int, Sequence[int]], percent: float) -> float | None:

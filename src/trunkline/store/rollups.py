@@ -19,12 +19,12 @@ from operator import add
 from typing import Any, Final, TypeVar
 
 import structlog
-from sqlalchemy import ColumnElement, Table, and_, delete, distinct, func, select, text
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Table, and_, delete, distinct, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.errors import first_line
-from trunkline.policy.histogram import slot_of
+from trunkline.policy.histogram import slots_of
+from trunkline.store.bulk import Insert, present
 from trunkline.store.database import AWAY, Database
 from trunkline.store.log_record import LogRecord
 from trunkline.store.schema.analytics import BLOCK, rollup_latencies, rollup_series, rollup_sums
@@ -92,8 +92,10 @@ CUBES: Final = (
 # Values of a column that are told apart, of each gateway and day; of metadata's values, of each name.
 LIMITS: Final = {"provider": 100, "model": 500, "user": 5000, "name": 50, "value": 1000}
 
-# So many rows are written before the event loop gets its turn.
+# So many rows are written, records counted or kinds of records put into cells, before the event loop gets its turn.
 _ROWS: Final = 250
+_RECORDS: Final = 100
+_KINDS: Final = 20
 # What one statement may list, well below what either engine takes.
 _LISTED: Final = 10_000
 # Cells are made and kept for so much longer than they are asked for: the hour before may be needed up to such a minute,
@@ -105,8 +107,8 @@ _LOCK: Final = 0x726F6C6C7570
 
 _DIMENSIONS: Final = ("gateway", "provider", "model", "status", "key_id", "user", "name", "value")
 _COUNTS: Final = tuple(f"slot_{slot}" for slot in range(BLOCK))
-_INSERTS: Final[Mapping[str, Callable[[Table], Any]]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
+_Kind = tuple[Any, ...]  # what tells apart the records that belong to different cells
 _Cell = tuple[int, int, int, int]  # cube, step, start, series
 _Block = tuple[int, int, int, int, int, int]  # cube, step, timing, start, series, block
 _Item = TypeVar("_Item")
@@ -135,13 +137,13 @@ class Rollups:
         if not records:
             return
         batch = _Batch(self._clock() - _GRACE)
-        for share in _shares(records, _ROWS):
-            for record in share:
-                batch.count(record)
+        for share in _shares(records, _RECORDS):
+            batch.count(share)
             await asyncio.sleep(0)
-        batch.widen()
+        await batch.spread()
+        await batch.widen()
         if connection.dialect.name == "postgresql":
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         new = await _write(connection, batch)
         for cube in CUBES:
             numbers = {series for series, row in new.items() if row["cube"] == cube.number}
@@ -189,6 +191,21 @@ class Rollups:
                 await _put_together(connection, cube, day, column, here, limit)
 
 
+@dataclass(slots=True)
+class _Counted:
+    """Records that belong to the same cells, one of them, their `SUMS`, and their times by timing and block."""
+
+    one: LogRecord
+    sums: list[float]
+    blocks: dict[tuple[int, int], list[int]]
+
+    def add(self, other: _Counted) -> None:
+        """Add others of the kind."""
+        self.sums = list(map(add, self.sums, other.sums))
+        for block, counts in other.blocks.items():
+            _add_up(self.blocks, block, counts)
+
+
 class _Batch:
     """Cells of some records: counted in the finest step that is kept at a time, then widened to the others."""
 
@@ -197,6 +214,7 @@ class _Batch:
         self.series: dict[int, dict[str, Any]] = {}
         self.sums: dict[_Cell, list[float]] = {}
         self.latencies: dict[_Block, list[int]] = {}
+        self._kinds: dict[_Kind, _Counted] = {}
         self._ids: dict[tuple[Any, ...], int] = {}
         self._places: dict[int, dict[int, tuple[int, int, int, int]]] = {}
 
@@ -205,55 +223,47 @@ class _Batch:
         """Series, and the days that they have cells of."""
         return {(series, start) for _, step, start, series in self.sums if step == DAY}
 
-    def count(self, record: LogRecord) -> None:
-        """Count one record."""
-        is_session = record.request_type == "realtime"
-        added = (
-            1,
-            not record.success,
-            record.cached,
-            record.tokens_in or 0,
-            record.tokens_out or 0,
-            record.tokens_cached or 0,
-            record.tokens_audio or 0,
-            record.cost or 0.0,
-            record.success and record.cost is None,
-            is_session,
-            record.duration_ms / 1000 if is_session else 0.0,
-        )
-        timings = []
-        if not is_session:  # how long people talked is no latency
-            timings.append((DURATION, slot_of(record.duration_ms)))
-        if record.first_byte_ms is not None:
-            timings.append((FIRST_BYTE, slot_of(record.first_byte_ms)))
-        gateway, provider, model = record.gateway, _cleaned(record.provider, 64), _cleaned(record.model, 200)
-        user, status = _cleaned(record.user, 200), record.status
-        keys: list[tuple[Any, ...]] = [
-            (1, gateway, provider, model, status, "", "", "", ""),
-            (2, gateway, provider, model, status, record.key_id, "", "", ""),
-            (3, gateway, "", "", 0, "", user, "", ""),
-            (5, gateway, provider, model, 0, "", user, "", ""),
-        ]
-        for name, value in record.metadata.items():
-            pair = (_cleaned(name, 100), _cleaned(_as_text(value), 200))
-            keys.append((4, gateway, "", "", 0, "", "", *pair))
-            keys.append((6, gateway, provider, model, 0, "", "", *pair))
-        minute = int(record.created_at // MINUTE)
-        places = self._places.get(minute)
-        if places is None:
-            places = self._places[minute] = {cube.number: self._place(cube, minute * MINUTE) for cube in CUBES}
-        for key in keys:
+    def count(self, records: Iterable[LogRecord]) -> None:
+        """Count records, those together that differ in nothing by which cells are told apart."""
+        alike: dict[_Kind, list[LogRecord]] = {}
+        for record in records:
+            # Metadata as it is written: values may be equal and read differently, as 1 and true.
+            kind = (
+                *(record.created_at // MINUTE, record.gateway, record.provider, record.model, record.status),
+                *(record.key_id, record.user, record.request_type, repr(record.metadata)),
+            )
+            alike.setdefault(kind, []).append(record)
+        for kind, together in alike.items():
+            counted = self._kinds.get(kind)
+            if counted is None:
+                self._kinds[kind] = _counted(together)
+            else:
+                counted.add(_counted(together))
+
+    async def spread(self) -> None:
+        """Put what was counted into cells."""
+        for share in _shares(self._kinds.values(), _KINDS):
+            for counted in share:
+                self._spread(counted)
+            await asyncio.sleep(0)
+        self._kinds.clear()
+
+    def _spread(self, counted: _Counted) -> None:
+        places = self._places_of(int(counted.one.created_at // MINUTE))
+        for key in _keys(counted.one):
             cube = key[0]
             series = self._id(key)
             step, start, timed_step, timed_start = places[cube]
-            _add_up(self.sums, (cube, step, start, series), added)
+            _add_up(self.sums, (cube, step, start, series), counted.sums)
             if timed_step:
-                for timing, slot in timings:
-                    block = (cube, timed_step, timing, timed_start, series, slot // BLOCK)
-                    counts = self.latencies.get(block)
-                    if counts is None:
-                        counts = self.latencies[block] = [0] * BLOCK
-                    counts[slot % BLOCK] += 1
+                for (timing, number), counts in counted.blocks.items():
+                    _add_up(self.latencies, (cube, timed_step, timing, timed_start, series, number), counts)
+
+    def _places_of(self, minute: int) -> dict[int, tuple[int, int, int, int]]:
+        places = self._places.get(minute)
+        if places is None:
+            places = self._places[minute] = {cube.number: self._place(cube, minute * MINUTE) for cube in CUBES}
+        return places
 
     def _place(self, cube: Cube, at: int) -> tuple[int, int, int, int]:
         """Return step and start of the shortest cell for a time; and those of the one with histograms, else zeros."""
@@ -263,15 +273,19 @@ class _Batch:
         timed = cube.finest(at, self._now, timed=True)
         return step, at - at % step, timed, at - at % timed
 
-    def widen(self) -> None:
+    async def widen(self) -> None:
         """Make the cells of longer steps from those of the next shorter ones."""
         for coarser, finer in ((HOUR, MINUTE), (DAY, HOUR)):
-            for (cube, step, start, series), added in list(self.sums.items()):
-                if step == finer:
-                    _add_up(self.sums, (cube, coarser, start - start % coarser, series), added)
-            for (cube, step, timing, start, series, block), counts in list(self.latencies.items()):
-                if step == finer:
-                    _add_up(self.latencies, (cube, coarser, timing, start - start % coarser, series, block), counts)
+            for sums in _shares(list(self.sums.items()), _ROWS):
+                for (cube, step, start, series), added in sums:
+                    if step == finer:
+                        _add_up(self.sums, (cube, coarser, start - start % coarser, series), added)
+                await asyncio.sleep(0)
+            for latencies in _shares(list(self.latencies.items()), _ROWS):
+                for (cube, step, timing, start, series, block), counts in latencies:
+                    if step == finer:
+                        _add_up(self.latencies, (cube, coarser, timing, start - start % coarser, series, block), counts)
+                await asyncio.sleep(0)
 
     def _id(self, key: tuple[Any, ...]) -> int:
         found = self._ids.get(key)
@@ -288,26 +302,48 @@ class _Batch:
         return number
 
 
+def _counted(records: Sequence[LogRecord]) -> _Counted:
+    """Count records of one kind."""
+    number = len(records)
+    is_session = records[0].request_type == "realtime"
+    sums = [
+        number,
+        number - sum([record.success for record in records]),
+        sum([record.cached for record in records]),
+        sum([record.tokens_in or 0 for record in records]),
+        sum([record.tokens_out or 0 for record in records]),
+        sum([record.tokens_cached or 0 for record in records]),
+        sum([record.tokens_audio or 0 for record in records]),
+        sum([record.cost or 0.0 for record in records]),
+        sum([record.success and record.cost is None for record in records]),
+        number if is_session else 0,
+        sum([record.duration_ms for record in records]) / 1000 if is_session else 0.0,
+    ]
+    # How long people talked is no latency.
+    timings = {
+        DURATION: [] if is_session else [record.duration_ms for record in records],
+        FIRST_BYTE: [record.first_byte_ms for record in records if record.first_byte_ms is not None],
+    }
+    blocks: dict[tuple[int, int], list[int]] = {}
+    for timing, times in timings.items():
+        for slot, count in slots_of(times).items():
+            counts = blocks.setdefault((timing, slot // BLOCK), [0] * BLOCK)
+            counts[slot % BLOCK] = count
+    return _Counted(records[0], sums, blocks)
+
+
 async def _write(connection: AsyncConnection, batch: _Batch) -> dict[int, dict[str, Any]]:
     """Add a batch's cells to those that are kept. Return the series that were not known before."""
-    insert = _INSERTS[connection.dialect.name]
-    known: set[int] = set()
-    for ids in _shares(batch.series, _LISTED):
-        known.update(await connection.scalars(select(rollup_series.c.id).where(rollup_series.c.id.in_(ids))))
+    known = await present(connection, rollup_series.c.id, [*batch.series])
     new = {series: row for series, row in batch.series.items() if series not in known}
-    for rows in _shares(new.values(), _ROWS):
-        await connection.execute(insert(rollup_series).on_conflict_do_nothing(), rows)
-    sums = (dict(zip((*_SUM_KEY, *SUMS), (*cell, *batch.sums[cell]), strict=True)) for cell in sorted(batch.sums))
-    adding = _adding(insert, rollup_sums, SUMS)
-    for rows in _shares(sums, _ROWS):
-        await connection.execute(adding, rows)
-    counts = (
-        dict(zip((*_LATENCY_KEY, *_COUNTS), (*block, *batch.latencies[block]), strict=True))
-        for block in sorted(batch.latencies)
+    written: tuple[tuple[Insert, Iterable[tuple[Any, ...]]], ...] = (
+        (_ADDING_SERIES, (tuple(row.values()) for row in new.values())),
+        (_ADDING_SUMS, ((*cell, *batch.sums[cell]) for cell in sorted(batch.sums))),
+        (_ADDING_LATENCIES, ((*block, *batch.latencies[block]) for block in sorted(batch.latencies))),
     )
-    adding = _adding(insert, rollup_latencies, _COUNTS)
-    for rows in _shares(counts, _ROWS):
-        await connection.execute(adding, rows)
+    for adding, rows in written:
+        for share in _shares(rows, _ROWS):
+            await adding.add(connection, [*zip(*share, strict=True)])
     return new
 
 
@@ -385,16 +421,28 @@ async def _forget(connection: AsyncConnection, cube: Cube, series: Iterable[int]
         await connection.execute(delete(rollup_series).where(rollup_series.c.id.in_(unused)))
 
 
-_SUM_KEY: Final = ("cube", "step", "start", "series")
-_LATENCY_KEY: Final = ("cube", "step", "timing", "start", "series", "block")
+_ADDING_SERIES: Final = Insert(rollup_series, ("id", "cube", *_DIMENSIONS))
+_ADDING_SUMS: Final = Insert(rollup_sums, ("cube", "step", "start", "series", *SUMS), summed=SUMS)
+_ADDING_LATENCIES: Final = Insert(
+    rollup_latencies, ("cube", "step", "timing", "start", "series", "block", *_COUNTS), summed=_COUNTS
+)
 
 
-def _adding(insert: Callable[[Table], Any], table: Table, columns: Sequence[str]) -> Any:
-    statement = insert(table)
-    return statement.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns),
-        set_={name: table.c[name] + statement.excluded[name] for name in columns},
-    )
+def _keys(record: LogRecord) -> list[tuple[Any, ...]]:
+    """Return the series that a record belongs to: each a cube and `_DIMENSIONS`."""
+    gateway, provider, model = record.gateway, _cleaned(record.provider, 64), _cleaned(record.model, 200)
+    user, status = _cleaned(record.user, 200), record.status
+    keys: list[tuple[Any, ...]] = [
+        (1, gateway, provider, model, status, "", "", "", ""),
+        (2, gateway, provider, model, status, record.key_id, "", "", ""),
+        (3, gateway, "", "", 0, "", user, "", ""),
+        (5, gateway, provider, model, 0, "", user, "", ""),
+    ]
+    for name, value in record.metadata.items():
+        pair = (_cleaned(name, 100), _cleaned(_as_text(value), 200))
+        keys.append((4, gateway, "", "", 0, "", "", *pair))
+        keys.append((6, gateway, provider, model, 0, "", "", *pair))
+    return keys
 
 
 def _is_in(table: Table, cube: Cube, step: int, start: int) -> ColumnElement[bool]:
