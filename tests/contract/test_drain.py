@@ -225,10 +225,10 @@ def test_a_flush_that_waits_when_the_drain_stops_is_answered(tmp_path: Path, dat
 def test_a_record_that_nobody_understands_keeps_no_other_out(tmp_path: Path, database_url: str) -> None:
     async def main() -> None:
         async with store(tmp_path, database_url) as opened:
-            ids = opened.append()
+            ids = opened.append(150)
             for nonsense in (b"", b"nonsense", b"\xc1", encoded(record())[:-3]):
                 assert opened.journal.append(nonsense)
-            ids |= opened.append()
+            ids |= opened.append(1200)
             assert await opened.drain.flush()
             assert await opened.ids() == ids
             assert opened.journal.stats().set_aside == 4

@@ -60,6 +60,25 @@ def test_records_come_back_in_order_and_leave_nothing_behind(tmp_path: Path) -> 
     assert [*tmp_path.iterdir()] == []
 
 
+def test_short_and_long_records_come_back_in_order(tmp_path: Path) -> None:
+    lengths = [0, 10, 500_000, 1, 2, *([300] * 2000), 5_000_000, 300_000, 300_000, 3]
+    records = [bytes([number % 256]) * length for number, length in enumerate(lengths)]
+    with journal(tmp_path) as opened:
+        assert all(opened.append(record) for record in records)
+        assert drained(opened, 100) == records
+        assert all(opened.append(record) for record in records)
+        assert drained(opened, 10_000) == records
+
+
+def test_a_batch_has_as_many_short_records_as_are_asked_for(tmp_path: Path) -> None:
+    records = [b"%d" % number * 100 for number in range(5000)]
+    with journal(tmp_path) as opened:
+        assert all(opened.append(record) for record in records)
+        batch = opened.next_batch(4000)
+        assert batch is not None
+        assert [*batch.records] == records[:4000]
+
+
 def test_a_batch_is_given_again_until_it_is_done(tmp_path: Path) -> None:
     with journal(tmp_path) as opened:
         opened.append(b"one")

@@ -45,6 +45,8 @@ LIMIT_BYTES: Final = 1 << 30
 MAX_RECORD_BYTES: Final = 64 << 20
 # How much of a batch is held in memory, unless one record alone is more.
 _BATCH_BYTES: Final = 4 << 20
+# How much is read at once where records are short: some hundred of them.
+_READ_BYTES: Final = 256 << 10
 # After this a segment is not appended to any more: a process that is killed has at most that much read again.
 _SEGMENT_SECONDS: Final = 60.0
 _FSYNC_SECONDS: Final = 1.0
@@ -55,6 +57,7 @@ _VERSION: Final = b"\x01"
 _MARK_BYTES: Final = 4
 _FILE_HEADER: Final = len(_MAGIC) + len(_VERSION) + _MARK_BYTES
 _LENGTHS: Final = struct.Struct("<II")
+_HEADER: Final = struct.Struct(f"<{_MARK_BYTES}sII")
 _RECORD_HEADER: Final = _MARK_BYTES + _LENGTHS.size
 
 
@@ -541,6 +544,10 @@ def _read(segment: Segment, end: int, max_records: int) -> Batch:
                 is_torn = end < _FILE_HEADER
                 return Batch((), segment, segment.position, end, torn=int(is_torn), corrupt=int(not is_torn))
         position, window = segment.position, _BATCH_BYTES
+        # Most of that would be read for nothing, batch after batch.
+        records, used = _records_from(file, segment, end, max_records)
+        if records:
+            return Batch(records, segment, position, position + used)
         while True:
             data = os.pread(file, min(window, end - position), position)
             records, used = _whole_records(data, segment.mark, max_records)
@@ -557,6 +564,21 @@ def _read(segment: Segment, end: int, max_records: int) -> Batch:
         return Batch((), segment, position, end, torn=int(is_torn), corrupt=int(not is_torn))
     finally:
         os.close(file)
+
+
+def _records_from(file: int, segment: Segment, end: int, max_records: int) -> tuple[list[bytes], int]:
+    """Read whole records, up to one that is long; return also how many bytes they have."""
+    records: list[bytes] = []
+    used = 0
+    while len(records) < max_records and used < _BATCH_BYTES:
+        position = segment.position + used
+        data = os.pread(file, min(_READ_BYTES, end - position), position)
+        found, length = _whole_records(data, segment.mark, max_records - len(records))
+        if not found:
+            break
+        records += found
+        used += length
+    return records, used
 
 
 def _mark(header: bytes) -> bytes:
@@ -578,9 +600,11 @@ def _whole_records(data: bytes, mark: bytes, max_records: int) -> tuple[list[byt
 
 def _record_at(data: bytes, position: int, mark: bytes) -> bytes | None:
     start = position + _RECORD_HEADER
-    if len(data) < start or not data.startswith(mark, position):
+    if len(data) < start:
         return None
-    length, checksum = _LENGTHS.unpack_from(data, position + _MARK_BYTES)
+    found, length, checksum = _HEADER.unpack_from(data, position)
+    if found != mark:
+        return None
     payload = data[start : start + length]
     return payload if len(payload) == length and zlib.crc32(payload) == checksum else None
 

@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 
 
-class LogRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+# Without the garbage collector, which hundreds at a time would call: records hold no cycles.
+class LogRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One exchange. Fields are the columns of the table of the same names; none ever holds a secret.
 
     ``id`` is a ULID, which the caller got as ``cf-aig-log-id``; ``created_at`` is when the request came, in Unix
