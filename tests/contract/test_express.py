@@ -20,6 +20,7 @@ from tests.running import run
 from trunkline.server.asgi import Receive, Scope, Send
 from trunkline.server.express import Express, Left
 from trunkline.store import LogRow
+from trunkline.wire.head import Head
 
 CHAT = "/v1/local/default/openai/chat/completions"
 KEY = {"authorization": "Bearer sk-caller-12345678", "cf-aig-metadata": '{"team": "blue"}', "user-agent": "test/1"}
@@ -37,8 +38,8 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     gone: list[str] = []
     serve = Express.serve
 
-    async def noted(self: Express, scope: Scope, receive: Receive, send: Send) -> Left | None:
-        left = await serve(self, scope, receive, send)
+    async def noted(self: Express, head: Head, scope: Scope, receive: Receive, send: Send) -> Left | None:
+        left = await serve(self, head, scope, receive, send)
         gone.append("short" if left is None else "general" if left.begun is None else "begun")
         return left
 

@@ -463,7 +463,7 @@ def test_each_provider_is_asked_in_its_own_manner(provider: str, paths: list[str
         async with server() as (url, manners):
             await probe.run(target(url, provider), KEYS, rows=["nothing"])
         host = url.removesuffix("/v1")
-        assert list(dict.fromkeys(asked.removeprefix(host) for asked, *_ in manners.requests)) == paths
+        assert {asked.removeprefix(host) for asked, *_ in manners.requests} == set(paths)
         assert all(header in headers for _, headers, _ in manners.requests)
         assert all(body in sent.decode() for asked, _, sent in manners.requests if asked.endswith(paths[1]))
 

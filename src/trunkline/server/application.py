@@ -58,12 +58,6 @@ class Application:
             await self._lifespan(receive, send)
             return
         path: str = scope["path"]
-        begun = None
-        if scope["type"] == "http" and path.startswith("/v1/"):
-            left = await self._express.serve(scope, receive, send)
-            if left is None:
-                return
-            receive, begun = left
         head = head_of(scope)
         if scope["type"] == "websocket":
             if path.startswith("/v1/"):
@@ -74,7 +68,9 @@ class Application:
                 await respond_to_upgrade(send, 404, [], b"No WebSocket is served here.\n")
         elif path.startswith("/v1/"):
             self._alike.recognise(head)
-            await self._plane_of(head)(head, scope, receive, send, begun)
+            left = await self._express.serve(head, scope, receive, send)
+            if left is not None:
+                await self._plane_of(head)(head, scope, left.receive, send, left.begun)
         elif path in OPERATION_PATHS:
             await self._operations(scope, receive, send)
         elif path == "/api" or path.startswith("/api/"):

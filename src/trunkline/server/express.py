@@ -47,7 +47,6 @@ _NOT_PLAIN: Final = (
 _TOLD_BY_HEADS: Final = frozenset({"key", "provider"})
 _LONGEST_BODY: Final = 128 * 1024
 _OK: Final = 200
-_MOST_PLANS: Final = 1024
 
 
 class Plan(NamedTuple):
@@ -85,7 +84,6 @@ class Express:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._plans: dict[object, Plan] = {}
 
     async def learn(self, scope: Scope, head: Head, admission: Admission, terms: Terms, words: Words) -> None:
         """Take note of a head that went the general way, if those like it can go this one."""
@@ -95,24 +93,14 @@ class Express:
         if takes is None:
             return
         request = await self._gateway.relayed_request(head, admission, plain=False)
-        while len(self._plans) >= _MOST_PLANS:
-            del self._plans[next(iter(self._plans))]
-        now = self._gateway.registry.now
-        self._plans[_key(scope)] = Plan(
-            now, admission, request, takes, words.secrets, _template(head, admission, words)
-        )
+        now, template = self._gateway.registry.now, _template(head, admission, words)
+        head.memo[Plan] = Plan(now, admission, request, takes, words.secrets, template)
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send) -> Left | None:
+    async def serve(self, head: Head, scope: Scope, receive: Receive, send: Send) -> Left | None:
         """Answer a request, or return what is left of it."""
-        if not self._plans:
-            return Left(receive)
-        key = _key(scope)
-        plan = self._plans.get(key)
-        if plan is None:
-            return Left(receive)
         gateway = self._gateway
-        if plan.now is not gateway.registry.now:
-            del self._plans[key]
+        plan: Plan | None = head.memo.get(Plan)
+        if plan is None or plan.now is not gateway.registry.now:
             return Left(receive)
         created_at, started = time.time(), time.perf_counter()
         message = await receive()
@@ -186,11 +174,6 @@ class Express:
             return error
         finally:
             on_gone(None)
-
-
-def _key(scope: Scope) -> object:
-    headers = tuple([pair for pair in scope["headers"] if pair[0] != b"content-length"])
-    return scope["method"], scope["raw_path"], scope["query_string"], headers
 
 
 def _is_plain(head: Head, admission: Admission, terms: Terms) -> bool:
