@@ -21,6 +21,9 @@ Technique = Literal["fixed", "sliding"]
 WHOLE: Final[frozenset[Measure]] = frozenset({"requests", "concurrent"})
 """Measures of which there are no parts."""
 
+SPENT: Final[frozenset[Measure]] = frozenset({"tokens", "cost"})
+"""Measures that an answer tells: what it used."""
+
 _NAMES: Final = ("key", "user", "provider", "model")
 _METADATA: Final = "metadata."
 _MOST_NAMES: Final = 8

@@ -124,8 +124,8 @@ class DataPlane:
 
     async def _learn(self, head: Head, exchange: Exchange, admission: Admission, terms: Terms) -> None:
         """Have requests like one that went well go the short way, if they can."""
-        if exchange.status == _OK and admission.is_lasting and head.memo.get(Express) is not admission:
-            head.memo[Express] = admission  # once is enough
+        if exchange.status == _OK and admission.is_lasting and not admission.known(head, Express):
+            admission.remember(head, Express, True)  # once is enough
             await self._express.learn(exchange.scope, head, admission, terms, exchange.entry.words())
 
     async def _give(self, head: Head, exchange: Exchange, answer: Answer) -> None:

@@ -59,7 +59,12 @@ class Terms(NamedTuple):
     @property
     def is_plain(self) -> bool:
         """Whether it is sent on as it comes, once."""
-        return self.wish is None and self.is_tried_once and not self.limits and not self.control.guards
+        return self.is_counted_alone and not self.limits
+
+    @property
+    def is_counted_alone(self) -> bool:
+        """Whether it is sent on as it comes, once, after it was counted in the limits."""
+        return self.wish is None and self.is_tried_once and not self.control.guards
 
     @property
     def is_tried_once(self) -> bool:

@@ -24,8 +24,10 @@ from trunkline.server.admission import Admission
 from trunkline.server.asgi import ClientGone, Message, OnGone, Receive, Scope, Send, on_gone_of
 from trunkline.server.dispatch import Terms
 from trunkline.server.gateway import Gateway
+from trunkline.server.governing import is_governed
 from trunkline.server.limiting import Lease
 from trunkline.server.logbook import MAX_WORDS, Words, cleaned
+from trunkline.server.seen import MAX_TYPE
 from trunkline.store import LogRecord
 from trunkline.store.counters import Take
 from trunkline.store.identifiers import ulid
@@ -129,7 +131,7 @@ class Express:
             created_at=created_at,
             duration_ms=(time.perf_counter() - started) * 1000,
             model=cleaned(answered.asked_model or answered.model, plan.secrets, MAX_WORDS),
-            response_content_type=outcome.content_type,
+            response_content_type=outcome.content_type[:MAX_TYPE],
             tokens_in=usage.input,
             tokens_out=usage.output,
             tokens_cached=usage.cached,
@@ -181,12 +183,10 @@ def _is_plain(head: Head, admission: Admission, terms: Terms) -> bool:
     provider, logging = admission.provider, admission.rules.logging
     is_known = admission.is_lasting and provider.slug != "local" and provider.usage == "openai"
     is_chat = kind_of(admission.rest) == "chat" and "json" in (head.header(b"content-type") or "json").lower()
-    is_sent_once = terms.is_plain or (terms.wish is None and terms.is_tried_once and not terms.control.guards)
     is_asked = head.transport is Transport.HTTP and head.method == "POST" and not head.has_any(_NOT_PLAIN)
-    is_governed = admission.is_restricted or admission.secret is not None
     is_kept, keeps_payloads = logging.keeps(*logging_wish(head))
     is_row = is_kept and not keeps_payloads and not logging.custom_costs
-    return is_known and is_chat and is_sent_once and is_asked and is_row and not is_governed
+    return is_known and is_chat and terms.is_counted_alone and is_asked and is_row and not is_governed(admission)
 
 
 def _takes(limits: Sequence[LimitRule], admission: Admission) -> Sequence[Take] | None:

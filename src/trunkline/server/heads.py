@@ -12,7 +12,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from trunkline.server.asgi import GONE
-from trunkline.server.exchanges import Exchange
+from trunkline.server.cycle import Cycle
 
 # Every field and the path together, as common servers have it.
 MAX_HEAD_BYTES: Final = 64 * 1024
@@ -137,7 +137,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         scope["path"] = unquote(path) if "%" in path else path
         scope["raw_path"] = url.path
         scope["query_string"] = url.query or b""
-        self.cycle = Exchange(
+        self.cycle = Cycle(
             scope=scope,
             transport=self.transport,
             flow=self.flow,

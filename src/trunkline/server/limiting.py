@@ -12,7 +12,7 @@ from trunkline.errors import LimitReached, LimitsUnavailable, SpendLimitReached
 from trunkline.policy.buckets import TOLERANCE, Count
 from trunkline.policy.cost import cost_of_tokens
 from trunkline.policy.facts import Facts
-from trunkline.policy.limits import WHOLE, Bucket, LimitRule, Measure, buckets, prefix_of, values_in
+from trunkline.policy.limits import SPENT, WHOLE, Bucket, LimitRule, Measure, buckets, prefix_of, values_in
 from trunkline.policy.prices import CustomCost
 from trunkline.policy.sessions import length_words
 from trunkline.policy.usage import TokenUsage
@@ -46,7 +46,6 @@ _WAITS: Final = ((86400, "d"), (3600, "h"), (60, "m"))
 
 # What the answer's headers tell of: they have whole numbers only.
 _TOLD: Final[frozenset[Measure]] = frozenset({"requests", "tokens"})
-_TOLD_BY_ANSWERS: Final[frozenset[Measure]] = frozenset({"tokens", "cost"})
 _PASSING: Final[frozenset[Measure]] = frozenset({"minutes", "tokens", "cost"})
 
 _WORDS: Final[dict[Measure, str]] = {
@@ -264,7 +263,7 @@ class Lease:
     @property
     def counts_use(self) -> bool:
         """Whether something was taken whose amount the answer tells."""
-        return any(take.bucket.measure in _TOLD_BY_ANSWERS for take in self._taken)
+        return any(take.bucket.measure in SPENT for take in self._taken)
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Return what the answer tells of the limit that is nearest, of requests or of tokens; nothing without one."""

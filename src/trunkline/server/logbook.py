@@ -207,11 +207,6 @@ class Entry:
 
     # What the exchange is
 
-    @property
-    def admission(self) -> Admission | None:
-        """Who was admitted to what, once somebody was."""
-        return self._admission
-
     def began(self, created_at: float, started: float) -> None:
         """Learn that the exchange began earlier: ``started`` is on the clock of `time.perf_counter`."""
         self._created_at, self._started = created_at, started

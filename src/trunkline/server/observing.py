@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
-from trunkline.policy.limits import LimitRule, Measure
+from trunkline.policy.limits import SPENT, LimitRule
 from trunkline.policy.usage import UsageStripper, with_usage
 from trunkline.server.admission import Admission
 from trunkline.upstream.http import Request
@@ -13,7 +13,6 @@ from trunkline.wire.encodings import readable_encodings
 from trunkline.wire.head import Head
 
 _ENCODINGS: Final = b"accept-encoding"
-_SPENT: Final[frozenset[Measure]] = frozenset({"tokens", "cost"})
 
 Body = bytes | AsyncIterator[bytes] | None
 
@@ -51,7 +50,7 @@ def _asks_for_usage(admission: Admission) -> bool:
 
 def is_spent(limits: Sequence[LimitRule]) -> bool:
     """Whether a limit counts what an answer uses: tokens or money."""
-    return any(rule.measure in _SPENT for rule in limits)
+    return any(rule.measure in SPENT for rule in limits)
 
 
 def asking_for_usage(admission: Admission, body: Body) -> tuple[Body, UsageStripper | None]:

@@ -25,7 +25,6 @@ from trunkline.upstream.timeouts import Timeouts
 
 _HIGH_WATER: Final = 256 * 1024
 _MAX_HEAD_BYTES: Final = 128 * 1024
-_LONGEST_TYPE: Final = 100
 # Shorter than the idle limits of common servers and balancers (60 s and more).
 _KEEP_ALIVE_SECONDS: Final = 50.0
 # RFC 9110 section 9.2.2: only these may be repeated when nobody knows whether the first was acted upon.
@@ -115,9 +114,9 @@ class Response:
 
     @property
     def content_type(self) -> str:
-        """Its type as the provider states it, cut."""
+        """Its type as the provider states it."""
         found = next((value for name, value in self.headers if name.lower() == b"content-type"), b"")
-        return found.decode("latin-1")[:_LONGEST_TYPE]
+        return found.decode("latin-1")
 
     def peek(self) -> bytes | None:
         """Return the whole body if all of it is here, as it was sent and not compressed; nothing is read by that."""

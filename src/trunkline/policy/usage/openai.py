@@ -12,9 +12,6 @@ from trunkline.policy.usage.tokens import TokenUsage, count, members, number, pa
 # An event that states one of these, and not as null, is worth decoding.
 MARKS: Final = re.compile(r'"(?:usage|finish_reason|error|errors|x_groq)"\s*:\s*[^n\s]')
 
-_PLAIN: Final = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
-_MANY: Final = 10**9
-
 _ENDS: Final = frozenset(
     {
         "response.completed",
@@ -84,9 +81,6 @@ def tokens(found: Findings, provider: str) -> TokenUsage | None:
     What a total states beyond what it names as in and out came out unseen: thinking, with xAI and Gemini.
     """
     stated = found.stated
-    plain = _plain(found)
-    if plain is not None:
-        return plain
     given = count(stated, "prompt_tokens", "input_tokens")
     made = count(stated, "completion_tokens", "output_tokens")
     total = count(stated, "total_tokens")
@@ -125,17 +119,6 @@ def tokens(found: Findings, provider: str) -> TokenUsage | None:
         tier=tier,
     )
     return usage if stated or usage != TokenUsage(tier=tier) else None
-
-
-def _plain(found: Findings) -> TokenUsage | None:
-    """Return what was stated where that is a number in, a number out and their sum alone, as most often."""
-    stated = found.stated
-    if stated.keys() != _PLAIN or found.images or found.seconds:
-        return None
-    given, made, total = stated["prompt_tokens"], stated["completion_tokens"], stated["total_tokens"]
-    if not (type(given) is type(made) is type(total) is int and 0 < given < _MANY and 0 <= made < _MANY):
-        return None
-    return TokenUsage(input=given, output=made, tier=found.tier) if total == given + made else None
 
 
 def _seconds(value: Any) -> float:

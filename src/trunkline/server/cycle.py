@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 _BODILESS: Final = (204, 304)
 
 
-class Exchange(RequestResponseCycle):
+class Cycle(RequestResponseCycle):
     """As its base, for applications that send well-formed messages in their order."""
 
     async def send(self, message: Any) -> None:

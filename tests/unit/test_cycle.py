@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from trunkline.server.exchanges import Exchange
+from trunkline.server.cycle import Cycle
 
 
 class Transport:
@@ -24,10 +24,10 @@ class Transport:
         self.is_closed = True
 
 
-def exchange(transport: Transport, *, method: str = "POST", keep_alive: bool = True, ends: list[str]) -> Exchange:
+def cycle(transport: Transport, *, method: str = "POST", keep_alive: bool = True, ends: list[str]) -> Cycle:
     told: Any = transport
     scope: Any = {"method": method}
-    return Exchange(
+    return Cycle(
         scope=scope,
         transport=told,
         flow=FlowControl(told),
@@ -45,7 +45,7 @@ def exchange(transport: Transport, *, method: str = "POST", keep_alive: bool = T
 def written(*messages: dict[str, Any], **options: Any) -> tuple[bytes, bool, list[str]]:
     async def send() -> tuple[bytes, bool, list[str]]:
         transport, ends = Transport(), list[str]()
-        one = exchange(transport, ends=ends, **options)
+        one = cycle(transport, ends=ends, **options)
         for message in messages:
             await one.send(message)
         return transport.written, transport.is_closed, ends
@@ -94,7 +94,7 @@ def test_a_header_that_would_be_two_is_refused_before_anything_is_written(header
     async def send() -> None:
         transport = Transport()
         with pytest.raises(RuntimeError, match="line break"):
-            await exchange(transport, ends=[]).send(start(header))
+            await cycle(transport, ends=[]).send(start(header))
         assert transport.written == b""
 
     asyncio.run(send())
