@@ -39,11 +39,11 @@ from pipecat.frames.frames import (
     LLMRunFrame,
     LLMTextFrame,
     MetricsFrame,
+    ProposedUserStartedSpeakingFrame,
+    ProposedUserStoppedSpeakingFrame,
     TranscriptionFrame,
     TTSAudioRawFrame,
     TTSTextFrame,
-    UserStartedSpeakingFrame,
-    UserStoppedSpeakingFrame,
 )
 from pipecat.metrics.metrics import LLMUsageMetricsData
 from pipecat.pipeline.pipeline import Pipeline
@@ -192,8 +192,9 @@ async def speech() -> Report:
             "heard": one.of(TranscriptionFrame)[0].text,
             "said": one.said(),
             "audio_bytes": sum(len(frame.audio) for frame in one.of(TTSAudioRawFrame)),
-            "in_order": kinds.index(UserStartedSpeakingFrame)
-            < kinds.index(UserStoppedSpeakingFrame)
+            # The service proposes a turn and the aggregator decides it, in a task of its own that may come after the sound.
+            "in_order": kinds.index(ProposedUserStartedSpeakingFrame)
+            < kinds.index(ProposedUserStoppedSpeakingFrame)
             < kinds.index(TTSAudioRawFrame),
         }
 
