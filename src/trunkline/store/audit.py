@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.store import schema
+from trunkline.store.async_engine import AsyncConnection
 from trunkline.store.database import Database
 from trunkline.store.identifiers import ulid
 

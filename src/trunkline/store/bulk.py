@@ -19,7 +19,8 @@ import aiosqlite
 import msgspec
 from sqlalchemy import JSON, Column, String, Table
 from sqlalchemy import exc as sqlalchemy_errors
-from sqlalchemy.ext.asyncio import AsyncConnection
+
+from trunkline.store.async_engine import AsyncConnection
 
 Columns = Sequence[Sequence[Any]]
 

@@ -33,8 +33,8 @@ from sqlalchemy import (
     text,
     union_all,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from trunkline.store.async_engine import AsyncConnection
 from trunkline.store.intervals import Span
 from trunkline.store.rollups import OTHERS, Cube
 from trunkline.store.schema.analytics import BLOCK, rollup_latencies, rollup_series, rollup_sums

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import Row, delete, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.errors import SettingsError
 from trunkline.policy.client_secrets import ClientSecret
@@ -23,6 +22,7 @@ from trunkline.policy.registry import DEFAULT_ALIAS, ClientSecretMode, GatewayKe
 from trunkline.policy.sessions import RealtimeRules, SessionLimits
 from trunkline.providers import Via
 from trunkline.store import schema
+from trunkline.store.async_engine import AsyncConnection
 from trunkline.store.audit import Change, changing
 from trunkline.store.custom_providers import paths_of
 from trunkline.store.database import Database

@@ -24,9 +24,9 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.errors import UnknownConversation
+from trunkline.store.async_engine import AsyncConnection
 from trunkline.store.conversation_tree import (
     MAX_MESSAGES,
     Conversation,

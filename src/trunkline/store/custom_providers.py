@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.errors import SettingsError
 from trunkline.providers import custom_provider
+from trunkline.store.async_engine import AsyncConnection
 from trunkline.store.audit import Change, changing
 from trunkline.store.database import Database
 from trunkline.store.schema import stored_keys

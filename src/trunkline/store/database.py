@@ -12,9 +12,9 @@ from sqlalchemy import URL, Table, event, inspect, text
 from sqlalchemy import exc as sqlalchemy_errors
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from trunkline.errors import SettingsError
+from trunkline.store.async_engine import AsyncConnection, AsyncEngine, create_async_engine
 from trunkline.store.location import Location, PostgresServer, SqliteFile, locate
 from trunkline.store.schema import HEAD
 

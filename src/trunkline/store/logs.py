@@ -13,10 +13,10 @@ import msgspec
 import structlog
 from sqlalchemy import Row, Select, delete, func, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.errors import MalformedRequest, first_line
 from trunkline.policy.logging import LoggingRules
+from trunkline.store.async_engine import AsyncConnection
 from trunkline.store.bulk import Insert, present
 from trunkline.store.database import AWAY, Database
 from trunkline.store.identifiers import first_ulid

@@ -20,10 +20,10 @@ from typing import Any, Final, TypeVar
 
 import structlog
 from sqlalchemy import ColumnElement, Table, and_, delete, distinct, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.errors import first_line
 from trunkline.policy.histogram import slots_of
+from trunkline.store.async_engine import AsyncConnection
 from trunkline.store.bulk import Insert, present
 from trunkline.store.database import AWAY, Database
 from trunkline.store.log_record import LogRecord

@@ -11,10 +11,10 @@ from typing import Any
 import structlog
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.errors import SettingsError
 from trunkline.policy.routes import DeployedRoute
+from trunkline.store.async_engine import AsyncConnection
 from trunkline.store.audit import Change, changing
 from trunkline.store.database import Database
 from trunkline.store.identifiers import ulid

@@ -41,10 +41,10 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.errors import SettingsError
 from trunkline.store import schema
+from trunkline.store.async_engine import AsyncConnection
 from trunkline.store.database import Database
 from trunkline.store.log_record import LogRecord
 from trunkline.store.rollups import Rollups

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from sqlalchemy import Row, delete, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from trunkline.errors import SettingsError
 from trunkline.policy.accounts import checked_name, folded
 from trunkline.policy.roles import USER_PREFIX, Role
+from trunkline.store.async_engine import AsyncConnection
 from trunkline.store.audit import Change, changing
 from trunkline.store.conversations import Conversations
 from trunkline.store.database import Database
