@@ -930,7 +930,7 @@ def test_a_change_of_a_gateway_empties_its_cache_where_it_is_to(empties: bool) -
         watched.set(gateway, GatewayRules("other", stored_key_wins=True))
         await settle()
         assert (await caching.stats("default")).entries == 1
-        watched.set(replace(gateway, stored_key_wins=True))
+        watched.set(msgspec.structs.replace(gateway, stored_key_wins=True))
         await settle()
         assert (await caching.stats("default")).entries == (0 if empties else 1)
 
@@ -945,7 +945,9 @@ def test_what_was_kept_before_a_change_is_not_found_after_it_even_where_nobody_w
         request = asked(rules=rules)
         await through(caching, request, provider)
         assert (await through(caching, asked(rules=rules), provider))[0] == "HIT"
-        changed = replace(request.admission, rules=replace(request.admission.rules, stored_key_wins=True))
+        changed = replace(
+            request.admission, rules=msgspec.structs.replace(request.admission.rules, stored_key_wins=True)
+        )
         assert (await through(caching, replace(request, admission=changed), provider))[0] == "MISS"
 
     cached(main)

@@ -12,9 +12,10 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
+
+import msgspec
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _TICK: Final = 1 / os.sysconf("SC_CLK_TCK")
@@ -37,8 +38,7 @@ class _Process(NamedTuple):
     resident: int  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(msgspec.Struct, frozen=True):
     """Resident bytes: of all processes added up, and of the largest one. Shared pages count in each."""
 
     tree: int

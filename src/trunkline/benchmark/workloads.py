@@ -10,9 +10,10 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
+
+import msgspec
 
 from trunkline.errors import SettingsError
 
@@ -39,8 +40,7 @@ UNITS: Final = {
 _CONNECTIONS: Final = {Kind.CHAT: 32, Kind.SSE: 64, Kind.REALTIME: 32, Kind.LARGE: 8, Kind.CACHE: 32}
 
 
-@dataclass(frozen=True, slots=True)
-class Workload:
+class Workload(msgspec.Struct, frozen=True):
     """A kind of load on so many connections."""
 
     kind: Kind
@@ -98,8 +98,7 @@ CHUNK_MARK: Final = re.compile(rb"\[s(\d{7})\.(\d{3})@(\d{16})\]")
 LETTERS: Final = {Kind.CHAT: b"c", Kind.LARGE: b"l", Kind.SSE: b"s", Kind.CACHE: b"x"}
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(msgspec.Struct, frozen=True):
     """Bytes around a number of seven digits, so that nothing is serialised while time is taken."""
 
     before: bytes

@@ -122,7 +122,7 @@ def payload(
 
 
 def _follow(data_dir: Path | None, wanted: LogFilter, limit: int, *, json: bool) -> None:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     async def following(logs: Logs) -> None:
         rows = [*reversed(await logs.list(wanted, limit=limit))]

@@ -8,9 +8,10 @@ place; `cases` multiplies the rows by transport, provider, authentication on or 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+import msgspec
 
 from trunkline.credentials.placements import PLACEMENTS, Carrier, Placement, Role
 
@@ -77,8 +78,7 @@ class Seat(Enum):
     STEP_FIELD = "a field of the step, as old samples have it"
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True):
     """One value in one place. ``form`` is written around it: ``Bearer {}``; without braces it is the whole value.
 
     ``spelt`` is the place's name as this client writes it, where that is not the usual spelling.
@@ -127,8 +127,7 @@ _BROWSER: Final = (Way.REALTIME_BROWSER, Way.REALTIME_ROOT)
 _QUERY: Final = (Way.HTTP, Way.SSE, *_UNIVERSAL, Way.REALTIME, Way.REALTIME_BROWSER)
 
 
-@dataclass(frozen=True, slots=True)
-class Presentation:
+class Presentation(msgspec.Struct, frozen=True):
     """How one client shows what it has. ``client`` names it.
 
     ``trap`` says what went wrong there elsewhere, ``here`` what happens instead, or what rule the row is about.
@@ -160,8 +159,7 @@ class Presentation:
         return any(one.secret is secret for one in self.shown)
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(msgspec.Struct, frozen=True):
     """One cell: a row on one transport, before one provider, on one kind of gateway."""
 
     presentation: Presentation

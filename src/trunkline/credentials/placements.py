@@ -9,6 +9,8 @@ from itertools import chain
 from typing import Final
 from urllib.parse import parse_qsl
 
+import msgspec
+
 from trunkline.wire.head import Head, Transport
 from trunkline.wire.subprotocols import values_behind
 
@@ -56,8 +58,7 @@ class Placement:
         }[self.carrier]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True):
     """A value found in a place. ``scheme`` is the word before it ("Bearer", "Token", ...), as sent, or empty."""
 
     placement: Placement

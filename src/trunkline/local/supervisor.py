@@ -8,10 +8,10 @@ import secrets
 import socket
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+import msgspec
 import structlog
 
 from trunkline.errors import LocalError, ModelsMissing, WorkerUnavailable
@@ -30,8 +30,7 @@ _BACKLOG: Final = 512
 State = Literal["stopped", "starting", "ready", "failed", "missing-models"]
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """Where the worker stands; ``detail`` is a sentence for a person, or empty."""
 
     state: State

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final, Literal
+
+import msgspec
 
 State = Literal["closed", "open", "half-open"]
 
@@ -11,8 +12,7 @@ State = Literal["closed", "open", "half-open"]
 _NEWEST: Final = 0.2
 
 
-@dataclass(slots=True)
-class Breaker:
+class Breaker(msgspec.Struct):
     """Keeps requests from a provider that fails, until one of them shows that it answers again.
 
     It is closed while requests pass; so many failures in a row open it; when it has been open for long enough it is
@@ -73,14 +73,13 @@ class Breaker:
         self.failures, self._open_until, self._probing = 0, None, False
 
 
-@dataclass(slots=True)
-class Condition:
+class Condition(msgspec.Struct):
     """One place that requests go to. ``open`` is how many exchanges with it are under way.
 
     ``latency`` is the running mean of the milliseconds until an answer begins, None before the first.
     """
 
-    breaker: Breaker = field(default_factory=Breaker)
+    breaker: Breaker = msgspec.field(default_factory=Breaker)
     open: int = 0
     latency: float | None = None
     _rests_until: float = 0.0

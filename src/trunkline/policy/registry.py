@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Literal
 
+import msgspec
+
 from trunkline.policy.control import ControlRules
 from trunkline.policy.limits import LimitRule
 from trunkline.policy.logging import LoggingRules
@@ -38,8 +40,7 @@ class ClientSecretMode(Enum):
     RELAY = "relay"
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayRules:
+class GatewayRules(msgspec.Struct, frozen=True):
     """One gateway's switches. ``allowed_origins`` replaces the process's list of browser origins when not empty."""
 
     id: str

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
+
+import msgspec
 
 # What no gateway key can be made for: users, the audit log, other gateways, opening one to everybody.
 ADMINISTER: Final = "administer"
@@ -28,8 +29,7 @@ SCOPES: Final[Mapping[Role, frozenset[str]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimRules:
+class ClaimRules(msgspec.Struct, frozen=True):
     """Which values of which claim give which role; ``default`` is for who has none of them, None refuses them.
 
     ``claim`` names a claim, or one within others by a dotted path.

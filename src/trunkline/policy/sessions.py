@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
 from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from trunkline.errors import SettingsError
 from trunkline.providers import Catalogue
@@ -24,8 +26,7 @@ _QUOTA: Final = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?/ ?(\d{0,7}) ?([a-z]+)")
 _LENGTH: Final = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?([smhdw]?)")
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(msgspec.Struct, frozen=True):
     """So much of something within any stretch of so many seconds."""
 
     limit: float
@@ -60,8 +61,7 @@ def length_words(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
+class SessionLimits(msgspec.Struct, frozen=True):
     """What each key may use of realtime; None is no limit.
 
     ``max_duration`` and ``idle`` are seconds of one session; ``concurrent`` counts open sessions; ``sessions`` those
@@ -88,7 +88,7 @@ class SessionLimits:
 
     def document(self) -> dict[str, Any]:
         """Return the limits that are set, for JSON."""
-        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
         return {
             name: str(value) if isinstance(value, Quota) else value
             for name, value in values.items()
@@ -99,8 +99,7 @@ class SessionLimits:
 NO_LIMITS: Final = SessionLimits()
 
 
-@dataclass(frozen=True, slots=True)
-class RealtimeRules:
+class RealtimeRules(msgspec.Struct, frozen=True):
     """One gateway's switches for realtime.
 
     ``beta_bridge`` translates for clients of OpenAI's retired dialect; ``resume`` dials again when a provider is lost
@@ -134,8 +133,7 @@ class RealtimeRules:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class PastUsage:
+class PastUsage(msgspec.Struct, frozen=True):
     """What a gateway key (``key_id``, empty for callers without one) had used of realtime by the Unix time ``at``.
 
     ``sessions`` are those that began then; ``cost`` is in US dollars.
@@ -152,7 +150,7 @@ class PastUsage:
 
 def merged(gateway: SessionLimits, key: SessionLimits) -> SessionLimits:
     """Return the limits of one key: its own where they are set, else its gateway's."""
-    own = {entry.name: getattr(key, entry.name) for entry in fields(key)}
+    own = {name: getattr(key, name) for name in key.__struct_fields__}
     return replace(gateway, **{name: value for name, value in own.items() if value is not None})
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+import msgspec
 
 from trunkline.credentials.matrix import Way
 
@@ -55,8 +56,7 @@ _SYMBOLS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(msgspec.Struct, frozen=True):
     """One observation, fit to be shown to anybody: no field holds a secret.
 
     ``row`` names the presentation. ``milliseconds`` run from connecting to the first bytes of the answer's body or the

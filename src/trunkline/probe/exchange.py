@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
+
+import msgspec
 
 from trunkline.errors import UpstreamError, UpstreamUpgradeRefused
 from trunkline.probe.asking import Question
@@ -25,8 +26,7 @@ MOST_BYTES: Final = 64 * 1024
 _CLOSE_SECONDS: Final = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
+class HttpAnswer(msgspec.Struct, frozen=True):
     """An HTTP answer: its body as text, or of a stream the data of its first event.
 
     ``cut_off`` says why the body ended before it should have, or nothing. ``is_whole`` is false where it is longer than
@@ -45,8 +45,7 @@ class HttpAnswer:
         return next((value.decode("latin-1") for found, value in self.headers if found.lower() == name), "")
 
 
-@dataclass(frozen=True, slots=True)
-class SocketAnswer:
+class SocketAnswer(msgspec.Struct, frozen=True):
     """What an opened WebSocket said: its first message, or its close, or neither in time.
 
     ``frame`` is None without a message and bytes for a binary one. ``close_code`` is None while it stays open.

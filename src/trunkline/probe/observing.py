@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from trunkline.errors import UpstreamError
 from trunkline.probe.asking import Question, question
@@ -21,8 +23,7 @@ _MOST_OF_A_REASON: Final = 500
 _SWITCHING_PROTOCOLS: Final = 101
 
 
-@dataclass(frozen=True, slots=True)
-class Observer:
+class Observer(msgspec.Struct, frozen=True):
     """Asks cells of one run. ``seconds`` is what each may take until its answer begins."""
 
     target: Target

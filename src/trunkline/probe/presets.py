@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from trunkline.credentials.matrix import Way
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
+class Preset(msgspec.Struct, frozen=True):
     """Rows of the matrix by name, and the columns to ask them in."""
 
     rows: tuple[str, ...]

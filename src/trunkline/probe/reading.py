@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
+
+import msgspec
 
 from trunkline.credentials.matrix import Way
 from trunkline.errors import (
@@ -134,8 +135,7 @@ def read_failure(error: UpstreamError | TimeoutError, seconds: float) -> Reading
     return Reading(Verdict.UNREACHABLE, words)
 
 
-@dataclass(frozen=True, slots=True)
-class Complaint:
+class Complaint(msgspec.Struct, frozen=True):
     """An error as an API puts it. ``number`` is a gateway's own: its presence tells the layer that refused."""
 
     number: int | None = None

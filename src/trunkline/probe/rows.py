@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from trunkline.credentials.matrix import PRESENTATIONS, Presentation, Secret, Way
 from trunkline.credentials.placements import Carrier
@@ -19,8 +20,7 @@ _IN_SUBPROTOCOLS: Final = frozenset({Carrier.SUBPROTOCOL, Carrier.NEXT_SUBPROTOC
 _KEYS: Final = frozenset({Secret.GATEWAY_KEY, Secret.PROVIDER_KEY})
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(msgspec.Struct, frozen=True):
     """A cell before the run. One that will not be asked has its ``verdict``, and says ``why``."""
 
     row: Presentation

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 from urllib.parse import quote, unquote, unquote_plus
+
+import msgspec
 
 from trunkline.errors import MalformedRequest, UnknownProvider
 from trunkline.providers.schema import Provider, Realtime
@@ -19,8 +20,7 @@ _SEGMENT: Final = re.compile(r"[A-Za-z0-9._~@:-]{1,128}")
 _UNSAFE: Final = re.compile(r"[\x00-\x20\x7f\\#?]")
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamTarget:
+class UpstreamTarget(msgspec.Struct, frozen=True):
     """An upstream address: ``url`` without query, and the query as it is to be sent, less credentials.
 
     ``public_only`` is as in `Provider`.
@@ -72,8 +72,7 @@ def resolve_realtime(provider: Provider, rest: str, query: str) -> UpstreamTarge
     return UpstreamTarget(re.sub(r"^http", "ws", _join(base, path)), query, provider.public_only)
 
 
-@dataclass(frozen=True, slots=True)
-class RealtimePlace:
+class RealtimePlace(msgspec.Struct, frozen=True):
     """Where a WebSocket's path belongs: a base URL, what fills its names, and the path behind it."""
 
     base_url: str

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from trunkline.errors import GatewayError
 from trunkline.realtime.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class ClientText:
+class ClientText(msgspec.Struct, frozen=True):
     """A text message from the client."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ClientBinary:
+class ClientBinary(msgspec.Struct, frozen=True):
     """A binary message from the client."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ClientClosed:
+class ClientClosed(msgspec.Struct, frozen=True):
     """The client closed or vanished; ``code`` is 1005 or 1006 where it sent none."""
 
     code: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamConnected:
+class UpstreamConnected(msgspec.Struct, frozen=True):
     """A provider accepted the handshake.
 
     ``first_update`` is a ``session.update`` frame with the settings that the session was promised; without one the
@@ -43,44 +39,38 @@ class UpstreamConnected:
     cascade: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamText:
+class UpstreamText(msgspec.Struct, frozen=True):
     """A text message from the provider."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamBinary:
+class UpstreamBinary(msgspec.Struct, frozen=True):
     """A binary message from the provider."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamClosed:
+class UpstreamClosed(msgspec.Struct, frozen=True):
     """The provider closed; 1006 when its connection broke without a close frame."""
 
     code: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The session cannot go on: the caller is refused, or the provider cannot be reached."""
 
     error: GatewayError
 
 
-@dataclass(frozen=True, slots=True)
-class Leaving:
+class Leaving(msgspec.Struct, frozen=True):
     """The gateway is about to stop; ``now`` when nothing can be waited for any more."""
 
     now: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class BrainSaid:
+class BrainSaid(msgspec.Struct, frozen=True):
     """A frame of the chat provider's answer, for the voice worker (cascade sessions only)."""
 
     frame: str
@@ -100,38 +90,33 @@ Event = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SendClient:
+class SendClient(msgspec.Struct, frozen=True):
     """Send a message to the client, text or binary by its type."""
 
     payload: str | bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SendUpstream:
+class SendUpstream(msgspec.Struct, frozen=True):
     """Send a message to the provider, text or binary by its type."""
 
     payload: str | bytes
 
 
-@dataclass(frozen=True, slots=True)
-class CloseClient:
+class CloseClient(msgspec.Struct, frozen=True):
     """Close the client's socket with a code that may be sent."""
 
     code: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class CloseUpstream:
+class CloseUpstream(msgspec.Struct, frozen=True):
     """Close the provider's socket, or stop dialling it."""
 
     code: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Redial:
+class Redial(msgspec.Struct, frozen=True):
     """Find another provider to go on with: the present one is lost, or cannot go on.
 
     ``why`` is for the log. ``afresh``: it has completed a response since the last loss, and is worth trying again.
@@ -141,23 +126,20 @@ class Redial:
     afresh: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(msgspec.Struct, frozen=True):
     """Charge what the provider states was used."""
 
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True)
-class AskBrain:
+class AskBrain(msgspec.Struct, frozen=True):
     """Send a chat completion request to the provider and report its answer as `BrainSaid`."""
 
     request_id: str
     body: dict[str, object]
 
 
-@dataclass(frozen=True, slots=True)
-class StopBrain:
+class StopBrain(msgspec.Struct, frozen=True):
     """Cancel a chat completion at once."""
 
     request_id: str

@@ -11,8 +11,9 @@ import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 from trunkline.realtime.frames import Frame
 from trunkline.realtime.observing.reading import sound_span
@@ -50,22 +51,20 @@ _LOST: Final[dict[str, Any]] = {
 }
 
 
-@dataclass(slots=True)
-class _Item:
+class _Item(msgspec.Struct):
     """One item of the conversation. ``audio`` holds the frames with its sound while no words for it are known."""
 
     id: str
     document: dict[str, Any]
-    audio: list[str] = field(default_factory=list)
+    audio: list[str] = msgspec.field(default_factory=list)
     size: int = 0
 
 
-@dataclass(slots=True)
-class _Response:
+class _Response(msgspec.Struct):
     """A response in progress: its document as created, and its items by id as far as they have come."""
 
     document: Mapping[str, Any]
-    output: dict[str, dict[str, Any]] = field(default_factory=dict)
+    output: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
 
     def take(self, frame: Frame) -> None:
         """Take a frame that says how far it has come."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from trunkline.errors import UpstreamError
 from trunkline.policy.facts import Facts
 from trunkline.server.admission import Admission
@@ -12,8 +14,7 @@ from trunkline.server.logbook import Entry
 from trunkline.wire.head import Head
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """``headers`` are the provider's or what was made of them, ``told`` what the gateway says besides.
 
     ``body`` is iterated once; `aclose` gives up whatever is left of it, and may be called again. A stage that changes
@@ -24,7 +25,7 @@ class Answer:
     headers: list[tuple[bytes, bytes]]
     body: AsyncIterator[bytes]
     aclose: Callable[[], Awaitable[None]]
-    told: list[tuple[bytes, bytes]] = field(default_factory=list)
+    told: list[tuple[bytes, bytes]] = msgspec.field(default_factory=list)
 
     def header(self, name: bytes) -> str:
         """Return the value of a header, whose name is in lower case, or nothing."""

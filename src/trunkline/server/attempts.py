@@ -10,10 +10,10 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 from typing import Final
 
+import msgspec
 import structlog
 
 from trunkline.errors import (
@@ -95,8 +95,7 @@ class Attempts:
         return await _Request(self, asked, rules, prepare, is_last=is_last).send()
 
 
-@dataclass(slots=True)
-class _Seat:
+class _Seat(msgspec.Struct):
     """One place that a request may go to. ``admission`` is there once it was asked for, ``model`` replaces another."""
 
     place: Place
@@ -109,8 +108,7 @@ class _Seat:
     is_passed_over: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(msgspec.Struct, frozen=True):
     """What a try came to: a head, or an error."""
 
     seat: _Seat

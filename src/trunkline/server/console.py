@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
+
+import msgspec
 
 from trunkline.server.asgi import Receive, Scope, Send, respond
 from trunkline.wire.head import Head
@@ -41,8 +42,7 @@ _DOCUMENT_HEADERS: Final = [
 _EVERY_FILE: Final = [(b"referrer-policy", b"no-referrer"), (b"x-content-type-options", b"nosniff")]
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(msgspec.Struct, frozen=True):
     content_type: bytes
     etag: bytes
     variants: dict[bytes, bytes]  # encoding -> body; b"" is the plain one

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import structlog
 
 from trunkline.errors import (
@@ -51,8 +51,7 @@ def caller_key(gateway: str, key_id: str) -> str:
     return key_id or f"{gateway}/no key"
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """How much of a quota is used: ``used`` of ``limit`` in the last ``seconds``.
 
     ``free_in`` is how many seconds it takes until there is some of it again, 0 when there is.
@@ -65,8 +64,7 @@ class Standing:
     free_in: float
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """One caller's use of realtime: how many sessions are open, of how many that may be, and each of its quotas."""
 
     caller: str

@@ -11,12 +11,12 @@ import csv
 import io
 import time
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from msgspec.structs import replace
 
 from trunkline.credentials import Caller
 from trunkline.errors import MalformedRequest, UnknownLog

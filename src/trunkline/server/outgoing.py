@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus
+
+import msgspec
 
 from trunkline.credentials.placements import CREDENTIAL_HEADERS
 from trunkline.errors import MalformedRequest
@@ -15,8 +16,7 @@ from trunkline.wire.head import Head, chained_headers, forwarded_headers
 from trunkline.wire.subprotocols import is_token, without_credentials
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingHead:
+class OutgoingHead(msgspec.Struct, frozen=True):
     """Headers, query (without question mark) and sub-protocols for the provider."""
 
     headers: list[tuple[bytes, bytes]]
@@ -24,8 +24,7 @@ class OutgoingHead:
     subprotocols: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingCall:
+class OutgoingCall(msgspec.Struct, frozen=True):
     """Where a session dials, and with what head.
 
     ``cascade``: the other side is the voice worker. ``slot`` is that of the key where it is one of several to try.

@@ -13,11 +13,11 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
 import structlog
 
 from trunkline.errors import NotPermitted, SettingsError, SignInRefused
@@ -41,8 +41,7 @@ _LEEWAY_SECONDS: Final = 60
 _PLACE: Final = "single sign-on"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """Who signed in at the provider, and the role that is theirs here."""
 
     issuer: str

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import msgspec
 
 from trunkline.errors import SettingsError
 from trunkline.settings import Settings
@@ -19,8 +20,7 @@ from trunkline.settings import Settings
 _LEAF_DAYS = 90
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
+class TlsFiles(msgspec.Struct, frozen=True):
     """What the listener needs; ``authority`` is the certificate a client must trust, when it is our own."""
 
     certificate: Path

@@ -11,7 +11,6 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from typing import Any, Final
 
@@ -113,8 +112,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     rounded: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What a chart shows: ``measures`` of what came from ``since`` on and before ``until``, in Unix seconds.
 
     ``by`` is a name of `DIMENSIONS`, ``metadata:KEY``, or empty for one line; at most ``top`` lines, and one of all the
@@ -125,7 +123,7 @@ class Question:
     until: float
     measures: Sequence[str] = ("requests",)
     by: str = ""
-    filters: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    filters: Mapping[str, Sequence[str]] = msgspec.field(default_factory=dict)
     top: int = 10
 
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
@@ -24,8 +23,7 @@ _LONGEST_NAME: Final = 200
 _LONGEST_ADDRESS: Final = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
+class Actor(msgspec.Struct, frozen=True):
     """Who does something; ``address`` is that from which a request came.
 
     ``kind``: ``user``, ``gateway_token``, ``gateway_key``, ``console`` for whoever is at the machine of a gateway
@@ -38,15 +36,14 @@ class Actor:
     address: str = ""
 
 
-@dataclass(slots=True)
-class Change:
+class Change(msgspec.Struct):
     """One change: an action such as ``key.revoke``, on what, in which gateway (empty: in none). Holds no secret."""
 
     action: str
     target_kind: str
     target_id: str
     gateway: str = ""
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,8 +62,7 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     details: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditFilter:
+class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
     """What is wanted of the audit log; None is anything. ``action`` may end in ``*``, ``before`` is an id."""
 
     actor_id: str | None = None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -32,8 +32,7 @@ from trunkline.store.vault import Unsealable, Vault
 _CHECK_WORD: Final = "trunkline"
 
 
-@dataclass(frozen=True, slots=True)
-class StoredKey:
+class StoredKey(msgspec.Struct, frozen=True):
     """A provider key in the vault, as it may be listed: its last characters, never its value."""
 
     gateway: str
@@ -163,7 +162,7 @@ class Configuration:
             await self._require(connection, name)
             row = (await connection.execute(select(schema.gateways).where(schema.gateways.c.id == name))).one()
             rules = _rules(row)
-            changed = replace(
+            changed = msgspec.structs.replace(
                 rules,
                 realtime=rules.realtime.changed(realtime or {}),
                 logging=rules.logging.changed(logging or {}),
@@ -260,7 +259,7 @@ class Configuration:
             await connection.execute(update(table).where(table.c.id == id).values(limits=limits.document()))
             if rules is not None:
                 await self._limit(connection, key.gateway, lambda known: with_key_limits(known, id, rules))
-            return replace(key, limits=limits)
+            return dataclasses.replace(key, limits=limits)
 
     async def _limit(
         self,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
@@ -103,8 +102,7 @@ class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
     excerpt: list[ExcerptPiece]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConversationFilter:
+class ConversationFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which conversations. None stands for all; ``before`` is a `ConversationPage.next`."""
 
     kind: Kind | None = None

@@ -7,10 +7,11 @@ where the reader is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import pairwise
 from typing import Final, Literal, get_args
+
+import msgspec
 
 Interval = Literal["minute", "5m", "hour", "day", "week", "month"]
 
@@ -27,8 +28,7 @@ SECONDS: Final[dict[Interval, int]] = {
 _CLOCK: Final = ("minute", "5m", "hour")
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """The cells of one step that begin from ``since`` on and before ``until``, for the point of that number."""
 
     point: int

@@ -20,7 +20,6 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -83,8 +82,7 @@ class JournalStats(msgspec.Struct, frozen=True, kw_only=True):
     set_aside: int
 
 
-@dataclass(slots=True)
-class Segment:
+class Segment(msgspec.Struct):
     """A file of records. ``end`` is where its whole records end, ``position`` what of it was handed on."""
 
     path: Path
@@ -97,8 +95,7 @@ class Segment:
     is_gone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """Records that wait, oldest first, all of one segment. `Journal.done` frees them."""
 
     records: Sequence[bytes]
@@ -109,13 +106,12 @@ class Batch:
     corrupt: int = 0
 
 
-@dataclass(slots=True)
-class _Owner:
+class _Owner(msgspec.Struct):
     """A process's files: the lock that it holds, and its name, which the names of its segments begin with."""
 
     name: str
     lock: int
-    segments: set[str] = field(default_factory=set)
+    segments: set[str] = msgspec.field(default_factory=set)
 
 
 class Journal:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+import msgspec
+
 from trunkline.errors import SettingsError
 
 FILE_NAME: Final = "trunkline.db"
@@ -14,8 +16,7 @@ _POSTGRESQL: Final = ("postgres", "postgresql", "postgresql+asyncpg")
 _SHAPES: Final = "postgresql://USER:PASSWORD@HOST:PORT/NAME, sqlite:///PATH, or nothing for the file in data_dir"
 
 
-@dataclass(frozen=True, slots=True)
-class SqliteFile:
+class SqliteFile(msgspec.Struct, frozen=True):
     """A file, made when it is not there."""
 
     path: Path

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import ColumnElement, Float, String, and_, case, cast, exists, false, func, literal, not_, or_, select
 
 from trunkline.errors import MalformedRequest
@@ -28,8 +28,7 @@ _MAX_CONTAINED: Final = 200
 _C: Final = logs.c
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogFilter:
+class LogFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which rows: those for which all of it is true.
 
     ``conditions`` are (key, operator, values), where any of the values may fit, with ``neq`` none. Keys are those of
@@ -42,8 +41,7 @@ class LogFilter:
     search: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
+class _Key(msgspec.Struct, frozen=True):
     column: ColumnElement[Any]
     read: Callable[[Any], Any]
     operators: Sequence[str]

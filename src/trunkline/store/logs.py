@@ -6,7 +6,6 @@ import asyncio
 import builtins
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -63,8 +62,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
     response: bytes | None
 
 
-@dataclass(slots=True)
-class _Count:
+class _Count(msgspec.Struct):
     rows: int
     at: float
 

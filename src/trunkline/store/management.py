@@ -6,7 +6,6 @@ import json
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -24,8 +23,7 @@ from trunkline.store.vault import Unsealable, Vault
 SECRET_FIELDS: Final = ("otel", "stripe")
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayFields:
+class GatewayFields(msgspec.Struct, frozen=True):
     """A gateway's further fields, by name. Times are Unix seconds."""
 
     gateway: str
@@ -34,8 +32,7 @@ class GatewayFields:
     modified_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderConfig:
+class ProviderConfig(msgspec.Struct, frozen=True):
     """A stored key and its terms, without its value. Requests that name no alias get the default one's."""
 
     gateway: str

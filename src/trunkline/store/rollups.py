@@ -13,11 +13,11 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from operator import add
 from typing import Any, Final, TypeVar
 
+import msgspec
 import structlog
 from sqlalchemy import ColumnElement, Table, and_, delete, distinct, func, select
 
@@ -56,8 +56,7 @@ SUMS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Cube:
+class Cube(msgspec.Struct, frozen=True):
     """What is summed apart: by ``dimensions``, columns of the table of series, in ``steps`` of so many seconds.
 
     ``timed`` are those steps that have histograms too. ``kept`` says for how many seconds cells of a step are kept; a
@@ -191,8 +190,7 @@ class Rollups:
                 await _put_together(connection, cube, day, column, here, limit)
 
 
-@dataclass(slots=True)
-class _Counted:
+class _Counted(msgspec.Struct):
     """Records that belong to the same cells, one of them, their `SUMS`, and their times by timing and block."""
 
     one: LogRecord

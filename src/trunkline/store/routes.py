@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import structlog
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -25,8 +25,7 @@ log = structlog.get_logger("trunkline.routes")
 Elements = Sequence[Mapping[str, Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class RouteVersion:
+class RouteVersion(msgspec.Struct, frozen=True):
     """One version of a route's graph. Times are Unix seconds."""
 
     id: str
@@ -34,8 +33,7 @@ class RouteVersion:
     created_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class RouteDeployment:
+class RouteDeployment(msgspec.Struct, frozen=True):
     """Which version was put into use, and when."""
 
     id: str
@@ -43,8 +41,7 @@ class RouteDeployment:
     created_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A dynamic route with all its versions and deployments, newest first; there is one of each at least."""
 
     id: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -68,8 +67,7 @@ class SessionSummary(msgspec.Struct, frozen=True, kw_only=True):
     close_code: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionFilter:
+class SessionFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which sessions: ``since`` is the Unix time at which they began at the earliest, ``open`` whether they still are.
 
     None stands for all. ``before`` is an id: those that began earlier.

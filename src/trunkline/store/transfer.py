@@ -12,7 +12,6 @@ import math
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import itemgetter
 from types import ModuleType
@@ -87,8 +86,7 @@ _TIMES: Final[Mapping[str, Column[Any]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """Which rows: an area's name or ``all``, of one gateway, from ``since`` to before ``until`` in Unix seconds.
 
     ``sealed``: also provider keys, as they are sealed. The times narrow logs and sessions.
@@ -218,8 +216,7 @@ def _follows(key: Sequence[Column[Any]], after: tuple[Any, ...]) -> ColumnElemen
 # In
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """A row to be written, and where it was read, for the person who has to mend it."""
 
     place: str

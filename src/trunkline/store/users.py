@@ -5,9 +5,9 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import msgspec
 from sqlalchemy import Row, delete, func, insert, or_, select, update
 
 from trunkline.errors import SettingsError
@@ -24,8 +24,7 @@ Purpose = Literal["first-admin", "invite", "reset"]
 _ID_BYTES: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(msgspec.Struct, frozen=True):
     """An account. ``issuer`` is that of OpenID Connect where the person signs in elsewhere; times are Unix seconds."""
 
     id: str
@@ -38,8 +37,7 @@ class User:
     last_login_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class SignIn:
+class SignIn(msgspec.Struct, frozen=True):
     """A browser that is signed in."""
 
     user: str
@@ -47,8 +45,7 @@ class SignIn:
     expires_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class LoginToken:
+class LoginToken(msgspec.Struct, frozen=True):
     """A link that is good once. ``user`` is None for the one that makes the first account."""
 
     purpose: Purpose

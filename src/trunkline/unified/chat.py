@@ -17,7 +17,6 @@ import re
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
@@ -432,8 +431,7 @@ def text_of(content: str | Sequence[Any] | None) -> str:
     return "\n".join(part.text for part in content if isinstance(part, TextPart))
 
 
-@dataclass(frozen=True, slots=True)
-class Inline:
+class Inline(msgspec.Struct, frozen=True):
     """What a ``data:`` URL holds: its media type in lower case, and base64 as it was."""
 
     media_type: str

@@ -10,7 +10,6 @@ import base64
 import binascii
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -44,8 +43,7 @@ _EXTRA: Final = "__extra__"
 _MOST_OF_A_TEXT: Final = 4000
 
 
-@dataclass(slots=True)
-class Block:
+class Block(msgspec.Struct):
     """One piece of an answer.
 
     ``id`` and ``name`` are of a tool's call, whose text is its arguments. ``signature`` is of thinking; with thinking
@@ -57,7 +55,7 @@ class Block:
     id: str = ""
     name: str = ""
     signature: str = ""
-    pieces: list[str] = field(default_factory=list)
+    pieces: list[str] = msgspec.field(default_factory=list)
 
     @property
     def text(self) -> str:

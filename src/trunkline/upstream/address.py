@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+
+class Origin(msgspec.Struct, frozen=True):
     """A scheme (``http`` or ``https``), host and port: what a connection belongs to.
 
     ``public_only``: a stranger chose the host, so that it is connected to at addresses that everybody can reach, and at

@@ -11,11 +11,11 @@ import math
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Final, cast
 
 import httptools
+import msgspec
 
 from trunkline.errors import MalformedRequest, UpstreamBroken, UpstreamBusy, UpstreamError
 from trunkline.upstream import failures
@@ -31,8 +31,7 @@ _KEEP_ALIVE_SECONDS: Final = 50.0
 _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 
 
-@dataclass(slots=True)
-class Request:
+class Request(msgspec.Struct):
     """One request. ``target`` is path and query; ``headers`` hold no ``Host`` and no framing, which the pool writes.
 
     ``body`` is bytes, an iterator of bytes, or None. ``content_length`` is the length of an iterator where it is

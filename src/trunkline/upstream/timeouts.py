@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(msgspec.Struct, frozen=True):
     """Seconds: to connect (DNS, TCP, proxy and TLS together), to the first byte of an answer, between bytes."""
 
     connect: float = 10.0

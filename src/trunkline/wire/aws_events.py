@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 _PRELUDE: Final = struct.Struct(">III")
 _CHECKSUM: Final = 4
@@ -21,8 +22,7 @@ _BYTES: Final = 6
 _TEXT: Final = 7
 
 
-@dataclass(frozen=True, slots=True)
-class AwsEvent:
+class AwsEvent(msgspec.Struct, frozen=True):
     """One message: its type (an event's or an exception's) and its payload."""
 
     type: str

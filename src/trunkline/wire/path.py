@@ -11,8 +11,9 @@ A third, ``/v1/{account}/{gateway}`` alone, is the universal endpoint: what come
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from trunkline.errors import MalformedRequest
 
@@ -46,8 +47,7 @@ ROOT_RESOURCES: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """Names from a path. ``account``, ``gateway`` and ``provider`` are None in the root form; ``rest`` is as sent."""
 
     account: str | None

@@ -94,23 +94,20 @@ def parse_steps(body: bytes) -> list[Step]:
     return [_step(_read(element, _TOLD, where, _STEP_FORM), where) for element, where in numbered]
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(msgspec.Struct, frozen=True):
     """A client's ``universal.create``."""
 
     event_id: str | None
     step: Step
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(msgspec.Struct, frozen=True):
     """A client's ``universal.cancel``: ours, Cloudflare has no such frame."""
 
     event_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(msgspec.Struct, frozen=True):
     """A client's frame that is neither; ``event_id`` is set where it could be found."""
 
     event_id: str | None

@@ -6,10 +6,11 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from trunkline.benchmark.gateways.gateway import Size, run
 
@@ -17,13 +18,12 @@ from trunkline.benchmark.gateways.gateway import Size, run
 _TOOLS: Final = frozenset({"pip", "setuptools", "wheel"})
 
 
-@dataclass(frozen=True, slots=True)
-class PythonEnvironment:
+class PythonEnvironment(msgspec.Struct, frozen=True):
     """A virtual environment with a distribution and what it requires."""
 
     distribution: str
     requirements: Sequence[str]
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def install(self, home: Path) -> None:
         """Make it anew. Raises `BenchmarkError`."""
@@ -60,8 +60,7 @@ def _packages(home: Path) -> list[str]:
     return [str(one) for one in home.glob("lib/python*/site-packages")]
 
 
-@dataclass(frozen=True, slots=True)
-class NodeEnvironment:
+class NodeEnvironment(msgspec.Struct, frozen=True):
     """A folder with a package of npm and what it requires."""
 
     package: str
@@ -85,8 +84,7 @@ class NodeEnvironment:
         return Size(_bytes(home / "node_modules"), len(lock["packages"]))
 
 
-@dataclass(frozen=True, slots=True)
-class DebianEnvironment:
+class DebianEnvironment(msgspec.Struct, frozen=True):
     """Packages of Debian, unpacked in a folder: nothing of the machine is changed, and nobody has to be root.
 
     The first one is the gateway, others are what it needs and machines do not have.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
+
+import msgspec
 
 from trunkline.benchmark.orders import Ask
 from trunkline.benchmark.workloads import MODEL, REALTIME_MODEL, Kind
@@ -21,8 +22,7 @@ class BenchmarkError(TrunklineError):
     """A run cannot begin, or something that it needs did not start."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where one start of a gateway happens.
 
     ``home`` has what was installed, ``folder`` is new and for this start alone. The gateway is to listen on ``port`` of
@@ -40,8 +40,7 @@ class Place:
         return f"http://127.0.0.1:{self.upstream}/v1"
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """How a gateway is started, and how it is asked: for each kind of workload that it can do.
 
     One that listens where it likes writes its port into the file ``announced``.
@@ -49,7 +48,7 @@ class Start:
 
     arguments: Sequence[str | Path]
     asks: Mapping[Kind, Ask]
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = msgspec.field(default_factory=dict)
     announced: Path | None = None
 
 
@@ -66,8 +65,7 @@ def openai_asks(
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(msgspec.Struct, frozen=True):
     """What an installed gateway takes on the disk, and of how many packages it consists."""
 
     bytes: int
@@ -87,8 +85,7 @@ class Environment(Protocol):
         """Return what it takes on the disk; None where that is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gateway:
+class Gateway(msgspec.Struct, frozen=True):
     """One gateway in one set-up.
 
     ``setup`` says for the report what it does and what is switched off. ``prepare`` writes its settings and returns how

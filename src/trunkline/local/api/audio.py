@@ -7,9 +7,9 @@ import base64
 import io
 import json
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
+import msgspec
 import numpy as np
 import soundfile
 from pydantic import Field
@@ -40,8 +40,7 @@ _FIELDS: Final = frozenset(
 _FORMATS: Final = ("json", "text", "verbose_json", "srt", "vtt")
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """Words and where they were said, in seconds from the beginning."""
 
     start: float

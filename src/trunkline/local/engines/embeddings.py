@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 from tokenizers import Tokenizer
 
@@ -20,8 +20,7 @@ _BATCH: Final = 16
 _THREADS: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Embedded:
+class Embedded(msgspec.Struct, frozen=True):
     """Unit vectors, one row per text, shape (texts, 384), and the tokens that were read."""
 
     vectors: FloatArray

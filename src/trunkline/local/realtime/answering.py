@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from trunkline.local.audio import FloatArray, Resampler, to_alaw, to_mulaw, to_pcm16
@@ -25,22 +25,19 @@ _DELTA_MS: Final = 200
 _ENCODERS: Final = {"audio/pcm": to_pcm16, "audio/pcmu": to_mulaw, "audio/pcma": to_alaw}
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(msgspec.Struct, frozen=True):
     """The next text."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sounded:
+class Sounded(msgspec.Struct, frozen=True):
     """The next audio, in the format of the plan."""
 
     audio: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Called:
+class Called(msgspec.Struct, frozen=True):
     """The next arguments of a call. ``name`` and ``call_id`` come with the first."""
 
     index: int
@@ -49,16 +46,14 @@ class Called:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(msgspec.Struct, frozen=True):
     """The answer is complete, or as complete as ``reason`` (a chat completion's ``finish_reason``) says."""
 
     reason: str
     usage: dict[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Broke:
+class Broke(msgspec.Struct, frozen=True):
     """The answer ends here: an OpenAI error object."""
 
     error: dict[str, Any]

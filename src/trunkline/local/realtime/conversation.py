@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import math
 import re
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 from trunkline.local.realtime.events import FunctionCall, FunctionCallOutput, GivenItem, Message
 from trunkline.local.realtime.hearing import AudioFormat
@@ -16,8 +17,7 @@ FRONT: Final = "root"
 _WORD: Final = re.compile(r"\S+")
 
 
-@dataclass(slots=True, eq=False)
-class Sound:
+class Sound(msgspec.Struct, eq=False):
     """The audio of one content part, and the words in it.
 
     ``words`` are what the model is told was said; None until they are known. ``passages`` are, for speech of the
@@ -27,7 +27,7 @@ class Sound:
     format: AudioFormat
     audio: bytearray
     words: str | None = None
-    passages: list[tuple[int, int]] = field(default_factory=list)
+    passages: list[tuple[int, int]] = msgspec.field(default_factory=list)
 
     @property
     def milliseconds(self) -> float:
@@ -52,15 +52,14 @@ def _heard(text: str, passages: list[tuple[int, int]], heard_bytes: int) -> str:
     return text[:text_start].rstrip()
 
 
-@dataclass(slots=True, eq=False)
-class Item:
+class Item(msgspec.Struct, eq=False):
     """One item. ``body`` is its wire shape without identity, status and audio; ``sounds`` belong to content parts."""
 
     id: str
     type: str
     status: str
     body: dict[str, Any]
-    sounds: dict[int, Sound] = field(default_factory=dict)
+    sounds: dict[int, Sound] = msgspec.field(default_factory=dict)
 
     @property
     def role(self) -> str | None:

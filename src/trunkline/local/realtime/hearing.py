@@ -6,9 +6,9 @@ Times are milliseconds since the first sample of the session: clients cut their 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from trunkline.local.audio import FloatArray, Resampler, from_alaw, from_mulaw, from_pcm16
@@ -30,8 +30,7 @@ SpeechProbability = Callable[[FloatArray], float]
 """The probability of speech in the next `FRAME` samples at 16 kHz; it remembers the ones before."""
 
 
-@dataclass(frozen=True, slots=True)
-class AudioFormat:
+class AudioFormat(msgspec.Struct, frozen=True):
     """An audio format of the protocol: bytes per sample and samples per second."""
 
     name: str
@@ -61,8 +60,7 @@ FORMATS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Clip:
+class Clip(msgspec.Struct, frozen=True, eq=False):
     """Speech for the recogniser, at 16 kHz. Two clips of one session with the same span hold the same sound.
 
     ``span`` is None for a recording that came whole, of which nobody has yet said where speech is in it.
@@ -77,8 +75,7 @@ class Clip:
         return len(self.samples) / EAR_RATE
 
 
-@dataclass(frozen=True, slots=True)
-class Utterance:
+class Utterance(msgspec.Struct, frozen=True):
     """Audio taken out of the buffer: as it came, and the clip in which speech was heard, None for none."""
 
     audio: bytes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 from trunkline.local.realtime.conversation import Item
 from trunkline.local.realtime.hearing import AudioFormat
@@ -13,8 +14,7 @@ from trunkline.local.realtime.hearing import AudioFormat
 SILENCE: Final = "(silence)"
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """All that an answer depends on: two equal plans may share one answer.
 
     ``messages`` are chat messages without the instructions. ``max_tokens`` is None for no limit.
@@ -25,7 +25,7 @@ class Plan:
     spoken: bool
     format: AudioFormat
     speed: float = 1.0
-    tools: list[dict[str, Any]] = field(default_factory=list)
+    tools: list[dict[str, Any]] = msgspec.field(default_factory=list)
     tool_choice: str | dict[str, Any] = "auto"
     max_tokens: int | None = None
 

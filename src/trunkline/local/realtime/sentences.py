@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
+
+import msgspec
 
 # Text without punctuation is spoken as one piece, whose cost grows faster than its length.
 _MAX_WORDS: Final = 40
@@ -33,8 +34,7 @@ _EMPHASIS: Final = re.compile(r"(?<!\w)(\*{1,3}|_{1,3}|~~|`+)(?=\S)(.+?)(?<=\S)\
 _STRAY_MARKS: Final = re.compile(r"[*`|~]+|(?<!\w)_+|_+(?!\w)")
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(msgspec.Struct, frozen=True):
     """A piece of text as it was written, and what is said for it: "" for what cannot be said, as code."""
 
     text: str

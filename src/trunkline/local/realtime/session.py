@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from trunkline.local.audio import resample
@@ -60,22 +60,19 @@ from trunkline.local.realtime.turns import (
 _SHORTEST_COMMIT_MS: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(msgspec.Struct, frozen=True):
     """Send an event to the client."""
 
     event: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Listen:
+class Listen(msgspec.Struct, frozen=True):
     """Give this audio to `RealtimeSession.hear`, in pieces that do not hold up the event loop."""
 
     audio: bytes
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Anticipate:
+class Anticipate(msgspec.Struct, frozen=True, eq=False):
     """The turn has probably ended with this clip: recognise it already.
 
     With ``answer``, think of an answer too: `RealtimeSession.draft` has the plan for the words.
@@ -85,13 +82,11 @@ class Anticipate:
     answer: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Reconsider:
+class Reconsider(msgspec.Struct, frozen=True):
     """The turn goes on: drop what was anticipated."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Recognise:
+class Recognise(msgspec.Struct, frozen=True, eq=False):
     """Find the words of a content part and report them by `recognised` or `not_recognised`."""
 
     item_id: str
@@ -99,23 +94,20 @@ class Recognise:
     clip: Clip
 
 
-@dataclass(frozen=True, slots=True)
-class Generate:
+class Generate(msgspec.Struct, frozen=True):
     """Produce an answer and report it by `said`, `sounded`, `called`, then `finished` or `failed`."""
 
     response_id: str
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True)
-class Prepare:
+class Prepare(msgspec.Struct, frozen=True):
     """An answer along these lines may be wanted, once the user has spoken; what comes next makes this void."""
 
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True)
-class Abandon:
+class Abandon(msgspec.Struct, frozen=True):
     """Stop producing an answer at once; what still comes of it is ignored."""
 
     response_id: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 FRAME_MS: Final = 32
 """The audio that one probability stands for."""
@@ -22,8 +23,7 @@ _LONGEST_TURN_MS: Final = 5 * 60_000
 _SEMANTIC_SILENCE_MS: Final = {"low": 1300, "medium": 700, "auto": 700, "high": 400}
 
 
-@dataclass(frozen=True, slots=True)
-class TurnRules:
+class TurnRules(msgspec.Struct, frozen=True):
     """How turns are told apart. ``idle_ms`` is how long nobody may speak after a response, None for ever."""
 
     threshold: float = 0.5
@@ -47,32 +47,27 @@ def semantic_rules(eagerness: str) -> TurnRules:
     return TurnRules(silence_ms=_SEMANTIC_SILENCE_MS[eagerness])
 
 
-@dataclass(frozen=True, slots=True)
-class SpeechStarted:
+class SpeechStarted(msgspec.Struct, frozen=True):
     """Somebody speaks. ``start_ms`` is the prefix before it."""
 
     start_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProbablyEnded:
+class ProbablyEnded(msgspec.Struct, frozen=True):
     """Silence has begun that will probably end the turn. Follows each pause at most once."""
 
 
-@dataclass(frozen=True, slots=True)
-class SpeechResumed:
+class SpeechResumed(msgspec.Struct, frozen=True):
     """The speaker went on after all; undoes `ProbablyEnded`."""
 
 
-@dataclass(frozen=True, slots=True)
-class SpeechStopped:
+class SpeechStopped(msgspec.Struct, frozen=True):
     """The turn is over. ``end_ms`` includes the silence that ended it."""
 
     end_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class IdleTimeout:
+class IdleTimeout(msgspec.Struct, frozen=True):
     """Nobody has spoken between the two times."""
 
     start_ms: int

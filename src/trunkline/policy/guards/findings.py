@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from trunkline.errors import AnswerBlocked, GatewayError, PromptBlocked
 from trunkline.policy.guards.rules import GuardRule, Side
@@ -18,8 +19,7 @@ _HARM: Final = {"request": 2016, "response": 2017}
 _DATA: Final = {"request": 2029, "response": 2030}
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """One rule that found something. ``kinds`` are words of the rule's check, or names of its topics or categories."""
 
     rule: GuardRule

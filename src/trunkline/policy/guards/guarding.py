@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from trunkline.policy.guards.checking import Check
 from trunkline.policy.guards.data import Personal, Secrets
@@ -22,8 +23,7 @@ from trunkline.policy.guards.topics import Topics
 from trunkline.policy.guards.words import Speaker, Words
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
+class Guard(msgspec.Struct, frozen=True):
     """One rule. ``check`` is None for one that is judged by a model; ``judge`` are then its options."""
 
     rule: GuardRule

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from trunkline.policy.guards.findings import Finding
 from trunkline.policy.guards.guarding import Guard
@@ -17,8 +18,7 @@ _STEPS: Final = 4
 _LEAST_STEP: Final = 16
 
 
-@dataclass(slots=True)
-class _Text:
+class _Text(msgspec.Struct):
     """One of the texts that go on beside each other: the end of it, with what of it waits."""
 
     tail: str = ""
@@ -40,8 +40,7 @@ class _Text:
         self.tail = self.tail[space if space >= 0 else before :]
 
 
-@dataclass(frozen=True, slots=True)
-class _Event:
+class _Event(msgspec.Struct, frozen=True):
     """``ends`` is where in each text its words end; ``said`` what all texts came to, ``spoken`` without repetitions."""
 
     raw: bytes

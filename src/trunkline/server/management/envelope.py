@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
+import msgspec
 import structlog
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -81,8 +81,7 @@ class Refused(BaseModel):
     result: None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Paging:
+class Paging(msgspec.Struct, frozen=True):
     """Which page is asked for, from 1."""
 
     page: Annotated[int, Query(ge=1, le=1_000_000)] = 1

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends
+from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field
 
 from trunkline.credentials import tail

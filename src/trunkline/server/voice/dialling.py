@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
 import structlog
 
 from trunkline.errors import GatewayError, UpstreamError, UpstreamTimeout, UpstreamUpgradeRefused
@@ -29,8 +29,7 @@ _SERVER_FAILS: Final = 500
 _RATE_LIMITED: Final = 429
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A provider to dial: how it was admitted, with what head, and for which model where one is named.
 
     ``timeout_ms`` is how long that may take besides the gateway's own bounds, 0 is none; ``retries`` is how often it is
@@ -47,8 +46,7 @@ class Route:
         return f"{self.admission.provider.slug}/{self.model}"
 
 
-@dataclass(slots=True)
-class Line:
+class Line(msgspec.Struct):
     """An open connection to a provider. ``heard`` came on it before anybody listened."""
 
     route: Route

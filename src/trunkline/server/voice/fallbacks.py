@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from urllib.parse import urlencode
 
 import structlog
+from msgspec.structs import replace
 
 from trunkline.errors import GatewayError, NotPermitted, UnknownProvider, UpstreamError
 from trunkline.policy.cost import price_is_known

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+import msgspec
 
 from trunkline.errors import GatewayError
 from trunkline.policy.guards.findings import Finding, refusal
@@ -28,8 +29,7 @@ _RESPONSES_AT_ONCE: Final = 32
 _USER_PIECES: Final = "user"
 
 
-@dataclass(frozen=True, slots=True)
-class Unjudged:
+class Unjudged(msgspec.Struct, frozen=True):
     """Words that a model has to judge, of an item of the user's or a response."""
 
     side: Side
@@ -38,17 +38,16 @@ class Unjudged:
     guards: tuple[Guard, ...]
 
 
-@dataclass(slots=True)
-class Ruling:
+class Ruling(msgspec.Struct):
     """What comes of a frame. ``passes`` is the frame as it goes on, None where it does not.
 
     ``to_client`` and ``to_provider`` are sent besides; ``ends`` ends the session, where the protocol knows no less.
     """
 
     passes: Frame | bytes | None
-    to_client: list[str] = field(default_factory=list)
-    to_provider: list[str] = field(default_factory=list)
-    unjudged: list[Unjudged] = field(default_factory=list)
+    to_client: list[str] = msgspec.field(default_factory=list)
+    to_provider: list[str] = msgspec.field(default_factory=list)
+    unjudged: list[Unjudged] = msgspec.field(default_factory=list)
     blocked: GatewayError | None = None
     ends: bool = False
 

@@ -192,7 +192,7 @@ async def speech() -> Report:
             "heard": one.of(TranscriptionFrame)[0].text,
             "said": one.said(),
             "audio_bytes": sum(len(frame.audio) for frame in one.of(TTSAudioRawFrame)),
-            # The service proposes a turn and the aggregator decides it, in a task of its own that may come after the sound.
+            # The service proposes a turn; who decides it is a task of its own, whose frames may come after the sound.
             "in_order": kinds.index(ProposedUserStartedSpeakingFrame)
             < kinds.index(ProposedUserStoppedSpeakingFrame)
             < kinds.index(TTSAudioRawFrame),
