@@ -195,6 +195,43 @@ def test_a_stream_reaches_the_client_piece_by_piece() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("framing", [b"content-length: 40000000", b"transfer-encoding: chunked"])
+def test_a_client_that_reads_slowly_holds_the_provider_back_and_gets_all_of_it(framing: bytes) -> None:
+    sent = 0
+    piece = bytes(range(250)) * 400
+    written = piece if b"length" in framing else b"%x\r\n%b\r\n" % (len(piece), piece)
+
+    async def floods(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % framing)
+        for _ in range(400):
+            writer.write(written)
+            await writer.drain()
+            sent += len(piece)
+        writer.write(b"" if b"length" in framing else b"0\r\n\r\n")
+
+    async def main() -> None:
+        async with (
+            raw_server(floods) as origin,
+            gateway(**openai_at(origin)) as address,
+            httpx.AsyncClient(timeout=20) as client,
+            client.stream("GET", f"{address.http}/v1/local/default/openai/files/f/content", headers=KEY) as answer,
+        ):
+            before = -1
+            while sent > before:  # until everybody between waits for the client
+                before = sent
+                await asyncio.sleep(0.5)
+            assert sent < 30_000_000
+            size = 0
+            async for chunk in answer.aiter_raw():
+                assert chunk[0] == size % 250
+                size += len(chunk)
+            assert size == 40_000_000
+
+    run(main())
+
+
 def test_the_providers_own_refusal_is_relayed_unchanged() -> None:
     async def main() -> None:
         body = b'{"error": {"message": "slow down", "code": "rate_limit_exceeded"}}'

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Coroutine
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from trunkline.errors import (
     UpstreamUntrusted,
 )
 from trunkline.upstream.address import Origin
-from trunkline.upstream.http import HttpPool, Request
+from trunkline.upstream.http import HttpPool, Request, Response
 from trunkline.upstream.timeouts import Timeouts
 
 
@@ -34,12 +35,66 @@ def get(origin: Origin, target: bytes = b"/") -> Request:
     return Request(b"GET", origin, target, [])
 
 
-async def body_of(pool: HttpPool, request: Request) -> bytes:
+async def iterated(response: Response) -> AsyncIterator[bytes]:
+    async for chunk in response:
+        yield chunk
+
+
+async def passed_on(response: Response) -> AsyncIterator[bytes]:
+    """All that is passed on, and then what is left to be iterated over: nothing."""
+    taken: deque[bytes] = deque()
+
+    def take(chunk: bytes) -> bool:
+        taken.append(chunk)
+        return True
+
+    has_ended = await response.pass_on(take)
+    assert has_ended
+    while taken:
+        yield taken.popleft()
+    async for chunk in response:
+        raise AssertionError(chunk)
+
+
+async def by_turns(response: Response) -> AsyncIterator[bytes]:
+    """One piece that is passed on, and one that is iterated over, until the end."""
+    taken: deque[bytes] = deque()
+
+    def take(chunk: bytes) -> bool:
+        taken.append(chunk)
+        return False
+
+    while not await response.pass_on(take):
+        yield taken.popleft()
+        async for chunk in response:
+            yield chunk
+            break
+    while taken:
+        yield taken.popleft()
+    async for chunk in response:
+        raise AssertionError(chunk)
+
+
+Read = Callable[[Response], AsyncIterator[bytes]]
+
+
+@pytest.fixture(params=[iterated, passed_on, by_turns], ids=lambda read: read.__name__)
+def read(request: pytest.FixtureRequest) -> Read:
+    """Each way to read an answer."""
+    way: Read = request.param
+    return way
+
+
+async def body_of(pool: HttpPool, request: Request, read: Read = iterated) -> bytes:
     response = await pool.send(request)
+    seen: list[bytes] = []
+    response.observer = seen.append
     try:
-        return b"".join([chunk async for chunk in response])
+        body = b"".join([chunk async for chunk in read(response)])
     finally:
         await response.aclose()
+    assert b"".join(seen) == body
+    return body
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"
@@ -56,13 +111,15 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n6
     ],
 )
 @pytest.mark.parametrize("bytewise", [False, True])
-def test_an_answer_is_read_the_same_whole_and_one_byte_at_a_time(answer: bytes, body: bytes, bytewise: bool) -> None:
+def test_an_answer_is_read_the_same_whole_and_one_byte_at_a_time(
+    answer: bytes, body: bytes, bytewise: bool, read: Read
+) -> None:
     async def main() -> None:
         pieces = [answer[i : i + 1] for i in range(len(answer))] if bytewise else [answer]
         async with raw_server(answering(*pieces)) as origin:
             pool = HttpPool()
-            assert await body_of(pool, get(origin)) == body
-            assert await body_of(pool, get(origin)) == body
+            assert await body_of(pool, get(origin), read) == body
+            assert await body_of(pool, get(origin), read) == body
             await pool.aclose()
 
     run(main())
@@ -84,12 +141,12 @@ def test_an_answer_without_framing_ends_where_the_connection_does() -> None:
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnot a size\r\n",
     ],
 )
-def test_an_answer_that_breaks_off_never_looks_complete(cut: bytes) -> None:
+def test_an_answer_that_breaks_off_never_looks_complete(cut: bytes, read: Read) -> None:
     async def main() -> None:
         async with raw_server(answering(cut, then_close=True)) as origin:
             response = await HttpPool().send(get(origin))
             with pytest.raises(UpstreamBroken):
-                async for _ in response:
+                async for _ in read(response):
                     pass
 
     run(main())
@@ -272,7 +329,7 @@ def test_cancelling_a_request_that_waits_frees_its_place() -> None:
     run(main())
 
 
-def test_a_slow_consumer_holds_the_provider_back() -> None:
+def test_a_slow_consumer_holds_the_provider_back(read: Read) -> None:
     sent = 0
 
     async def floods(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -290,7 +347,7 @@ def test_a_slow_consumer_holds_the_provider_back() -> None:
             await asyncio.sleep(0.3)
             assert sent < 30_000_000
             total = 0
-            async for chunk in response:
+            async for chunk in read(response):
                 total += len(chunk)
             assert total == 100_000_000
 

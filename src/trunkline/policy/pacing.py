@@ -25,9 +25,10 @@ class Pacing:
         """Take a moment at which so many events came, at least one."""
         if self._last is not None:
             self._keep(now - self._last)
-        for _ in range(min(events - 1, _MAX_KEPT)):
-            self._keep(0.0)
         self._last = now
+        if events > 1:
+            for _ in range(min(events - 1, _MAX_KEPT)):
+                self._keep(0.0)
 
     def percentile_ms(self, of_hundred: float) -> float | None:
         """Return the time in milliseconds that so many of a hundred stay within; None where nothing was measured."""

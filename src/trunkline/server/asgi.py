@@ -23,6 +23,11 @@ OnGone = Callable[[Callable[[], None] | None], None]
 GONE: Final = "trunkline.gone"
 """The extension of a scope whose ``listen`` is an `OnGone`: to wait in ``receive`` would take a task a request."""
 
+# Writes a piece of a body that goes on, and returns whether the client reads fast enough for another.
+WriteNow = Callable[[bytes], bool]
+WRITE_NOW: Final = "trunkline.write_now"
+"""The extension of a scope whose ``write`` is a `WriteNow`: to `Send` takes a turn of the event loop."""
+
 # So many heads are remembered, of so many bytes at most: anybody may send some.
 _MOST_ALIKE: Final = 1024
 _MAX_ALIKE: Final = 8192
@@ -68,6 +73,12 @@ def on_gone_of(scope: Scope) -> OnGone | None:
     """Return how to learn at once that a client has left, where the server tells."""
     told = scope.get("extensions", {}).get(GONE)
     return None if told is None else cast("OnGone", told["listen"])
+
+
+def write_now_of(scope: Scope) -> WriteNow | None:
+    """Return how to write without waiting, where the server lets."""
+    told = scope.get("extensions", {}).get(WRITE_NOW)
+    return None if told is None else cast("WriteNow", told["write"])
 
 
 async def respond(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> None:

@@ -30,6 +30,12 @@ class Cycle(RequestResponseCycle):
         else:
             self._begin(message["status"], message.get("headers", ()))
 
+    def write_now(self, body: bytes) -> bool:
+        """Write a piece of a body that goes on; return whether the client reads fast enough for another."""
+        if not self.disconnected:
+            self._write(body, more=True)
+        return not self.flow.write_paused
+
     def _begin(self, status: int, headers: Any) -> None:
         self.response_started = True
         self.waiting_for_100_continue = False

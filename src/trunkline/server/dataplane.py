@@ -13,12 +13,13 @@ from trunkline.errors import GatewayError, MalformedRequest, RequestTooLarge, Up
 from trunkline.server import client_secrets
 from trunkline.server.admission import Admission
 from trunkline.server.answer import Answer
-from trunkline.server.asgi import ClientGone, Message, Receive, Scope, Send, on_gone_of, respond
+from trunkline.server.asgi import ClientGone, Message, Receive, Scope, Send, WriteNow, on_gone_of, respond, write_now_of
 from trunkline.server.dispatch import MAX_WHOLE_BODY, Dispatch, Sent, Terms
 from trunkline.server.express import Begun, Express
 from trunkline.server.gateway import Gateway
 from trunkline.server.logbook import Entry, failed
 from trunkline.server.voice import WebRtcCalls
+from trunkline.upstream.http import Response
 from trunkline.wire.head import Head, returned_headers
 from trunkline.wire.refusal import Dialect, dialect_for, http_refusal
 
@@ -27,6 +28,7 @@ log = structlog.get_logger("trunkline.http")
 # RFC 9110 sections 15.3.5 and 15.4.5: these have no body, whatever Content-Length says.
 _BODILESS: Final = frozenset({204, 304})
 _OK: Final = 200
+_NOTHING_YET: Final = {"type": "http.response.body", "body": b"", "more_body": True}
 
 
 class DataPlane:
@@ -265,12 +267,34 @@ class Exchange:
         if bodiless or entry.is_answered:
             await entry.finish()
         await self.send({"type": "http.response.start", "status": answer.status, "headers": headers + extra + ours})
+        write = write_now_of(self.scope)
+        if write is not None and isinstance(answer.body, Response):
+            await self._pass_on(answer.body, write)
         async for chunk in answer.body:
-            if entry.is_answered:
-                await entry.finish()
-            await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await self._send_on(chunk)
         await entry.finish()
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send_on(self, chunk: bytes) -> None:
+        if self.entry.is_answered:
+            await self.entry.finish()
+        await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+    async def _pass_on(self, response: Response, write: WriteNow) -> None:
+        """Write what comes in the moment it comes, until an answer is complete that may have more behind it."""
+        entry = self.entry
+        last: list[bytes] = []
+
+        def take(chunk: bytes) -> bool:
+            if not entry.is_answered:
+                return write(chunk)
+            last.append(chunk)
+            return False
+
+        while not await response.pass_on(take) and not last:
+            await self.send(_NOTHING_YET)  # which waits until the client has read
+        for chunk in last:
+            await self._send_on(chunk)
 
     async def answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
         """Send an answer of the gateway's own."""

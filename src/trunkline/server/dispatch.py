@@ -204,7 +204,7 @@ class Dispatch:
         headers: list[tuple[bytes, bytes]] = response.headers
         body: AsyncIterator[bytes] = response
         if meter is None and stripper is None:
-            response.observer = entry.feed
+            response.observer = entry.observer
         else:
             body = _observed(response, entry, meter, stripper)
         key = admission.key

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from trunkline.server.asgi import GONE
+from trunkline.server.asgi import GONE, WRITE_NOW
 from trunkline.server.cycle import Cycle
 
 # Every field and the path together, as common servers have it.
@@ -150,6 +150,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             keep_alive=version != "1.0" and parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )
+        scope["extensions"][WRITE_NOW] = {"write": self.cycle.write_now}
         if last is None or last.response_complete:
             self._start_asgi_task(self.cycle, self.app)
         else:

@@ -300,6 +300,11 @@ class Entry:
             self._answer.feed(chunk)
 
     @property
+    def observer(self) -> Callable[[bytes], None] | None:
+        """What takes the bytes of the answer that has begun, or None where nobody wants to see them."""
+        return None if self._is_silent else self._answer.feed
+
+    @property
     def is_answered(self) -> bool:
         """Whether the bytes seen last are the last that belong to the answer, as far as anybody can tell."""
         return self._answer.is_complete

@@ -111,6 +111,29 @@ class Response:
             self.observer(chunk)
         return chunk
 
+    async def pass_on(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand each piece to ``take`` in the moment it comes, until that returns False; return whether the body ended.
+
+        To iterate costs a turn of the event loop for each piece. What ``take`` returned False for, it has taken. Raises
+        as iterating does.
+        """
+        try:
+            return self._has_let_go or await self._connection.pass_on(self._shown(take))
+        except UpstreamError as error:
+            self._end(error)
+            raise
+
+    def _shown(self, take: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
+        observer = self.observer
+        if observer is None:
+            return take
+
+        def shown(chunk: bytes) -> bool:
+            observer(chunk)
+            return take(chunk)
+
+        return shown
+
     @property
     def content_type(self) -> str:
         """Its type as the provider states it."""
@@ -343,6 +366,7 @@ class _Connection(asyncio.Protocol):
         self.reason = b""
         self.headers: list[tuple[bytes, bytes]] = []
         self._chunks: deque[bytes] = deque()
+        self._take: Callable[[bytes], bool] | None = None
         self._buffered = 0
         self._limit = math.inf
         self._reading_paused = False
@@ -399,11 +423,32 @@ class _Connection(asyncio.Protocol):
             if self._complete:
                 self.finish()
                 return None
-            if self._error is not None:
-                raise self._error
-            if self._lost:
-                raise failures.broken(self._pool.origin, "closed the connection in the middle of its answer")
+            self._check()
             await self._wait()
+        return self._next_chunk()
+
+    async def pass_on(self, take: Callable[[bytes], bool]) -> bool:
+        """Hand pieces of the body to ``take`` until it returns False; return whether the body has ended."""
+        while self._chunks:
+            if not take(self._next_chunk()):
+                return False
+        self._take = take
+        try:
+            while self._take is not None and not self._complete:
+                self._check()
+                await self._wait()
+            return self._complete and not self._chunks
+        finally:
+            self._take = None
+
+    def _check(self) -> None:
+        """Raise what has ended the answer before its end."""
+        if self._error is not None:
+            raise self._error
+        if self._lost:
+            raise failures.broken(self._pool.origin, "closed the connection in the middle of its answer")
+
+    def _next_chunk(self) -> bytes:
         chunk = self._chunks.popleft()
         self._buffered -= len(chunk)
         if self._reading_paused and self._buffered < _HIGH_WATER // 2 and self._transport is not None:
@@ -544,7 +589,8 @@ class _Connection(asyncio.Protocol):
         if not self._has_head and self._head_bytes > _MAX_HEAD_BYTES:
             self._fail(failures.broken(self._pool.origin, "sent more headers than anyone needs"))
             return
-        self._wake()
+        if self._take is None or self._complete:
+            self._wake()
 
     def eof_received(self) -> bool | None:
         return None
@@ -592,6 +638,10 @@ class _Connection(asyncio.Protocol):
             self._keep_alive = False
 
     def on_body(self, body: bytes) -> None:
+        if self._take is not None:
+            if not self._take(body):
+                self._take = None
+            return
         self._chunks.append(body)
         self._buffered += len(body)
         if self._buffered > _HIGH_WATER and not self._reading_paused and self._transport is not None:

@@ -35,8 +35,10 @@ class SseParser:
         That is where whole events come in one of the two usual forms, a line of data each or one with a name before it,
         and none waits for its end. They need not be fed.
         """
-        if not chunk.endswith(b"\n\n") or b"\r" in chunk or self._pending or self._event or self._data:
+        if self._pending or self._event or self._data or not chunk.endswith(b"\n\n") or b"\r" in chunk:
             return 0
+        if chunk.find(b"\n") == len(chunk) - 2:  # one line, as most come
+            return 1 if chunk.startswith(b"data:") else 0
         events, lines = chunk.count(b"\n\n"), chunk.count(b"\n")
         if chunk.startswith(b"data:"):
             is_usual = lines == 2 * events and chunk.count(b"\n\ndata:") == events - 1

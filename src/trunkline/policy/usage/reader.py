@@ -165,11 +165,10 @@ class UsageReader:
 
     def _take_events(self, parser: SseParser, chunk: bytes) -> None:
         # Most of a stream is pieces of text, which are counted and not read.
-        if self._has_named and not _WORTH_READING.search(chunk) and not self._marks.search(chunk):
-            events = parser.count(chunk)
-            if events:
-                self.events += events
-                return
+        events = parser.count(chunk) if self._has_named and not self._marks.search(chunk) else 0
+        if events and ((events == 1 and chunk.startswith(_OBJECT)) or not _WORTH_READING.search(chunk)):
+            self.events += events
+            return
         for event in parser.feed(chunk):
             if event.data == "[DONE]":
                 self._found.is_done = True
@@ -243,7 +242,8 @@ class UsageReader:
         return TokenUsage(characters=self._characters)
 
 
-# What says more in a stream of events than the marks of a format do.
+# What says more in a stream of events than the marks of a format do; an object alone does not.
+_OBJECT: Final = b"data: {"
 _WORTH_READING: Final = re.compile(rb"\[DONE\]|event: ?(?:ping|error)")
 _NOTHING: Final = re.compile(rb"(?!)")
 
