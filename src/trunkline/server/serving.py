@@ -21,6 +21,7 @@ from trunkline.server.accounts import sign_in_link
 from trunkline.server.application import Application
 from trunkline.server.heads import BoundedHttpProtocol
 from trunkline.server.tls import TlsFiles, prepare
+from trunkline.server.websocket import WebSocketProtocol
 from trunkline.settings import Settings
 
 # Realtime clients may send 15 MiB of audio in one event, base64-encoded, with room for the JSON around it.
@@ -55,7 +56,7 @@ def create_server(settings: Settings, listener: socket.socket) -> uvicorn.Server
         application,
         loop="uvloop",
         http=BoundedHttpProtocol,
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,
         ws_ping_interval=_PING_SECONDS,

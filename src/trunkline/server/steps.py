@@ -96,7 +96,7 @@ class StepSender:
         entry.tries(head, turn.number)
         admission = self._admit(step, head)
         if turn.is_permitted and admission.caller is not None:
-            admission = replace(admission, caller=replace(admission.caller, models=()))
+            admission = replace(admission, caller=msgspec.structs.replace(admission.caller, models=()))
         entry.admitted(admission)
         if client_secrets.surface_of(head, admission) is not None:
             raise MalformedRequest(

@@ -6,25 +6,23 @@ import asyncio
 import logging
 import socket
 import ssl
-from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import picows
-from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+from picows import WSCloseCode, WSMsgType, WSTransport
 
 from trunkline.errors import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUpgradeRefused
-from trunkline.realtime.closing import ABNORMAL, NO_STATUS
 from trunkline.upstream import failures
 from trunkline.upstream.address import Origin
 from trunkline.upstream.connecting import Connector
+from trunkline.upstream.listener import MessageListener, close_reason
 from trunkline.upstream.messages import Binary, Closed, Text
 from trunkline.upstream.timeouts import Timeouts
 
 # A guard against a length field gone wild, not a limit: providers send items with minutes of audio in one frame.
 _MAX_MESSAGE: Final = 1 << 30
-_HIGH_WATER: Final = 1 << 20
 # Grows where frames are larger; most connections are silent most of the time.
 _READ_BUFFER: Final = 2048
 _MAX_REFUSAL_BODY: Final = 64 * 1024
@@ -161,7 +159,7 @@ class UpstreamSocket:
         if self._transport.is_disconnected:
             return
         if not self._transport.is_close_frame_sent:
-            self._transport.send_close(cast("WSCloseCode", code), reason.encode()[:123])  # any code may be relayed
+            self._transport.send_close(cast("WSCloseCode", code), close_reason(reason))  # any code may be relayed
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._listener.closed.wait()
@@ -174,123 +172,14 @@ class UpstreamSocket:
         self._transport.disconnect(graceful=False)
 
 
-class _Listener(WSListener):
-    """Collects frames into messages and stops reading when nobody takes them."""
-
-    def __init__(self, max_message: int) -> None:
-        self.transport: WSTransport | None = None
-        self._max_message = max_message
-        self.closed = asyncio.Event()
-        self._messages: deque[tuple[int, Text | Binary]] = deque()
-        self._buffered = 0
-        self._paused = False
-        self._end: Closed | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._can_write = asyncio.Event()
-        self._can_write.set()
-        self._fragments: list[bytes] = []
-        self._fragments_size = 0
-        self._fragment_type: Any = None
-        self._farewell: asyncio.Task[None] | None = None
-
-    async def next(self) -> Text | Binary | Closed:
-        while not self._messages:
-            if self._end is not None:
-                return self._end
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        size, message = self._messages.popleft()
-        self._buffered -= size
-        if self._paused and self._buffered < _HIGH_WATER // 2 and self.transport is not None:
-            self._paused = False
-            self.transport.underlying_transport.resume_reading()
-        return message
-
-    async def writable(self) -> None:
-        if not self._can_write.is_set():
-            await self._can_write.wait()
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self.transport = transport
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        kind = frame.msg_type
-        if kind == WSMsgType.CLOSE:
-            self._finish(_code(frame.get_close_code()), frame.get_close_reason() or "")
-            if not transport.is_close_frame_sent:
-                transport.send_close(frame.get_close_code(), frame.get_close_message())
-            transport.disconnect()
-            return
-        if kind == WSMsgType.CONTINUATION:
-            if self._collect(frame.get_payload_as_bytes()) and frame.fin:
-                payload, self._fragments, self._fragments_size = b"".join(self._fragments), [], 0
-                self._deliver(self._fragment_type, payload)
-        elif kind in (WSMsgType.TEXT, WSMsgType.BINARY):
-            if frame.fin:
-                self._deliver(kind, frame.get_payload_as_bytes())
-            else:
-                self._fragment_type = kind
-                self._fragments, self._fragments_size = [], 0
-                self._collect(frame.get_payload_as_bytes())
+class _Listener(MessageListener):
+    """Takes note of how a connection ended: asyncio complains of errors that nobody looks at."""
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        self._finish(ABNORMAL, "")
-        self._can_write.set()
-        self.closed.set()
+        super().on_ws_disconnected(transport)
         self._farewell = asyncio.get_running_loop().create_task(_take_note(transport))
-
-    def pause_writing(self) -> None:
-        self._can_write.clear()
-
-    def resume_writing(self) -> None:
-        self._can_write.set()
-
-    def _collect(self, fragment: bytes) -> bool:
-        """Keep a fragment; end the connection instead when its message grows too large."""
-        self._fragments.append(fragment)
-        self._fragments_size += len(fragment)
-        if self._fragments_size > self._max_message:
-            self._fragments = []
-            self._cut_off()
-            return False
-        return True
-
-    def _cut_off(self) -> None:
-        self._finish(ABNORMAL, "")
-        if self.transport is not None:
-            self.transport.disconnect(graceful=False)
-
-    def _deliver(self, kind: Any, payload: bytes) -> None:
-        if len(payload) > self._max_message:  # picows objects to the frame, and then hands it over all the same
-            self._cut_off()
-            return
-        message = Text(payload.decode("utf-8", "replace")) if kind == WSMsgType.TEXT else Binary(payload)
-        self._messages.append((len(payload), message))
-        self._buffered += len(payload)
-        if self._buffered > _HIGH_WATER and not self._paused and self.transport is not None:
-            self._paused = True
-            self.transport.underlying_transport.pause_reading()
-        self._wake()
-
-    def _finish(self, code: int, reason: str) -> None:
-        if self._end is None:
-            self._end = Closed(code, reason)
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 async def _take_note(transport: WSTransport) -> None:
-    """Learn of the error that ended a connection, if one did: asyncio complains of errors that nobody looks at."""
     with suppress(Exception):
         await transport.wait_disconnected()
-
-
-def _code(code: WSCloseCode | int) -> int:
-    number = code if isinstance(code, int) else int(code.value)
-    return number or NO_STATUS

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+import msgspec
 import structlog
 
 from trunkline.errors import (
@@ -155,7 +156,7 @@ class Sideband(OpenedSession):
         """Listen until the call is over."""
         self._call_id = call_id
         head = replace(self._route.head, query=urlencode({"call_id": call_id}))
-        self._route = replace(self._route, head=head)
+        self._route = msgspec.structs.replace(self._route, head=head)
         hearing = asyncio.create_task(self._hear())
         ended = asyncio.create_task(self._ended.wait())
         try:

@@ -1,0 +1,166 @@
+"""The client's side of a WebSocket: uvicorn's until a session is accepted, and picows' from then on.
+
+uvicorn's parser is written in Python and stops and starts reading for each message; picows' is compiled. The handshake,
+which an application answers when it has looked at it, stays uvicorn's.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from trunkline.upstream.messages import Binary, Closed, Text
+
+if TYPE_CHECKING:
+    from picows import WSCloseCode
+
+    from trunkline.upstream.listener import MessageListener
+
+_SERVICE_RESTART: Final = 1012
+_READ_BUFFER: Final = 2048
+# What a client sends before its handshake is answered; past that it is not read.
+_MOST_EARLY: Final = 64 * 1024
+# What picows wants to see of a handshake that was checked already.
+_HANDSHAKE: Final = (
+    b"GET / HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    b"sec-websocket-version: 13\r\nsec-websocket-key: %b\r\n\r\n"
+)
+
+# picows logs whole handshakes below INFO, and every fault of a client as an error.
+_log = logging.getLogger("trunkline.server.websocket")
+_log.setLevel(logging.CRITICAL)
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's protocol, whose messages are picows'."""
+
+    _messages: MessageListener | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._early = bytearray()
+
+    def data_received(self, data: bytes) -> None:
+        """Take the handshake; what comes behind it waits until that is answered."""
+        if not self.handshake_initiated:
+            super().data_received(data)
+            return
+        self._early += data
+        if len(self._early) > _MOST_EARLY and not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    async def send(self, message: Any) -> None:
+        """Send what the application sends, when the client reads fast enough. Raises `ClientDisconnected`."""
+        if self._messages is not None:
+            await self._say(self._messages, message)
+        elif message["type"] == "websocket.accept" and not self.handshake_complete and self.initial_response is None:
+            self._accept(message)
+        else:
+            await super().send(message)
+
+    async def receive(self) -> Any:
+        """Return the next message of the client, or its leaving."""
+        if self._messages is None or not self.queue.empty():
+            return await super().receive()
+        match await self._messages.next():
+            case Text(text):
+                return {"type": "websocket.receive", "text": text}
+            case Binary(data):
+                return {"type": "websocket.receive", "bytes": data}
+            case Closed(code, reason):
+                return {"type": "websocket.disconnect", "code": code, "reason": reason}
+
+    def shutdown(self) -> None:
+        """Close because the server stops."""
+        if self._messages is None:
+            super().shutdown()
+        else:
+            self._close(self._messages, _SERVICE_RESTART, "")
+            self.transport.close()
+
+    def _accept(self, message: Any) -> None:
+        """Answer the handshake, and hand the connection to picows."""
+        import picows  # late: it takes a while, and chats need none
+        from picows.picows import WSProtocol  # type: ignore[attr-defined]  # compiled, and not in its stub
+
+        from trunkline.upstream.listener import MessageListener
+
+        if self.disconnected or self.transport.is_closing():
+            raise ClientDisconnected
+        headers = [
+            (name.decode("latin-1").lower(), value.decode("latin-1"))
+            for name, value in (*self.default_headers, *message.get("headers", ()))
+        ]
+        if subprotocol := message.get("subprotocol"):
+            headers.append(("Sec-WebSocket-Protocol", subprotocol))
+        messages = MessageListener(self.config.ws_max_size, is_strict=True, on_lost=lambda: self.connection_lost(None))
+        answer = picows.WSUpgradeResponseWithListener(
+            picows.WSUpgradeResponse.create_101_response(headers),
+            messages,
+        )
+        protocol = WSProtocol(
+            None,
+            None,
+            False,
+            lambda request: answer,
+            _log,
+            True,
+            None,
+            bool(self.ping_interval),
+            self.ping_interval,
+            self.ping_timeout,
+            picows.WSAutoPingStrategy.PING_WHEN_IDLE,
+            True,
+            self.config.ws_max_size,
+            None,
+            _READ_BUFFER,
+        )
+        protocol.connection_made(self.transport)
+        _feed(protocol, _HANDSHAKE % self.request.headers["Sec-WebSocket-Key"].encode("latin-1"))
+        self.handshake_complete = True
+        self._messages = messages
+        self.transport.set_protocol(protocol)
+        _feed(protocol, bytes(self._early))
+        self._early.clear()
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    async def _say(self, messages: MessageListener, message: Any) -> None:
+        await messages.writable()
+        transport = messages.transport
+        if self.disconnected or transport is None or transport.is_close_frame_sent:
+            raise ClientDisconnected
+        if message["type"] == "websocket.close":
+            self._close(messages, message.get("code", 1000), message.get("reason") or "")
+            self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
+            return
+        from picows import WSMsgType
+
+        text = message.get("text")
+        if text is not None:
+            transport.send(WSMsgType.TEXT, text.encode())
+        else:
+            transport.send(WSMsgType.BINARY, message["bytes"])
+
+    def _close(self, messages: MessageListener, code: int, reason: str) -> None:
+        from trunkline.upstream.listener import close_reason
+
+        messages.end(code, reason)
+        self.close_sent = True
+        if messages.transport is not None:
+            messages.transport.send_close(cast("WSCloseCode", code), close_reason(reason))
+
+
+def _feed(protocol: Any, data: bytes) -> None:
+    """Give bytes to a protocol that has a buffer of its own."""
+    while data:
+        space = protocol.get_buffer(-1)
+        size = min(len(space), len(data))
+        space[:size] = data[:size]
+        protocol.buffer_updated(size)
+        data = data[size:]
