@@ -40,9 +40,9 @@ def test_messages_go_both_ways_and_keep_their_kind() -> None:
         async with socket_server(echo, max_size=None) as origin:
             socket = await Dialer().dial(origin, b"/x?model=m", [])
             for size in (0, 5, 200, 70_000, 3_000_000):
-                await socket.send_text("é" * size)
+                await socket.send("é" * size)
                 assert await socket.receive() == Text("é" * size)
-                await socket.send_binary(b"\x00\xff" * size)
+                await socket.send(b"\x00\xff" * size)
                 assert await socket.receive() == Binary(b"\x00\xff" * size)
             await socket.close(1000, "done")
 
@@ -102,7 +102,7 @@ def test_a_connection_that_breaks_is_1006_and_not_a_clean_end() -> None:
         async with socket_server(breaks) as origin:
             socket = await Dialer().dial(origin, b"/", [])
             assert await socket.receive() == Closed(1006, "")
-            await socket.send_text("into the void")
+            await socket.send("into the void")
 
     run(main())
 

@@ -273,9 +273,9 @@ class _Conversation:
         if self._recorder is not None:
             self._recorder.client(said, at)
         if isinstance(said, str):
-            await self._socket.send_text(said)
+            await self._socket.send(said)
         else:
-            await self._socket.send_binary(said)
+            await self._socket.send(said)
 
     async def _listen(self) -> None:
         from trunkline.realtime.frames import Frame

@@ -307,9 +307,9 @@ async def _client_side(receive: _Receive, upstream: UpstreamSocket) -> tuple[int
     while (message := await receive())["type"] != "websocket.disconnect":
         text = message.get("text")
         if text is not None:
-            await upstream.send_text(text)
+            await upstream.send(text)
         else:
-            await upstream.send_binary(message["bytes"])
+            await upstream.send(message["bytes"])
     return closing.for_upstream(message.get("code") or closing.NO_STATUS, message.get("reason") or "")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
+from trunkline.upstream.messages import Take
 from trunkline.wire.head import Head, Transport
 
 Scope = MutableMapping[str, Any]
@@ -27,6 +28,17 @@ GONE: Final = "trunkline.gone"
 WriteNow = Callable[[bytes], bool]
 WRITE_NOW: Final = "trunkline.write_now"
 """The extension of a scope whose ``write`` is a `WriteNow`: to `Send` takes a turn of the event loop."""
+
+
+class Direct(NamedTuple):
+    """A WebSocket beside ASGI's messages, as `MessageListener` has it: what comes, and what is sent without waiting."""
+
+    hear: Callable[[Take], None]
+    send_now: Callable[[str | bytes], bool]
+
+
+DIRECT: Final = "trunkline.direct"
+"""The extension of a scope whose ``direct`` is a `Direct`."""
 
 # So many heads are remembered, of so many bytes at most: anybody may send some.
 _MOST_ALIKE: Final = 1024
@@ -79,6 +91,12 @@ def write_now_of(scope: Scope) -> WriteNow | None:
     """Return how to write without waiting, where the server lets."""
     told = scope.get("extensions", {}).get(WRITE_NOW)
     return None if told is None else cast("WriteNow", told["write"])
+
+
+def direct_of(scope: Scope) -> Direct | None:
+    """Return the way beside ASGI's messages, where the server has one."""
+    told = scope.get("extensions", {}).get(DIRECT)
+    return None if told is None else cast("Direct", told["direct"])
 
 
 async def respond(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> None:

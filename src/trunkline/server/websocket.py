@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from trunkline.upstream.messages import Binary, Closed, Text
+from trunkline.server.asgi import DIRECT, Direct
+from trunkline.upstream.messages import Binary, Closed, Take, Text, Undone
 
 if TYPE_CHECKING:
     from picows import WSCloseCode
@@ -47,6 +48,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Take the handshake; what comes behind it waits until that is answered."""
         if not self.handshake_initiated:
             super().data_received(data)
+            if not self.close_sent:  # it was no good
+                self.scope["extensions"][DIRECT] = {"direct": Direct(self._hear, self._send_now)}
             return
         self._early += data
         if len(self._early) > _MOST_EARLY and not self.read_paused:
@@ -67,6 +70,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self._messages is None or not self.queue.empty():
             return await super().receive()
         match await self._messages.next():
+            case Undone() as undone:
+                return {"type": "websocket.receive", "undone": undone}
             case Text(text):
                 return {"type": "websocket.receive", "text": text}
             case Binary(data):
@@ -130,22 +135,21 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.read_paused = False
             self.transport.resume_reading()
 
+    def _hear(self, take: Take) -> None:
+        if self._messages is not None:
+            self._messages.hear(take)
+
+    def _send_now(self, payload: str | bytes) -> bool:
+        return self._messages is not None and self._messages.send_now(payload)
+
     async def _say(self, messages: MessageListener, message: Any) -> None:
-        await messages.writable()
-        transport = messages.transport
-        if self.disconnected or transport is None or transport.is_close_frame_sent:
-            raise ClientDisconnected
-        if message["type"] == "websocket.close":
+        if message["type"] == "websocket.close" and not self.close_sent and not self.disconnected:
             self._close(messages, message.get("code", 1000), message.get("reason") or "")
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
             return
-        from picows import WSMsgType
-
         text = message.get("text")
-        if text is not None:
-            transport.send(WSMsgType.TEXT, text.encode())
-        else:
-            transport.send(WSMsgType.BINARY, message["bytes"])
+        if not await messages.send(text if text is not None else message["bytes"]):
+            raise ClientDisconnected
 
     def _close(self, messages: MessageListener, code: int, reason: str) -> None:
         from trunkline.upstream.listener import close_reason

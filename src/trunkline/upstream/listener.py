@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSProtocolError, WSTransport
 
 from trunkline.realtime.closing import ABNORMAL, NO_STATUS
-from trunkline.upstream.messages import Binary, Closed, Text
+from trunkline.upstream.messages import Binary, Closed, Take, Text
 
 _HIGH_WATER: Final = 1 << 20
 _LONGEST_REASON: Final = 123
@@ -36,6 +36,7 @@ class MessageListener(WSListener):
         self._max_message = max_message
         self._is_strict = is_strict
         self._on_lost = on_lost
+        self._take: Take | None = None
         self._messages: deque[tuple[int, Text | Binary]] = deque()
         self._buffered = 0
         self._paused = False
@@ -63,10 +64,32 @@ class MessageListener(WSListener):
             self._resume()
         return message
 
-    async def writable(self) -> None:
-        """Wait while the other side does not take what was sent before."""
-        if not self._can_write.is_set():
+    def hear(self, take: Take) -> None:
+        """Have ``take`` shown messages in the moment they come: those that somebody waits for in `next`.
+
+        A turn of the event loop for each would cost more than most of what is done with it.
+        """
+        self._take = take
+
+    def send_now(self, payload: str | bytes) -> bool:
+        """Send a message where that needs no waiting, and the connection is open; return whether it did."""
+        if self._is_over or not self._can_write.is_set():
+            return False
+        assert self.transport is not None
+        self.transport.send(_TEXT if isinstance(payload, str) else _BINARY, payload)
+        return True
+
+    async def send(self, payload: str | bytes) -> bool:
+        """Send a message when the other side takes it; return whether the connection was open until then."""
+        while not self.send_now(payload):
+            if self._is_over:
+                return False
             await self._can_write.wait()
+        return True
+
+    @property
+    def _is_over(self) -> bool:
+        return self.transport is None or self.transport.is_close_frame_sent or self.closed.is_set()
 
     def end(self, code: int, reason: str) -> None:
         """Be done: `next` returns this close, and what comes from now on is dropped."""
@@ -143,7 +166,13 @@ class MessageListener(WSListener):
     def _deliver(self, kind: Any, payload: bytes) -> None:
         size = len(payload)
         self._check_size(size)  # picows objects to a frame that is too large, and then hands it over all the same
-        message = Text(self._decoded(payload)) if kind == _TEXT else Binary(payload)
+        message: Text | Binary = Text(self._decoded(payload)) if kind == _TEXT else Binary(payload)
+        waiter = self._waiter
+        if self._take is not None and waiter is not None and not waiter.done() and not self._messages:
+            left = self._take(message)
+            if left is None:
+                return
+            message = left
         self._messages.append((size, message))
         self._buffered += size
         if self._buffered > _HIGH_WATER and not self._paused and self.transport is not None:

@@ -11,14 +11,14 @@ from contextlib import suppress
 from typing import Final, cast
 
 import picows
-from picows import WSCloseCode, WSMsgType, WSTransport
+from picows import WSCloseCode, WSTransport
 
 from trunkline.errors import UpstreamBroken, UpstreamError, UpstreamTimeout, UpstreamUpgradeRefused
 from trunkline.upstream import failures
 from trunkline.upstream.address import Origin
 from trunkline.upstream.connecting import Connector
 from trunkline.upstream.listener import MessageListener, close_reason
-from trunkline.upstream.messages import Binary, Closed, Text
+from trunkline.upstream.messages import Binary, Closed, Take, Text
 from trunkline.upstream.timeouts import Timeouts
 
 # A guard against a length field gone wild, not a limit: providers send items with minutes of audio in one frame.
@@ -144,15 +144,17 @@ class UpstreamSocket:
         """Return the next message, or the close; after a close, the close again."""
         return await self._listener.next()
 
-    async def send_text(self, payload: str) -> None:
-        """Send a text message; waits while the provider does not take what was sent before."""
-        await self._listener.writable()
-        self._transport.send(WSMsgType.TEXT, payload.encode())
+    def hear(self, take: Take) -> None:
+        """Have ``take`` shown messages in the moment they come, as `MessageListener.hear` says."""
+        self._listener.hear(take)
 
-    async def send_binary(self, payload: bytes) -> None:
-        """Send a binary message; waits as `send_text` does."""
-        await self._listener.writable()
-        self._transport.send(WSMsgType.BINARY, payload)
+    def send_now(self, payload: str | bytes) -> bool:
+        """Send a message where that needs no waiting, and the connection is open; return whether it did."""
+        return self._listener.send_now(payload)
+
+    async def send(self, payload: str | bytes) -> None:
+        """Send a message; waits while the provider does not take what was sent before."""
+        await self._listener.send(payload)
 
     async def close(self, code: int, reason: str) -> None:
         """Send a close frame and wait a moment for the provider's."""

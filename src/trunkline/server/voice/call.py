@@ -42,7 +42,7 @@ from trunkline.realtime.report import Report
 from trunkline.realtime.session import RelaySession
 from trunkline.server import client_secrets
 from trunkline.server.admission import Admission
-from trunkline.server.asgi import Message, Receive, Send
+from trunkline.server.asgi import Direct, Message, Receive, Send
 from trunkline.server.gateway import Gateway
 from trunkline.server.recorder import Recorder
 from trunkline.server.voice.brain import Brain
@@ -50,7 +50,7 @@ from trunkline.server.voice.dialling import Dialling, Line, Route
 from trunkline.server.voice.fallbacks import GatewayFallbacks, RouteFallbacks
 from trunkline.server.voice.opened import OpenedSession
 from trunkline.server.voice.speech import Ruling, SpeechGuard, Unjudged
-from trunkline.upstream.messages import Binary, Closed, Text
+from trunkline.upstream.messages import Binary, Closed, Text, Undone
 from trunkline.wire.head import Head
 
 log = structlog.get_logger("trunkline.voice")
@@ -73,8 +73,12 @@ class Call(OpenedSession):
         receive: Receive,
         send: Send,
         way: RouteFallbacks | None = None,
+        direct: Direct | None = None,
     ) -> None:
-        """``way`` is that of a dynamic route, and ``admission`` then the one to its first provider."""
+        """``way`` is that of a dynamic route, and ``admission`` then the one to its first provider.
+
+        ``direct`` is a way beside ``receive`` and ``send``, where the server has one.
+        """
         rules, provider = admission.rules.realtime, admission.provider
         is_translated = rules.beta_bridge and provider.has_realtime and asks_for_beta(head)
         if is_translated:
@@ -87,6 +91,7 @@ class Call(OpenedSession):
         self._path = head.path
         self._receive = receive
         self._send = send
+        self._send_now = direct.send_now if direct is not None else _nothing_now
         self._dialling = (
             Dialling(gateway, self.account.route, GatewayFallbacks(gateway, head, admission))
             if way is None
@@ -112,6 +117,8 @@ class Call(OpenedSession):
         self._brain: Brain | None = None
         self._recorder = self._begin_recording(head, beta=is_translated) if rules.record else None
         self._is_ending = False
+        if direct is not None:
+            direct.hear(self._hear_client)
         self.judge()
 
     async def run(self) -> None:
@@ -177,7 +184,11 @@ class Call(OpenedSession):
 
     async def _client_side(self) -> None:
         while not self._session.is_closed:
-            event = _client_event(await self._receive())
+            message = await self._receive()
+            if "undone" in message:
+                await self._do_rest(message["undone"])
+                continue
+            event = _client_event(message)
             if self._recorder is not None and isinstance(event, ClientText | ClientBinary):
                 self._recorder.client(event.text if isinstance(event, ClientText) else event.data, self.elapsed())
             if not isinstance(event, ClientClosed):
@@ -207,16 +218,20 @@ class Call(OpenedSession):
                 continue
             if self._session.is_relaying:
                 self._open.set()
-            await self._take(await self._heard(line))
+            heard = await self._heard(line)
+            if isinstance(heard, Undone):
+                await self._do_rest(heard)
+            else:
+                await self._take(_provider_event(heard))
 
-    async def _heard(self, line: Line) -> Event:
+    async def _heard(self, line: Line) -> Text | Binary | Closed:
         if not self._session.is_restoring:
-            return _provider_event(await line.receive())
+            return await line.receive()
         try:
             async with asyncio.timeout(self._gateway.settings.connect_timeout):
-                return _provider_event(await line.receive())
+                return await line.receive()
         except TimeoutError:
-            return UpstreamClosed(closing.ABNORMAL, "without beginning the session")
+            return Closed(closing.ABNORMAL, "without beginning the session")
 
     async def _redial(self) -> Line:
         self._is_lost = False
@@ -233,6 +248,7 @@ class Call(OpenedSession):
     def _taken(self, line: Line) -> Line:
         """Take a new connection into use."""
         self._line = line
+        line.socket.hear(self._hear_provider)
         self._taken_at = self.elapsed()
         self.account.route = line.route
         if line.cascade:
@@ -254,6 +270,47 @@ class Call(OpenedSession):
 
     async def _say(self, frame: str) -> None:
         await self._take(BrainSaid(frame))
+
+    # What passes in the moment it comes, while its side waits for it
+
+    def _hear_client(self, message: Text | Binary) -> Text | Binary | None:
+        if not self._passes_now() or self._admission.is_restricted or not self._open.is_set():
+            return message
+        if self._recorder is not None:
+            self._recorder.client(message.payload, self.elapsed())
+        return self._pass_now(
+            ClientText(message.payload) if isinstance(message, Text) else ClientBinary(message.payload)
+        )
+
+    def _hear_provider(self, message: Text | Binary) -> Text | Binary | None:
+        return self._pass_now(_provider_event(message)) if self._passes_now() else message
+
+    def _passes_now(self) -> bool:
+        """Whether what is said only passes: nobody judges it first, and no provider has to be waited for."""
+        return self._session.is_relaying and self._speech.is_idle
+
+    def _pass_now(self, event: Event) -> Undone | None:
+        """Do what follows from an event; return what of it has to wait for somebody."""
+        try:
+            effects = self._session.receive(event, self.elapsed())
+        except Exception as error:  # it is the side's, and ends the session there
+            return Undone("", error=error)
+        for number, effect in enumerate(effects):
+            if not self._performed(effect):
+                return Undone("", work=effects[number:])
+        return None
+
+    def _performed(self, effect: Effect) -> bool:
+        """Perform an effect if that needs no waiting; return whether it did."""
+        match effect:
+            case SendClient(payload) if self._send_now(payload):
+                if self._recorder is not None:
+                    self._recorder.provider(payload, self.elapsed())
+                return True
+            case SendUpstream(payload) if self._line is not None:
+                return self._line.socket.send_now(payload)
+            case _:
+                return False
 
     # Steps
 
@@ -277,6 +334,13 @@ class Call(OpenedSession):
         if checked is not None:
             for effect in self._session.receive(checked, self.elapsed()):
                 await self._perform(effect)
+
+    async def _do_rest(self, undone: Undone) -> None:
+        """Do what was left of a message that was taken in the moment it came."""
+        if undone.error is not None:
+            raise undone.error
+        for effect in undone.work:
+            await self._perform(effect)
 
     async def _checked(self, event: Event) -> Event | None:
         """Return what is said as it may go on, None where it may not."""
@@ -334,12 +398,9 @@ class Call(OpenedSession):
                 if self._recorder is not None:
                     self._recorder.provider(payload, self.elapsed())
                 await self._send({"type": "websocket.send", "text" if isinstance(payload, str) else "bytes": payload})
-            case SendUpstream(str() as text):
+            case SendUpstream(payload):
                 assert self._line is not None
-                await self._line.socket.send_text(text)
-            case SendUpstream(bytes() as data):
-                assert self._line is not None
-                await self._line.socket.send_binary(data)
+                await self._line.socket.send(payload)
             case CloseClient(code, reason):
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
             case CloseUpstream(code, reason):
@@ -369,6 +430,11 @@ class Call(OpenedSession):
         if self._brain is not None:
             self._brain.stop_all()
         self._is_lost = True
+
+
+def _nothing_now(payload: str | bytes) -> bool:
+    """Have everything sent as ASGI has it."""
+    return False
 
 
 def _client_event(message: Message) -> Event:

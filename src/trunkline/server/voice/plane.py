@@ -12,7 +12,7 @@ import structlog
 from trunkline.errors import GatewayError, GatewayLeaving, UpgradeRequired
 from trunkline.realtime.bounded import shown
 from trunkline.server import client_secrets
-from trunkline.server.asgi import Receive, Scope, Send, respond_to_upgrade
+from trunkline.server.asgi import Direct, Receive, Scope, Send, direct_of, respond_to_upgrade
 from trunkline.server.gateway import Gateway
 from trunkline.server.routing import deployed_route
 from trunkline.server.session_log import SWITCHED
@@ -51,7 +51,7 @@ class VoicePlane:
             return
         await send({"type": "websocket.accept", "subprotocol": select(head.subprotocols)})
         try:
-            call = await self._admitted(head, receive, send)
+            call = await self._admitted(head, receive, send, direct_of(scope))
         except GatewayError as error:
             await self._refuse(head, send, error)
             return
@@ -63,7 +63,7 @@ class VoicePlane:
             if not self._calls:
                 self._emptied.set()
 
-    async def _admitted(self, head: Head, receive: Receive, send: Send) -> Call:
+    async def _admitted(self, head: Head, receive: Receive, send: Send, direct: Direct | None) -> Call:
         if self._is_leaving:
             raise GatewayLeaving("The gateway is about to stop; dial again in a moment.")
         head = to_provider(head)
@@ -76,10 +76,10 @@ class VoicePlane:
         route = deployed_route(self._gateway.registry.now, admission.gateway, model)
         if route is None:
             admission.check_models(head.query_values("model"))
-            return Call(self._gateway, head, admission, receive, send)
+            return Call(self._gateway, head, admission, receive, send, direct=direct)
         way = RouteFallbacks(self._gateway, head, admission, route)
         first = await way.start()
-        return Call(self._gateway, head, first.admission, receive, send, way)
+        return Call(self._gateway, head, first.admission, receive, send, way, direct)
 
     async def _refuse(self, head: Head, send: Send, error: GatewayError) -> None:
         log.warning("session refused", path=head.path, code=error.code, why=shown(error.message))
