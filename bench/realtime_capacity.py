@@ -91,7 +91,7 @@ async def talk(origin: Origin, dialer: Dialer, start: float, seconds: float) -> 
     for number in range(int(seconds / FRAME_SECONDS)):
         await asyncio.sleep(max(0.0, start + number * FRAME_SECONDS - loop.time()))
         sent.append(time.perf_counter())
-        await socket.send_text(f'{{"type":"input_audio_buffer.append","audio":"{SOUND}","n":"{number:07}"}}')
+        await socket.send(f'{{"type":"input_audio_buffer.append","audio":"{SOUND}","n":"{number:07}"}}')
     await hearing
     await socket.close(1000, "")
     return taken

@@ -86,14 +86,15 @@ class RealtimeSessions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        written = database.insert(_TABLE)
+        others = {column.name: written.excluded[column.name] for column in _COLUMNS if not column.primary_key}
+        self._upsert = written.on_conflict_do_update(index_elements=["id"], set_=others)
 
     async def write(self, sessions: Sequence[StoredSession]) -> None:
         """Keep how sessions stand, in place of what was kept of them before. All of them are written, or none."""
         async with self._database.transaction() as connection:
             for session in sessions:  # one by one, so that the event loop gets its turn in between
-                row = _row(session)
-                written = self._database.insert(_TABLE).values(row)
-                await connection.execute(written.on_conflict_do_update(index_elements=["id"], set_=row))
+                await connection.execute(self._upsert, _row(session))
 
     async def list(self, wanted: SessionFilter, limit: int) -> list[SessionSummary]:
         """Return the sessions that are wanted, newest first, at most ``limit``."""
