@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections.abc import Callable
 from dataclasses import Field
@@ -20,6 +21,7 @@ def serve(config: Path | None = None, **flags: Any) -> None:
     typed = {name: value.value if isinstance(value, Enum) else value for name, value in flags.items()}
     chosen = settings.load(typed, file=config)
 
+    gc.disable()  # while so much is imported, of which nothing is garbage; `run` has it looked for again
     from trunkline.server.serving import run  # late: `--help` and errors in settings need no server
 
     run(chosen)

@@ -103,9 +103,9 @@ class _Server(uvicorn.Server):
 
 def _collect_less() -> None:
     """Have garbage looked for less often, and not among what is there to stay: it took a tenth of a busy core."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE, *gc.get_threshold()[1:])
+    gc.enable()
 
 
 def _announcement(settings: Settings, listener: socket.socket, tls: TlsFiles | None, first_token: str) -> str:
