@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from tests.contract.administration import administration, new_key
 from tests.contract.log_rows import ANSWER, LoggedGateway, json_answer, rows_in, stream_of
@@ -361,7 +361,7 @@ def test_two_gateways_share_answers_and_purges_through_valkey() -> None:
 
 def command(address: Address, directory: Path, *arguments: str) -> str:
     chosen = {"TRUNKLINE_DATA_DIR": str(directory), "TRUNKLINE_URL": address.http}
-    done = CliRunner().invoke(application(), ["cache", *arguments], env=chosen, catch_exceptions=False)
+    done = CliRunner().invoke(application, ["cache", *arguments], env=chosen, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
 

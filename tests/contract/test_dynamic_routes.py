@@ -11,9 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from sqlalchemy import update
-from typer.testing import CliRunner
 
 from tests.contract.administration import administration, new_key
 from tests.contract.test_administration_api import api

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from tests.clients.ga_upstream import ga_upstream
 from tests.contract.administration import administration, new_key
@@ -91,6 +91,6 @@ def test_a_gateway_keeps_all_that_it_keeps_in_the_database_of_the_setting(
 
 def test_the_password_of_the_database_is_shown_nowhere() -> None:
     url = f"postgresql://app:{PASSWORD}@127.0.0.1:9/gate"
-    shown = CliRunner().invoke(application(), ["settings"], env={"TRUNKLINE_DATABASE_URL": url})
+    shown = CliRunner().invoke(application, ["settings"], env={"TRUNKLINE_DATABASE_URL": url})
     assert "database_url = set, not shown" in shown.stdout
     assert PASSWORD not in shown.output

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from typer.testing import CliRunner, Result
+from click.testing import CliRunner, Result
 
 from tests.contract.administration import administration, new_key
 from tests.contract.log_rows import ANSWER, json_answer
@@ -204,7 +204,7 @@ def test_the_switches_of_the_log_are_set_over_http() -> None:
 
 
 def command(directory: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(application(), [*arguments, "--data-dir", str(directory)])
+    return CliRunner().invoke(application, [*arguments, "--data-dir", str(directory)])
 
 
 def test_the_log_is_read_on_the_command_line() -> None:

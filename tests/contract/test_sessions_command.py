@@ -17,7 +17,7 @@ from tests.contract.test_voiceplane import dial, refusal_of, upstream_of
 from tests.running import Address, data_directory, gateway, run
 
 TOKEN = "gateway-token-of-many-characters"
-# A model whose name would colour a terminal, and is markup to Rich.
+# A model whose name would colour a terminal.
 STEERING = "/v1/local/default/openai/realtime?model=gpt-realtime%1B%5B31m%5Bred%5D"
 
 

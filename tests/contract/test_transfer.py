@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from click.testing import CliRunner, Result
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -30,7 +31,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from typer.testing import CliRunner, Result
 
 from tests.databases import PASSWORD, Postgres
 from tests.running import run
@@ -55,7 +55,7 @@ def trunkline(
     variables: dict[str, str | None] = {name: None for name in os.environ if name.startswith("TRUNKLINE_")}
     variables |= {"TRUNKLINE_DATABASE_URL": url, "TRUNKLINE_MASTER_KEY": master_key}
     given = [*arguments, "--data-dir", str(data_dir)]
-    return CliRunner().invoke(application(), given, input=input, env=variables)
+    return CliRunner().invoke(application, given, input=input, env=variables)
 
 
 def succeeds(*arguments: str, **given: Any) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Annotated, Final
+from typing import Any, Final
 
-import typer
+import click
 
 import trunkline
+from trunkline.cli.commands import Group
 from trunkline.cli.output import complain
 from trunkline.errors import TrunklineError
 
 # Where each command is: module and name in it, of a function or of a group of commands.
 _COMMANDS: Final = {
-    "serve": "serve:flagged",
+    "serve": "serve:command",
     "local": "local:local",
     "probe": "probe:probe",
     "reproduce": "reproduce:reproduce",
@@ -40,44 +41,45 @@ _COMMANDS: Final = {
 }
 
 
-def application(asked: str = "") -> typer.Typer:
-    """Return the command line; with no other command than ``asked``, if that is one: to load them all takes a while."""
-    whole = typer.Typer(
-        name="trunkline",
-        help="AI gateway for text and real-time voice: one credential on every transport.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-    )
-    whole.callback()(_options)
-    for name in [asked] if asked in _COMMANDS else _COMMANDS:
-        module, _, attribute = _COMMANDS[name].partition(":")
-        found = getattr(import_module(f"trunkline.cli.{module}"), attribute)
-        if isinstance(found, typer.Typer):
-            whole.add_typer(found, name=name)
-        else:
-            whole.command(name)(found)
-    return whole
+_INTERRUPTED: Final = 130
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"trunkline {trunkline.__version__}")
-        raise typer.Exit
+class _Commands(Group):
+    """All commands; a module is loaded when its command is asked for, for to load them all takes a while."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return their names."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return one, or None where there is none of that name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        found: click.Command = getattr(import_module(f"trunkline.cli.{module}"), attribute)
+        return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for; Ctrl+C ends it with the status that shells know it by."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(_INTERRUPTED)
 
 
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
-    ] = False,
-) -> None:
-    """Options before a command."""
+@click.group(
+    cls=_Commands,
+    context_settings={"max_content_width": 100},
+)
+@click.version_option(trunkline.__version__, message="trunkline %(version)s", help="Print the version and stop.")
+def application() -> None:
+    """AI gateway for text and real-time voice: one credential on every transport."""
 
 
 def main() -> None:
     """Run the command line; an error is one line on standard error and exit status 2."""
     try:
-        application(*sys.argv[1:2])()
+        application()
     except TrunklineError as error:
         complain(str(error))
         sys.exit(2)

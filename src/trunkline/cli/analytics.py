@@ -6,39 +6,52 @@ import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import typer
-from rich.markup import escape
-from rich.table import Table
+import click
 
+from trunkline.cli.commands import Command
 from trunkline.cli.configuration import chosen_settings
-from trunkline.cli.data_directory import DataDirOption
+from trunkline.cli.data_directory import data_dir_option
 from trunkline.cli.moments import moment
-from trunkline.cli.output import err, out, plain
+from trunkline.cli.output import err, out, plain, table
 
 if TYPE_CHECKING:
     from trunkline.store.analytics import Chart, Question
 
 _TIMINGS: Final = ("duration_", "first_byte_")
-_MEASURES: Final = ["requests", "error_rate", "tokens", "cost", "duration_p95"]
+_MEASURES: Final = ("requests", "error_rate", "tokens", "cost", "duration_p95")
 
 
+@click.command(cls=Command)
+@click.option(
+    "--by", metavar="DIMENSION", default="", help="gateway, provider, model, key, user, status or metadata:KEY."
+)
+@click.option(
+    "--measure",
+    "measures",
+    multiple=True,
+    help="What to show; may be given several times. The first one ranks groups.",
+)
+@click.option(
+    "--since",
+    metavar="7d|2027-01-31",
+    default="7d",
+    show_default=True,
+    help="From this day on (UTC), or that of s, m, h, d or w ago.",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1, 100),
+    default=20,
+    show_default=True,
+    help="So many groups, and all others as one.",
+)
+@click.option("--gateway", default="", help="Only this gateway.")
+@click.option("--json", is_flag=True, help="Print JSON, with a point for each day (UTC).")
+@data_dir_option
 def analytics(
-    by: Annotated[
-        str, typer.Option(metavar="DIMENSION", help="gateway, provider, model, key, user, status or metadata:KEY.")
-    ] = "",
-    measure: Annotated[
-        list[str] | None, typer.Option(help="What to show; may be given several times. The first one ranks groups.")
-    ] = None,
-    since: Annotated[
-        str,
-        typer.Option(metavar="7d|2027-01-31", help="From this day on (UTC), or that of s, m, h, d or w ago."),
-    ] = "7d",
-    top: Annotated[int, typer.Option(min=1, max=100, help="So many groups, and all others as one.")] = 20,
-    gateway: Annotated[str, typer.Option(help="Only this gateway.")] = "",
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, with a point for each day (UTC).")] = False,
-    data_dir: DataDirOption = None,
+    by: str, measures: Sequence[str], since: str, top: int, gateway: str, json: bool, data_dir: Path | None
 ) -> None:
     """Show how much was asked, how it went and what it cost, from the database."""
     import msgspec
@@ -47,15 +60,15 @@ def analytics(
 
     now = time.time()
     began = moment(since, now, option="--since", example="7d", is_past=True)
-    measures = measure or _MEASURES
+    asked = [*(measures or _MEASURES)]
     filters = {"gateway": [gateway]} if gateway else {}
-    chart = _ask(Question(since=began, until=now, measures=measures, by=by, filters=filters, top=top), data_dir)
+    chart = _ask(Question(since=began, until=now, measures=asked, by=by, filters=filters, top=top), data_dir)
     if json:
-        typer.echo(msgspec.json.encode(chart).decode())
+        out(msgspec.json.encode(chart).decode())
     elif chart.groups:
-        out.print(_drawn(chart, measures, by))
+        out(_drawn(chart, asked, by))
     else:
-        err.print("Nothing was asked in that time.")
+        err("Nothing was asked in that time.")
 
 
 def _ask(question: Question, data_dir: Path | None) -> Chart:
@@ -73,16 +86,13 @@ def _ask(question: Question, data_dir: Path | None) -> Chart:
     return asyncio.run(asking())
 
 
-def _drawn(chart: Chart, measures: Sequence[str], by: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    if by:
-        table.add_column(by, overflow="fold")
-    for name in measures:
-        table.add_column(name.replace("_", " "), justify="right")
+def _drawn(chart: Chart, measures: Sequence[str], by: str) -> str:
+    names = [name.replace("_", " ") for name in measures]
+    rows = []
     for group in chart.groups:
-        told = ["all others" if group.other else escape(plain(group.value or "-"))] if by else []
-        table.add_row(*told, *(_written(name, group.total[name]) for name in measures))
-    return table
+        told = ["all others" if group.other else plain(group.value or "-")] if by else []
+        rows.append([*told, *(_written(name, group.total[name]) for name in measures)])
+    return table([*([by] if by else []), *names], rows, right=names)
 
 
 def _written(measure: str, number: float | None) -> str:

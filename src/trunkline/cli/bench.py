@@ -5,14 +5,15 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+import click
 
-from trunkline.cli.data_directory import DataDirOption, chosen
-from trunkline.cli.output import err, out
+from trunkline.cli.commands import Command
+from trunkline.cli.data_directory import chosen, data_dir_option
+from trunkline.cli.output import Progress, err, out
 from trunkline.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -24,27 +25,56 @@ _INTERRUPTED: Final = 130
 _FOLDER: Final = "bench"
 
 
+@click.command(cls=Command)
+@click.option(
+    "--gateways",
+    metavar="A,B,...",
+    default="",
+    help="Which gateways; all that are installed, if none are named.",
+)
+@click.option(
+    "--workloads",
+    metavar="A,B,...",
+    default="",
+    help="Which workloads: chat, sse, large, cache, and realtime-N of N sessions.",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="How often all of it is measured, the gateways in turn.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1),
+    default=5.0,
+    show_default=True,
+    help="How long each measurement takes.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Where results go; by default bench/results of a checkout, else ./results.",
+)
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Put the tables between their marks in this page too.",
+)
+@click.option("--install", is_flag=True, help="Install the gateways first, each into a folder of its own.")
+@data_dir_option
 def bench(
-    gateways: Annotated[
-        str, typer.Option(metavar="A,B,...", help="Which gateways; all that are installed, if none are named.")
-    ] = "",
-    workloads: Annotated[
-        str,
-        typer.Option(metavar="A,B,...", help="Which workloads: chat, sse, large, cache, and realtime-N of N sessions."),
-    ] = "",
-    rounds: Annotated[int, typer.Option(min=1, help="How often all of it is measured, the gateways in turn.")] = 5,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long each measurement takes.")] = 5.0,
-    output: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where results go; by default bench/results of a checkout, else ./results."),
-    ] = None,
-    page: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Put the tables between their marks in this page too.")
-    ] = None,
-    install: Annotated[
-        bool, typer.Option("--install", help="Install the gateways first, each into a folder of its own.")
-    ] = False,
-    data_dir: DataDirOption = None,
+    gateways: str,
+    workloads: str,
+    rounds: int,
+    seconds: float,
+    output: Path | None,
+    page: Path | None,
+    install: bool,
+    data_dir: Path | None,
 ) -> None:
     """Measure this gateway beside others: processor time, requests a second, added latency, memory, start and size.
 
@@ -52,11 +82,12 @@ def bench(
     the upstream and the load share another. Other work on the machine shows in
     every figure.
 
+    \b
     Exit status:
     0  every answer was right
     1  some were wrong or missing, or a gateway did not start
     2  nothing could be measured
-    """
+    """  # noqa: D301 (click keeps the lines of a paragraph that begins so)
     from trunkline.benchmark.gateways import GATEWAYS
     from trunkline.benchmark.report import into_page
     from trunkline.benchmark.running import Plan
@@ -76,12 +107,12 @@ def bench(
         if one not in ready
     }
     for name, why in left_out.items():
-        err.print(f"{name} is left out: {why}.", markup=False)
+        err(f"{name} is left out: {why}.")
     if not ready:
         raise SettingsError("No gateway is left to measure.")
     results = _measure(Plan(ready, asked, rounds, seconds, homes), left_out)
     _write(results, output or _results_folder(), page)
-    raise typer.Exit(1 if results.failures else 0)
+    raise click.exceptions.Exit(1 if results.failures else 0)
 
 
 def _names(listed: str) -> list[str]:
@@ -101,32 +132,29 @@ def _install(wanted: list[Gateway], homes: Path) -> None:
     from trunkline.benchmark.gateways import BenchmarkError
 
     for home, gateway in {one.home(homes): one for one in wanted}.items():
-        with err.status(f"installing {home.name}"):
+        with Progress() as progress:
+            progress.show(f"installing {home.name}")
             try:
                 gateway.environment.install(home)
             except BenchmarkError as error:
-                err.print(f"{home.name} could not be installed: {error}", markup=False)
+                progress.say(f"{home.name} could not be installed: {error}")
 
 
 def _measure(plan: Plan, left_out: dict[str, str]) -> Results:
-    """Run the plan under a progress bar. Ctrl+C, and being told to end, end all that was started."""
+    """Run the plan, and say how far it is. Ctrl+C, and being told to end, end all that was started."""
     from trunkline.benchmark.running import run, steps
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with (
-        _ending_on_sigterm(),
-        Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress,
-    ):
-        task = progress.add_task("starting", total=steps(plan))
+    with _ending_on_sigterm(), Progress() as progress:
+        total, done = steps(plan), count(1)
 
         def step(words: str) -> None:
-            progress.update(task, description=words, advance=1)
+            progress.show(f"{next(done)} of {total}: {words}")
 
         try:
             results = run(plan, step)
         except KeyboardInterrupt:
-            err.print("Stopped; nothing was written.")
-            raise typer.Exit(_INTERRUPTED) from None
+            progress.say("Stopped; nothing was written.")
+            raise click.exceptions.Exit(_INTERRUPTED) from None
     results.left_out = left_out
     return results
 
@@ -163,5 +191,5 @@ def _write(results: Results, folder: Path, page: Path | None) -> None:
         (folder / name).write_text(content, "utf-8")
     if page is not None:
         page.write_text(report.into_page(page.read_text("utf-8"), text), "utf-8")
-    out.print(text, markup=False)
-    err.print(f"Written to {folder}: results.json, results.md, results.svg.", markup=False)
+    out(text)
+    err(f"Written to {folder}: results.json, results.md, results.svg.")

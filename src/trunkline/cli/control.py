@@ -6,16 +6,15 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+import click
 import msgspec
-import typer
-from rich.table import Table
 
+from trunkline.cli.commands import Command, Flag, Group, argument, taking
 from trunkline.cli.configuration import chosen_settings, with_configuration
-from trunkline.cli.data_directory import DataDirOption
-from trunkline.cli.output import err, out
-from trunkline.cli.session_flags import taking
+from trunkline.cli.data_directory import data_dir_option
+from trunkline.cli.output import err, out, table
 from trunkline.errors import SettingsError
 from trunkline.policy.control import ControlRules
 from trunkline.policy.limits import LimitRule
@@ -25,16 +24,15 @@ from trunkline.policy.sessions import length_words
 if TYPE_CHECKING:
     from trunkline.store import Configuration
 
-application = typer.Typer(help="Limit what a gateway's callers may use.", no_args_is_help=True)
+application = Group(help="Limit what a gateway's callers may use.")
 
 Value = TypeVar("Value")
 
-_PANEL: Final = "Cache and tries"
 _NONE: Final = "none"
 _UNITS: Final[Mapping[str, int]] = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
-class _Flag(NamedTuple):
+class _Field(NamedTuple):
     part: str  # of `ControlRules`
     field: str
     metavar: str
@@ -75,56 +73,39 @@ def _length(text: str, usual: str) -> int:
     return int(number) * unit
 
 
-_FLAGS: Final[Mapping[str, _Flag]] = {
-    "--cache-ttl": _Flag(
+_FLAGS: Final[Mapping[str, _Field]] = {
+    "--cache-ttl": _Field(
         "cache", "ttl", "600|10m", "How long answers are kept to be given again; none: not.", _seconds
     ),
-    "--cache-max-bytes": _Flag("cache", "max_bytes", "N", "The largest answer that is kept.", _whole_number),
-    "--cache-semantic": _Flag(
+    "--cache-max-bytes": _Field("cache", "max_bytes", "N", "The largest answer that is kept.", _whole_number),
+    "--cache-semantic": _Field(
         "cache", "semantic", "0.95", "How alike two questions must be to have one answer; none: the same.", _part
     ),
-    "--retries": _Flag("attempts", "max_attempts", "0..4", "How often a provider that fails is asked again.", str),
-    "--retry-delay": _Flag("attempts", "delay", "200|2s", "How long to wait before (ms).", _milliseconds),
-    "--backoff": _Flag("attempts", "backoff", "constant|linear|exponential", "How that grows.", str),
-    "--timeout": _Flag(
+    "--retries": _Field("attempts", "max_attempts", "0..4", "How often a provider that fails is asked again.", str),
+    "--retry-delay": _Field("attempts", "delay", "200|2s", "How long to wait before (ms).", _milliseconds),
+    "--backoff": _Field("attempts", "backoff", "constant|linear|exponential", "How that grows.", str),
+    "--timeout": _Field(
         "attempts",
         "timeout",
         "20s",
         "How long to wait for the first byte of an answer (ms); none: as upstream.*.",
         _milliseconds,
     ),
-    "--hedge": _Flag(
+    "--hedge": _Field(
         "attempts",
         "hedge",
         "800",
         "After how long without a first byte the same is asked a second time (ms).",
         _milliseconds,
     ),
-    "--breaker": _Flag("attempts", "breaker", "N", "After how many failures in a row a provider rests.", _whole_number),
-    "--breaker-rest": _Flag("attempts", "rest", "30s", "How long it rests.", _seconds),
+    "--breaker": _Field(
+        "attempts", "breaker", "N", "After how many failures in a row a provider rests.", _whole_number
+    ),
+    "--breaker-rest": _Field("attempts", "rest", "30s", "How long it rests.", _seconds),
 }
 _RETRIES: Final = "--retries"
 _BACKOFF: Final = "--backoff"
 _INVALIDATE: Final = "invalidate_on_update"
-
-
-def takes_control(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command those flags; its argument ``control`` is for `ControlRules.changed`."""
-    flags: dict[str, Any] = {
-        _name(flag): Annotated[
-            str | None, typer.Option(flag, metavar=entry.metavar, help=entry.help, rich_help_panel=_PANEL)
-        ]
-        for flag, entry in _FLAGS.items()
-    }
-    flags[_INVALIDATE] = Annotated[
-        bool | None,
-        typer.Option(
-            "--cache-invalidate/--no-cache-invalidate",
-            help="Whether a change of the gateway empties its cache.",
-            rich_help_panel=_PANEL,
-        ),
-    ]
-    return taking(command, "control", flags, _given)
 
 
 def control_words(rules: ControlRules) -> str:
@@ -144,19 +125,17 @@ def control_words(rules: ControlRules) -> str:
     return ", ".join(word for word in words if word)
 
 
-def control(
-    name: Annotated[str, typer.Argument(help="The gateway's id.")],
-    file: Annotated[
-        str | None,
-        typer.Option(
-            "--set",
-            metavar="FILE|-",
-            help="JSON to set: fields of cache and attempts one by one, limits and guards as whole lists.",
-        ),
-    ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="What --set does not name is set back.")] = False,
-    data_dir: DataDirOption = None,
-) -> None:
+@click.command(cls=Command)
+@argument("name", help="The gateway's id.")
+@click.option(
+    "--set",
+    "file",
+    metavar="FILE|-",
+    help="JSON to set: fields of cache and attempts one by one, limits and guards as whole lists.",
+)
+@click.option("--replace", is_flag=True, help="What --set does not name is set back.")
+@data_dir_option
+def control(name: str, file: str | None, replace: bool, data_dir: Path | None) -> None:
     """Print what a gateway does with requests as JSON: cache, limits, attempts and guards. Or set it."""
     chosen = chosen_settings(data_dir)
     if replace and file is None:
@@ -170,44 +149,58 @@ def control(
         found = with_configuration(
             chosen, lambda configuration: configuration.change_gateway(name, control=changes or None)
         )
-        err.print(
-            f"Gateway {name}: {control_words(found.control) or 'nothing beside passing requests on'}.", markup=False
-        )
-    out.print(json.dumps(found.control.whole(), indent=2), markup=False)
+        err(f"Gateway {name}: {control_words(found.control) or 'nothing beside passing requests on'}.")
+    out(json.dumps(found.control.whole(), indent=2))
 
 
 @application.command()
+@argument("gateway", help="The gateway whose callers are limited.")
+@click.option("--measure", required=True, help="requests, tokens, cost (US dollars), concurrent, minutes (realtime).")
+@click.option("--limit", type=float, required=True, help="How much of it.")
+@click.option("--window", metavar="1m", default="1m", show_default=True, help="In which time; concurrent has none.")
+@click.option(
+    "--technique",
+    default="fixed",
+    show_default=True,
+    help="fixed: aligned to the clock; sliding: the last so long.",
+)
+@click.option(
+    "--per",
+    multiple=True,
+    help="What has a count of its own: key, user, provider, model or metadata.NAME. May be repeated.",
+)
+@click.option(
+    "--where",
+    metavar="NAME=PATTERN,...",
+    multiple=True,
+    help="Which requests count, by the same names, such as model=openai/gpt-*. May be repeated.",
+)
+@click.option("--webhook", metavar="URL", default="", help="Whom to tell when much of it is used.")
+@click.option("--warn-at", type=float, default=0.8, show_default=True, help="From which part of the limit on.")
+@click.option("--id", help="A name for the rule; by default made of what it limits.")
+@data_dir_option
 def add(
-    gateway: Annotated[str, typer.Argument(help="The gateway whose callers are limited.")],
-    measure: Annotated[str, typer.Option(help="requests, tokens, cost (US dollars), concurrent, minutes (realtime).")],
-    limit: Annotated[float, typer.Option(help="How much of it.")],
-    window: Annotated[str, typer.Option(metavar="1m", help="In which time; concurrent has none.")] = "1m",
-    technique: Annotated[str, typer.Option(help="fixed: aligned to the clock; sliding: the last so long.")] = "fixed",
-    per: Annotated[
-        list[str] | None,
-        typer.Option(help="What has a count of its own: key, user, provider, model or metadata.NAME. May be repeated."),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=PATTERN,...",
-            help="Which requests count, by the same names, such as model=openai/gpt-*. May be repeated.",
-        ),
-    ] = None,
-    webhook: Annotated[str, typer.Option(metavar="URL", help="Whom to tell when much of it is used.")] = "",
-    warn_at: Annotated[float, typer.Option(help="From which part of the limit on.")] = 0.8,
-    id: Annotated[str | None, typer.Option(help="A name for the rule; by default made of what it limits.")] = None,
-    data_dir: DataDirOption = None,
+    gateway: str,
+    measure: str,
+    limit: float,
+    window: str,
+    technique: str,
+    per: Sequence[str],
+    where: Sequence[str],
+    webhook: str,
+    warn_at: float,
+    id: str | None,
+    data_dir: Path | None,
 ) -> None:
     """Add a rule. It counts within a second, in every process."""
     rule: dict[str, Any] = {
-        "id": id or _rule_name(measure, window, per or ()),
+        "id": id or _rule_name(measure, window, per),
         "measure": measure,
         "limit": limit,
         "window": _flagged("--window", _seconds, window),
         "technique": technique,
-        "per": per or [],
-        "where": _patterns(where or ()),
+        "per": [*per],
+        "where": _patterns(where),
         "warn_at": warn_at,
         "webhook": webhook,
     }
@@ -221,35 +214,34 @@ def add(
         return str(rule["id"])
 
     made = with_configuration(chosen_settings(data_dir), act)
-    err.print(f"Gateway {gateway} has the limit {made}.", markup=False)
+    err(f"Gateway {gateway} has the limit {made}.")
 
 
 @application.command("list")
-def list_(
-    gateway: Annotated[str | None, typer.Argument(help="Only the limits of this gateway.")] = None,
-    data_dir: DataDirOption = None,
-) -> None:
+@argument("gateway", required=False, help="Only the limits of this gateway.")
+@data_dir_option
+def list_(gateway: str | None, data_dir: Path | None) -> None:
     """List the limits."""
     chosen = chosen_settings(data_dir)
     known = with_configuration(chosen, lambda configuration: configuration.gateways())
-    rows = [(rules.id, rule) for rules in known if gateway in (None, rules.id) for rule in rules.control.limits]
-    if not rows:
-        err.print("There are no limits. Add one: trunkline limits add GATEWAY --measure requests --limit 100")
+    found = [(rules.id, rule) for rules in known if gateway in (None, rules.id) for rule in rules.control.limits]
+    if not found:
+        err("There are no limits. Add one: trunkline limits add GATEWAY --measure requests --limit 100")
         return
-    table = Table("gateway", "limit", "allows", "for each", "where", "state", box=None, pad_edge=False)
-    for owner, rule in rows:
+    rows = []
+    for owner, rule in found:
         where = ", ".join(f"{name} {' or '.join(values)}" for name, values in rule.where.items())
         state = "on" if rule.enabled else "off"
-        table.add_row(owner, rule.id, _allows(rule), ", ".join(rule.per) or "everybody together", where or "all", state)
-    out.print(table)
+        each = ", ".join(rule.per) or "everybody together"
+        rows.append((owner, rule.id, _allows(rule), each, where or "all", state))
+    out(table(("gateway", "limit", "allows", "for each", "where", "state"), rows))
 
 
 @application.command()
-def remove(
-    gateway: Annotated[str, typer.Argument(help="The gateway's id.")],
-    id: Annotated[str, typer.Argument(help="The limit's name, from `trunkline limits list`.")],
-    data_dir: DataDirOption = None,
-) -> None:
+@argument("gateway", help="The gateway's id.")
+@argument("id", help="The limit's name, from `trunkline limits list`.")
+@data_dir_option
+def remove(gateway: str, id: str, data_dir: Path | None) -> None:
     """Remove a rule."""
 
     async def act(configuration: Configuration) -> None:
@@ -260,7 +252,7 @@ def remove(
         await configuration.change_gateway(gateway, control={"limits": msgspec.to_builtins(left)})
 
     with_configuration(chosen_settings(data_dir), act)
-    err.print(f"Gateway {gateway} has the limit {id} no more.", markup=False)
+    err(f"Gateway {gateway} has the limit {id} no more.")
 
 
 async def _rules_of(configuration: Configuration, name: str) -> GatewayRules:
@@ -323,7 +315,7 @@ def _given(given: Mapping[str, Any]) -> dict[str, Any]:
     return changes
 
 
-def _value(flag: str, entry: _Flag, text: str) -> int | float | str:
+def _value(flag: str, entry: _Field, text: str) -> int | float | str:
     if flag == _RETRIES:
         retries = 0 if text == _NONE else _flagged(flag, _whole_number, text)
         if retries > 4:
@@ -350,3 +342,18 @@ def _checked(what: str, changes: Mapping[str, Any]) -> None:
 
 def _name(flag: str) -> str:
     return flag.removeprefix("--").replace("-", "_")
+
+
+# Those flags; the argument ``control`` is for `ControlRules.changed`.
+takes_control: Final = taking(
+    "control",
+    {
+        "Cache and tries": {
+            **{_name(flag): Flag(flag, entry.help, entry.metavar) for flag, entry in _FLAGS.items()},
+            _INVALIDATE: Flag(
+                "--cache-invalidate/--no-cache-invalidate", "Whether a change of the gateway empties its cache."
+            ),
+        }
+    },
+    _given,
+)

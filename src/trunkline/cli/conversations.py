@@ -5,16 +5,16 @@ from __future__ import annotations
 import json as json_module
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-import typer
-from rich.table import Column, Table
+import click
 
+from trunkline.cli.commands import Group, argument, json_option, yes_option
 from trunkline.cli.configuration import chosen_settings, with_database
-from trunkline.cli.data_directory import DataDirOption
-from trunkline.cli.output import day, err, out, plain
+from trunkline.cli.data_directory import data_dir_option
+from trunkline.cli.output import day, err, out, plain, table
 from trunkline.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -24,24 +24,21 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-application = typer.Typer(help="List, search, export, import and delete conversations of the console.")
+application = Group(help="List, search, export, import and delete conversations of the console.", no_args_is_help=False)
 
-UserOption = Annotated[
-    str | None,
-    typer.Option("--user", metavar="NAME", help="Those of an account; by default those made without signing in."),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+user_option = click.option(
+    "--user", metavar="NAME", help="Those of an account; by default those made without signing in."
+)
 
 _STANDARD: Final = "-"
 
 
 @application.command("list")
-def list_(
-    user: UserOption = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
-    json: JsonOption = False,
-    data_dir: DataDirOption = None,
-) -> None:
+@user_option
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@json_option
+@data_dir_option
+def list_(user: str | None, limit: int, json: bool, data_dir: Path | None) -> None:
     """List conversations, the pinned ones first, then those changed last."""
     from trunkline.store.conversations import ConversationFilter
 
@@ -49,52 +46,48 @@ def list_(
     if json:
         _print_json(page.conversations)
     elif page.conversations:
-        out.print(_table(page.conversations), markup=False)
+        out(_table(page.conversations))
     else:
-        err.print("There are no conversations.")
+        err("There are no conversations.")
 
 
 @application.command()
-def search(
-    words: Annotated[list[str], typer.Argument(help="All of these, or words that begin so.")],
-    user: UserOption = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
-    json: JsonOption = False,
-    data_dir: DataDirOption = None,
-) -> None:
+@argument("words", nargs=-1, required=True, help="All of these, or words that begin so.")
+@user_option
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many.")
+@json_option
+@data_dir_option
+def search(words: Sequence[str], user: str | None, limit: int, json: bool, data_dir: Path | None) -> None:
     """Find conversations by words of their titles and messages, the best first."""
     hits = _with_conversations(data_dir, user, lambda store, owner: store.search(owner, " ".join(words), limit))
     if json:
         _print_json(hits)
         return
     for hit in hits:
-        out.print(f"{hit.conversation.id}  {plain(hit.conversation.title)}", markup=False)
-        out.print("    " + plain("".join(piece.text for piece in hit.excerpt)), markup=False)
+        out(f"{hit.conversation.id}  {plain(hit.conversation.title)}")
+        out("    " + plain("".join(piece.text for piece in hit.excerpt)))
     if not hits:
-        err.print("Nothing is found.")
+        err("Nothing is found.")
 
 
 @application.command()
-def export(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file, or - for standard output.")],
-    id: Annotated[list[str] | None, typer.Option("--id", help="Only this one; may be given several times.")] = None,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="The branch that is shown as Markdown, of a single conversation.")
-    ] = False,
-    user: UserOption = None,
-    data_dir: DataDirOption = None,
-) -> None:
+@argument("file", type=click.Path(path_type=Path), metavar="FILE", help="A new file, or - for standard output.")
+@click.option("--id", "ids", multiple=True, help="Only this one; may be given several times.")
+@click.option("--markdown", is_flag=True, help="The branch that is shown as Markdown, of a single conversation.")
+@user_option
+@data_dir_option
+def export(file: Path, ids: Sequence[str], markdown: bool, user: str | None, data_dir: Path | None) -> None:
     """Write conversations into a file, one a line with all their branches."""
     from trunkline.store.conversation_tree import as_markdown
     from trunkline.store.conversations import as_export_line
 
-    if markdown and (id is None or len(id) != 1):
+    if markdown and len(ids) != 1:
         raise SettingsError("--markdown is for a single conversation: name it with --id.")
 
     async def write(store: Conversations, owner: str) -> int:
         count = 0
         with sys.stdout.buffer if str(file) == _STANDARD else file.open("xb") as target:
-            async for conversation in store.export(owner, id):
+            async for conversation in store.export(owner, ids or None):
                 count += 1
                 target.write(as_markdown(conversation).encode() if markdown else as_export_line(conversation))
         return count
@@ -103,22 +96,21 @@ def export(
         count = _with_conversations(data_dir, user, write)
     except FileExistsError:
         raise SettingsError(f"{file} is there already; give another name.") from None
-    if count < len(id or ()):
-        raise SettingsError(f"{len(id or ()) - count} of the conversations named are not there.")
-    err.print(f"Exported: {count}.")
+    if count < len(ids):
+        raise SettingsError(f"{len(ids) - count} of the conversations named are not there.")
+    err(f"Exported: {count}.")
 
 
 @application.command("import")
-def import_(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE", help="ChatGPT's .zip or conversations.json, Open WebUI's .json, or an export from here."
-        ),
-    ],
-    user: UserOption = None,
-    data_dir: DataDirOption = None,
-) -> None:
+@argument(
+    "file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="ChatGPT's .zip or conversations.json, Open WebUI's .json, or an export from here.",
+)
+@user_option
+@data_dir_option
+def import_(file: Path, user: str | None, data_dir: Path | None) -> None:
     """Import conversations that another program exported; to do so again adds only what is new."""
     from trunkline.store.conversation_imports import ExportFile, ImportFault, take_in
 
@@ -129,42 +121,40 @@ def import_(
                 outcome, why = await take_in(store, owner, entry)
                 outcomes[outcome] += 1
                 if why:
-                    err.print(f"Left out: {why}", markup=False)
+                    err(f"Left out: {why}")
         return outcomes
 
     try:
         outcomes = _with_conversations(data_dir, user, read)
     except ImportFault as fault:
         raise SettingsError(str(fault)) from None
-    err.print(
+    err(
         f"Imported: {outcomes['added']} new, {outcomes['extended']} with more messages,"
         f" {outcomes['unchanged']} known already, {outcomes['skipped']} left out."
     )
 
 
 @application.command()
-def delete(
-    ids: Annotated[list[str] | None, typer.Argument(help="Ids, from `trunkline conversations list`.")] = None,
-    all: Annotated[bool, typer.Option("--all", help="Every one.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    user: UserOption = None,
-    data_dir: DataDirOption = None,
-) -> None:
+@argument("ids", nargs=-1, help="Ids, from `trunkline conversations list`.")
+@click.option("--all", is_flag=True, help="Every one.")
+@yes_option
+@user_option
+@data_dir_option
+def delete(ids: Sequence[str], all: bool, yes: bool, user: str | None, data_dir: Path | None) -> None:
     """Delete conversations. There is no way back but an export made before."""
     if all == bool(ids):
         raise SettingsError("Name the conversations to delete, or give --all.")
     if all and not yes:
-        typer.confirm("Every conversation is deleted. Go on?", abort=True, err=True)
+        click.confirm("Every conversation is deleted. Go on?", abort=True, err=True)
     count = _with_conversations(data_dir, user, lambda store, owner: store.delete(owner, None if all else ids))
-    err.print(f"Deleted: {count}.")
+    err(f"Deleted: {count}.")
 
 
 @application.command()
-def give(
-    to: Annotated[str, typer.Argument(metavar="NAME", help="The account that gets them.")],
-    user: UserOption = None,
-    data_dir: DataDirOption = None,
-) -> None:
+@argument("to", metavar="NAME", help="The account that gets them.")
+@user_option
+@data_dir_option
+def give(to: str, user: str | None, data_dir: Path | None) -> None:
     """Give all conversations to an account: those from before there were accounts, or those of --user."""
 
     async def move(database: Database) -> int:
@@ -173,7 +163,7 @@ def give(
         return await Conversations(database).give(await _owner(database, user), await _owner(database, to))
 
     count = with_database(chosen_settings(data_dir), move)
-    err.print(f"{plain(to)} has {count} more conversations.", markup=False)
+    err(f"{plain(to)} has {count} more conversations.")
 
 
 def _with_conversations(
@@ -193,17 +183,15 @@ async def _owner(database: Database, user: str | None) -> str:
     return "" if user is None else (await Users(database).named(user)).id
 
 
-def _table(found: Iterable[ConversationSummary]) -> Table:
-    table = Table(
-        Column("id"), "changed", "kind", Column("messages", justify="right"), "title", box=None, pad_edge=False
-    )
+def _table(found: Iterable[ConversationSummary]) -> str:
+    rows = []
     for one in found:
         title = f"{plain(one.title)} (pinned)" if one.pinned else plain(one.title)
-        table.add_row(one.id, day(one.changed_at), one.kind, str(one.messages), title)
-    return table
+        rows.append((one.id, day(one.changed_at), one.kind, str(one.messages), title))
+    return table(("id", "changed", "kind", "messages", "title"), rows, right=("messages",))
 
 
 def _print_json(found: object) -> None:
     import msgspec
 
-    typer.echo(json_module.dumps(msgspec.to_builtins(found), indent=2))
+    out(json_module.dumps(msgspec.to_builtins(found), indent=2))

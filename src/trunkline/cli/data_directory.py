@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from trunkline import settings
 
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option("--data-dir", metavar="PATH", help="The data directory; by default the one that `serve` uses."),
-]
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The data directory; by default the one that `serve` uses.",
+)
 
 
 def chosen(data_dir: Path | None) -> Path:

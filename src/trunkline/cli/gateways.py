@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-import typer
-from rich.table import Table
+import click
 
+from trunkline.cli.commands import Group, argument, yes_option
 from trunkline.cli.configuration import chosen_settings, provider_slug, with_configuration
 from trunkline.cli.control import control as control_command
 from trunkline.cli.control import control_words, takes_control
-from trunkline.cli.data_directory import DataDirOption
+from trunkline.cli.data_directory import data_dir_option
 from trunkline.cli.log_flags import logging_words, takes_logging
-from trunkline.cli.output import err, out
+from trunkline.cli.output import err, out, table
 from trunkline.cli.secrets import ask
 from trunkline.cli.session_flags import realtime_words, takes_realtime
 from trunkline.errors import SettingsError
@@ -25,52 +27,61 @@ from trunkline.policy.sessions import RealtimeRules, checked_fallbacks
 from trunkline.providers import Catalogue, check_via
 from trunkline.settings import Settings
 
-application = typer.Typer(help="Make gateways and set their switches.", no_args_is_help=True)
+application = Group(help="Make gateways and set their switches.")
 
-application.command("control")(control_command)
+application.add_command(control_command)
 
 # Cloudflare's limit of 64 characters, and what a path segment holds without being encoded.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _CLOUDFLARE: Final = "https://gateway.ai.cloudflare.com/v1"
 
-NameArgument = Annotated[str, typer.Argument(help="The gateway's id in the path /v1/{account}/{gateway}/...")]
-AuthenticatedOption = Annotated[
-    bool | None,
-    typer.Option("--authenticated/--open", help="Whether callers must show a key of the gateway."),
-]
-StoredKeyWinsOption = Annotated[
-    bool | None,
-    typer.Option(
+name_argument = argument("name", help="The gateway's id in the path /v1/{account}/{gateway}/...")
+
+# Of `create` and `set`.
+_FLAGS: Final = (
+    click.option("--authenticated/--open", default=None, help="Whether callers must show a key of the gateway."),
+    click.option(
         "--stored-key-wins/--callers-key-wins",
+        default=None,
         help="Whose key counts when there are two. A placeholder that a client must send hides the vault's key.",
     ),
-]
-ClientSecretsOption = Annotated[
-    ClientSecretMode | None,
-    typer.Option(help="Who answers a request for a client secret: the gateway (brokered) or the provider (relay)."),
-]
-OriginsOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="A,B,...", help="The browser origins that may call it, instead of allowed_origins; '' for none."
+    click.option(
+        "--client-secrets",
+        type=click.Choice([mode.value for mode in ClientSecretMode]),
+        help="Who answers a request for a client secret: the gateway (brokered) or the provider (relay).",
     ),
-]
+    click.option(
+        "--origins",
+        metavar="A,B,...",
+        help="The browser origins that may call it, instead of allowed_origins; '' for none.",
+    ),
+    data_dir_option,
+    takes_control,
+    takes_logging,
+    takes_realtime,
+)
+
+
+def takes_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command all flags of a gateway."""
+    for flag in reversed(_FLAGS):
+        command = flag(command)
+    return command
 
 
 @application.command()
-@takes_realtime
-@takes_logging
-@takes_control
+@name_argument
+@takes_flags
 def create(
-    name: NameArgument,
-    realtime: dict[str, Any],
-    logging: dict[str, Any],
+    name: str,
+    authenticated: bool | None,
+    stored_key_wins: bool | None,
+    client_secrets: str | None,
+    origins: str | None,
+    data_dir: Path | None,
     control: dict[str, Any],
-    authenticated: AuthenticatedOption = None,
-    stored_key_wins: StoredKeyWinsOption = None,
-    client_secrets: ClientSecretsOption = None,
-    origins: OriginsOption = None,
-    data_dir: DataDirOption = None,
+    logging: dict[str, Any],
+    realtime: dict[str, Any],
 ) -> None:
     """Make a gateway. It demands a key of its own unless --open is given."""
     if not _NAME.fullmatch(name):
@@ -85,25 +96,22 @@ def create(
         **changes,
     )
     with_configuration(chosen, lambda configuration: configuration.create_gateway(rules))
-    err.print(
-        f"Gateway {name} is at /v1/{chosen.account}/{name}/. Make a key for it: trunkline keys create --gateway {name}"
-    )
+    err(f"Gateway {name} is at /v1/{chosen.account}/{name}/. Make a key for it: trunkline keys create --gateway {name}")
 
 
 @application.command("set")
-@takes_realtime
-@takes_logging
-@takes_control
+@name_argument
+@takes_flags
 def set_(
-    name: NameArgument,
-    realtime: dict[str, Any],
-    logging: dict[str, Any],
+    name: str,
+    authenticated: bool | None,
+    stored_key_wins: bool | None,
+    client_secrets: str | None,
+    origins: str | None,
+    data_dir: Path | None,
     control: dict[str, Any],
-    authenticated: AuthenticatedOption = None,
-    stored_key_wins: StoredKeyWinsOption = None,
-    client_secrets: ClientSecretsOption = None,
-    origins: OriginsOption = None,
-    data_dir: DataDirOption = None,
+    logging: dict[str, Any],
+    realtime: dict[str, Any],
 ) -> None:
     """Change a gateway's switches; what is not named stays. It counts within a second."""
     changes = _changes(authenticated, stored_key_wins, client_secrets, origins)
@@ -117,87 +125,93 @@ def set_(
             name, realtime=told, logging=logging, control=control, **changes
         ),
     )
-    err.print(f"Gateway {name}: {_words(rules)}.", markup=False)
+    err(f"Gateway {name}: {_words(rules)}.")
 
 
 @application.command("list")
-def list_(data_dir: DataDirOption = None) -> None:
+@data_dir_option
+def list_(data_dir: Path | None) -> None:
     """List the gateways and their switches."""
     chosen = chosen_settings(data_dir)
-    table = Table("gateway", "path", "switches", box=None, pad_edge=False)
     _, registry = with_configuration(chosen, lambda configuration: configuration.load())
+    rows = []
     for rules in sorted(registry.gateways.values(), key=lambda one: one.id):
         chained = [
             f"{provider} through {urlsplit(via.base_url).netloc}"
             for (owner, provider), via in registry.vias.items()
             if owner == rules.id
         ]
-        table.add_row(rules.id, f"/v1/{chosen.account}/{rules.id}/", ", ".join([_words(rules), *chained]))
-    out.print(table)
+        rows.append((rules.id, f"/v1/{chosen.account}/{rules.id}/", ", ".join([_words(rules), *chained])))
+    out(table(("gateway", "path", "switches"), rows))
 
 
 @application.command()
-def delete(
-    name: NameArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    data_dir: DataDirOption = None,
-) -> None:
+@name_argument
+@yes_option
+@data_dir_option
+def delete(name: str, yes: bool, data_dir: Path | None) -> None:
     """Delete a gateway with its keys and stored provider keys."""
     if not yes:
-        typer.confirm(f"Delete gateway {name} with its keys and stored provider keys?", abort=True, err=True)
+        click.confirm(f"Delete gateway {name} with its keys and stored provider keys?", abort=True, err=True)
     chosen = chosen_settings(data_dir)
     with_configuration(chosen, lambda configuration: configuration.delete_gateway(name))
-    err.print(f"Gateway {name} is deleted.", markup=False)
+    err(f"Gateway {name} is deleted.")
 
 
 @application.command()
+@argument("provider", help="The provider to reach so.")
+@click.option("--gateway", help="Which gateway; by default that of the settings.")
+@click.option("--account", help="Cloudflare's account id.")
+@click.option("--gateway-id", help="The id of the gateway there.")
+@click.option("--url", help="Instead of both: the other gateway's URL up to where the provider stands.")
+@click.option("--token-from", metavar="VARIABLE", help="Variable that holds the token of that gateway.")
+@click.option(
+    "--realtime-key",
+    default="auto",
+    show_default=True,
+    help="Where the key goes on a WebSocket there: header, subprotocol or query; auto finds out.",
+)
+@click.option("--off", is_flag=True, help="Reach the provider directly again.")
+@data_dir_option
 def via(
-    provider: Annotated[str, typer.Argument(help="The provider to reach so.")],
-    gateway: Annotated[str | None, typer.Option(help="Which gateway; by default that of the settings.")] = None,
-    account: Annotated[str | None, typer.Option(help="Cloudflare's account id.")] = None,
-    gateway_id: Annotated[str | None, typer.Option(help="The id of the gateway there.")] = None,
-    url: Annotated[
-        str | None, typer.Option(help="Instead of both: the other gateway's URL up to where the provider stands.")
-    ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option("--token-from", metavar="VARIABLE", help="Variable that holds the token of that gateway."),
-    ] = None,
-    realtime_key: Annotated[
-        str, typer.Option(help="Where the key goes on a WebSocket there: header, subprotocol or query; auto finds out.")
-    ] = "auto",
-    off: Annotated[bool, typer.Option("--off", help="Reach the provider directly again.")] = False,
-    data_dir: DataDirOption = None,
+    provider: str,
+    gateway: str | None,
+    account: str | None,
+    gateway_id: str | None,
+    url: str | None,
+    token_from: str | None,
+    realtime_key: str,
+    off: bool,
+    data_dir: Path | None,
 ) -> None:
     """Reach a provider through a Cloudflare AI Gateway, or another of its kind."""
     chosen = chosen_settings(data_dir)
     slug, owner = provider_slug(chosen, provider), gateway or chosen.gateway
     if off:
         with_configuration(chosen, lambda configuration: configuration.remove_via(owner, slug))
-        err.print(f"Gateway {owner} reaches {slug} directly.", markup=False)
+        err(f"Gateway {owner} reaches {slug} directly.")
         return
     if url is None:
         if not account or not gateway_id:
             raise SettingsError("Name the other gateway: --account and --gateway-id, or --url.")
         url = f"{_CLOUDFLARE}/{account}/{gateway_id}"
-    chain = check_via(
-        slug, {"base_url": url, "token": ask("token", token) if token else "", "realtime_key": realtime_key}, "via"
-    )
+    token = ask("token", token_from) if token_from else ""
+    chain = check_via(slug, {"base_url": url, "token": token, "realtime_key": realtime_key}, "via")
     with_configuration(chosen, lambda configuration: configuration.set_via(owner, slug, chain))
-    err.print(f"Gateway {owner} reaches {slug} through {urlsplit(url).netloc}.", markup=False)
+    err(f"Gateway {owner} reaches {slug} through {urlsplit(url).netloc}.")
 
 
 def _changes(
     authenticated: bool | None,
     stored_key_wins: bool | None,
-    client_secrets: ClientSecretMode | None,
+    client_secrets: str | None,
     origins: str | None,
 ) -> dict[str, Any]:
     listed = None if origins is None else tuple(_origin(one) for one in origins.split(",") if one.strip())
     given = {
         "authenticated": authenticated,
         "stored_key_wins": stored_key_wins,
-        "client_secrets": client_secrets,
+        "client_secrets": ClientSecretMode(client_secrets) if client_secrets else None,
         "allowed_origins": listed,
     }
     return {name: value for name, value in given.items() if value is not None}

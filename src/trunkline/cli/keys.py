@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
-import typer
-from rich.table import Column, Table
+import click
 
+from trunkline.cli.commands import Group, argument
 from trunkline.cli.configuration import chosen_settings, with_configuration
-from trunkline.cli.data_directory import DataDirOption
+from trunkline.cli.data_directory import data_dir_option
 from trunkline.cli.moments import moment
-from trunkline.cli.output import day, err, out
+from trunkline.cli.output import day, err, out, table
 from trunkline.cli.session_flags import limits_words, takes_limits
 from trunkline.errors import SettingsError
 from trunkline.policy.keys import ID_DIGITS, VALUE_DIGITS, new_key
@@ -20,32 +21,47 @@ from trunkline.policy.registry import GatewayRules, Scope
 from trunkline.policy.sessions import NO_LIMITS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from trunkline.store import Configuration
 
-application = typer.Typer(help="Make, limit, list and revoke gateway keys.", no_args_is_help=True)
+application = Group(help="Make, limit, list and revoke gateway keys.")
+
+_UNNAMED: Final = "unnamed"
+
+id_argument = argument("id", help="The key's id, from `trunkline keys list`.")
 
 
 @application.command()
+@argument("name", default=_UNNAMED, help=f"What the key is for, to tell it from others.  [default: {_UNNAMED}]")
+@click.option("--gateway", help="Gateway it opens; by default that of the settings.")
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice([scope.value for scope in Scope]),
+    multiple=True,
+    help=(
+        "run: call models; read: look at the set-up and at what sessions said; edit: change it, and end sessions."
+        " May be repeated; without it: run."
+    ),
+)
+@click.option(
+    "--models",
+    metavar="A,B,...",
+    default="",
+    help="Models it may use, such as gpt-4o*,openai/gpt-realtime; else all.",
+)
+@click.option("--expires", metavar="30d|2027-01-31", help="When it ends: after s, m, h, d or w, or on a day (UTC).")
+@data_dir_option
 @takes_limits
 def create(
+    name: str,
+    gateway: str | None,
+    scopes: Sequence[str],
+    models: str,
+    expires: str | None,
+    data_dir: Path | None,
     limits: dict[str, Any],
-    name: Annotated[str, typer.Argument(help="What the key is for, to tell it from others.")] = "unnamed",
-    gateway: Annotated[str | None, typer.Option(help="Gateway it opens; by default that of the settings.")] = None,
-    scope: Annotated[
-        list[Scope] | None,
-        typer.Option(
-            help="run: call models; read: look at the set-up and at what sessions said; edit: change it, and end"
-            " sessions. May be repeated; without it: run."
-        ),
-    ] = None,
-    models: Annotated[
-        str, typer.Option(metavar="A,B,...", help="Models it may use, such as gpt-4o*,openai/gpt-realtime; else all.")
-    ] = "",
-    expires: Annotated[
-        str | None,
-        typer.Option(metavar="30d|2027-01-31", help="When it ends: after s, m, h, d or w, or on a day (UTC)."),
-    ] = None,
-    data_dir: DataDirOption = None,
 ) -> None:
     """Make a key. It is printed once, on standard output, and kept only as a digest."""
     chosen = chosen_settings(data_dir)
@@ -54,7 +70,7 @@ def create(
         secrets.token_hex((VALUE_DIGITS + ID_DIGITS) // 2),
         gateway=gateway or chosen.gateway,
         name=name,
-        scopes=scope or [],
+        scopes=[Scope(scope) for scope in scopes],
         models=[part.strip() for part in models.split(",") if part.strip()],
         now=now,
         expires_at=None if expires is None else _end(expires, now),
@@ -66,60 +82,56 @@ def create(
         return await configuration.gateways()
 
     rules = with_configuration(chosen, add)
-    err.print(f"Key {key.id} for gateway {key.gateway}. It is shown this once; store it now:")
-    out.print(value, markup=False)
+    err(f"Key {key.id} for gateway {key.gateway}. It is shown this once; store it now:")
+    out(value)
     if not chosen.authenticated and not next(one for one in rules if one.id == key.gateway).authenticated:
-        err.print(
+        err(
             f"The gateway serves callers without a key too. To demand one: trunkline gateways set {key.gateway}"
             " --authenticated"
         )
 
 
 @application.command("list")
-def list_(
-    gateway: Annotated[str | None, typer.Option(help="Only the keys of this gateway.")] = None,
-    data_dir: DataDirOption = None,
-) -> None:
+@click.option("--gateway", help="Only the keys of this gateway.")
+@data_dir_option
+def list_(gateway: str | None, data_dir: Path | None) -> None:
     """List the keys: what they open and until when, never their values."""
     keys = with_configuration(chosen_settings(data_dir), lambda configuration: configuration.keys(gateway))
     if not keys:
-        err.print("There are no gateway keys. Make one: trunkline keys create NAME")
+        err("There are no gateway keys. Make one: trunkline keys create NAME")
         return
-    columns = ("name", "gateway", "ends in", "scopes", "models", "realtime limits", "expires", "state")
-    table = Table(Column("id", no_wrap=True), *columns, box=None, pad_edge=False)
     now = time.time()
+    rows = []
     for key in keys:
         scopes = ",".join(sorted(one.value for one in key.scopes))
         ends = day(key.expires_at) if key.expires_at else "never"
         models = ",".join(key.models) or "all"
         own = limits_words(key.limits) or "the gateway's"
-        table.add_row(key.id, key.name, key.gateway, f"...{key.hint}", scopes, models, own, ends, key.state(now))
-    out.print(table)
+        rows.append((key.id, key.name, key.gateway, f"...{key.hint}", scopes, models, own, ends, key.state(now)))
+    columns = ("id", "name", "gateway", "ends in", "scopes", "models", "realtime limits", "expires", "state")
+    out(table(columns, rows))
 
 
 @application.command()
+@id_argument
+@data_dir_option
 @takes_limits
-def limit(
-    id: Annotated[str, typer.Argument(help="The key's id, from `trunkline keys list`.")],
-    limits: dict[str, Any],
-    data_dir: DataDirOption = None,
-) -> None:
+def limit(id: str, data_dir: Path | None, limits: dict[str, Any]) -> None:
     """Set a key's own limits of realtime sessions, which stand instead of its gateway's; what is not named stays."""
     if not limits:
         raise SettingsError("No limit was named; see trunkline keys limit --help.")
     key = with_configuration(chosen_settings(data_dir), lambda configuration: configuration.limit_key(id, limits))
     words = limits_words(key.limits) or "none of its own, so the gateway's count"
-    err.print(f"Limits of key {key.id} ({key.name}): {words}.", markup=False)
+    err(f"Limits of key {key.id} ({key.name}): {words}.")
 
 
 @application.command()
-def revoke(
-    id: Annotated[str, typer.Argument(help="The key's id, from `trunkline keys list`.")],
-    data_dir: DataDirOption = None,
-) -> None:
+@id_argument
+@data_dir_option
+def revoke(id: str, data_dir: Path | None) -> None:
     """Revoke a key: it opens nothing from now on, and open realtime sessions end within seconds."""
     key = with_configuration(chosen_settings(data_dir), lambda configuration: configuration.revoke_key(id))
-    err.print(f"Key {key.id} ({key.name}) of gateway {key.gateway} is revoked.", markup=False)
+    err(f"Key {key.id} ({key.name}) of gateway {key.gateway} is revoked.")
 
 
 def _end(text: str, now: float) -> float:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from trunkline.cli.data_directory import DataDirOption, chosen
+from trunkline.cli.commands import Command
+from trunkline.cli.data_directory import chosen, data_dir_option
 
 
-def local(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.", min=0, max=65535)] = 8788,
-    require_key: Annotated[
-        str | None,
-        typer.Option(
-            envvar="TRUNKLINE_LOCAL_KEY", help="Refuse every request that does not show this key exactly once."
-        ),
-    ] = None,
-    data_dir: DataDirOption = None,
-    model: Annotated[Path | None, typer.Option(help="A GGUF file to answer with instead of the demo model.")] = None,
-) -> None:
+@click.command(cls=Command)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8788,
+    show_default=True,
+    help="Port to listen on; 0 takes any free one.",
+)
+@click.option(
+    "--require-key",
+    envvar="TRUNKLINE_LOCAL_KEY",
+    show_envvar=True,
+    help="Refuse every request that does not show this key exactly once.",
+)
+@data_dir_option
+@click.option("--model", type=click.Path(path_type=Path), help="A GGUF file to answer with instead of the demo model.")
+def local(host: str, port: int, require_key: str | None, data_dir: Path | None, model: Path | None) -> None:
     """Serve the local models alone, as a strict OpenAI-compatible upstream for tests and probes.
 
     Models named test/... misbehave on demand: test/echo, test/slow-MS, test/slow-stream-MS, test/refuse-NNN,

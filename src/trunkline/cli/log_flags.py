@@ -2,64 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-import typer
-
-from trunkline.cli.session_flags import taking
+from trunkline.cli.commands import Flag, taking
 from trunkline.errors import SettingsError
 from trunkline.policy.logging import LoggingRules
 
-_PANEL: Final = "Log"
 _CLEAR: Final = "none"
 _STRATEGIES: Final = {"delete-oldest": "DELETE_OLDEST", "stop": "STOP_INSERTING"}
 
-
-def _option(*flags: str, help: str, metavar: str | None = None) -> Any:
-    return typer.Option(*flags, help=help, metavar=metavar, rich_help_panel=_PANEL)
-
-
 # By the names of the fields of `LoggingRules`.
-_FLAGS: Final[Mapping[str, Any]] = {
-    "collect": Annotated[bool | None, _option("--log/--no-log", help="Keep a row of each exchange.")],
-    "payloads": Annotated[
-        bool | None,
-        _option(
-            "--log-payloads/--no-log-payloads",
-            help="Keep what is said as well: bodies, and what sessions said, without the secrets in it.",
-        ),
-    ],
-    "redact_pii": Annotated[
-        bool | None,
-        _option(
-            "--log-redact-pii/--no-log-redact-pii",
-            help="Leave out e-mail addresses, telephone, card and account numbers of what is kept.",
-        ),
-    ],
-    "max_rows": Annotated[
-        str | None, _option("--log-max-rows", metavar="N", help="Keep at most so many rows; 'none' for no bound.")
-    ],
-    "max_age_days": Annotated[
-        str | None, _option("--log-max-age", metavar="30d", help="Keep rows so many days; 'none' for no bound.")
-    ],
-    "strategy": Annotated[
-        str | None,
-        _option("--log-strategy", metavar="delete-oldest|stop", help="What happens when --log-max-rows is reached."),
-    ],
-    "usage_in_streams": Annotated[
-        bool | None,
-        _option(
-            "--usage-in-streams/--no-usage-in-streams",
-            help="Ask providers for the usage of streamed chats, and keep it from callers who did not ask.",
-        ),
-    ],
+_FLAGS: Final[Mapping[str, Flag]] = {
+    "collect": Flag("--log/--no-log", "Keep a row of each exchange."),
+    "payloads": Flag(
+        "--log-payloads/--no-log-payloads",
+        "Keep what is said as well: bodies, and what sessions said, without the secrets in it.",
+    ),
+    "redact_pii": Flag(
+        "--log-redact-pii/--no-log-redact-pii",
+        "Leave out e-mail addresses, telephone, card and account numbers of what is kept.",
+    ),
+    "max_rows": Flag("--log-max-rows", "Keep at most so many rows; 'none' for no bound.", "N"),
+    "max_age_days": Flag("--log-max-age", "Keep rows so many days; 'none' for no bound.", "30d"),
+    "strategy": Flag("--log-strategy", "What happens when --log-max-rows is reached.", "delete-oldest|stop"),
+    "usage_in_streams": Flag(
+        "--usage-in-streams/--no-usage-in-streams",
+        "Ask providers for the usage of streamed chats, and keep it from callers who did not ask.",
+    ),
 }
-
-
-def takes_logging(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command those flags; its argument ``logging`` is for `LoggingRules.changed`."""
-    return taking(command, "logging", _FLAGS, _rules_given)
 
 
 def logging_words(rules: LoggingRules) -> str:
@@ -98,3 +69,7 @@ def _count(text: str, flag: str, example: str) -> int | None:
     if not text.isdecimal() or not int(text):
         raise SettingsError(f"{flag}: expected a number such as {example}, or none.")
     return int(text)
+
+
+# Those flags; the argument ``logging`` is for `LoggingRules.changed`.
+takes_logging: Final = taking("logging", {"Log": _FLAGS}, _rules_given)

@@ -8,16 +8,15 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import typer
-from rich.table import Column, Table
-from rich.text import Text
+import click
 
+from trunkline.cli.commands import Group, argument, json_option
 from trunkline.cli.configuration import chosen_settings
-from trunkline.cli.data_directory import DataDirOption
+from trunkline.cli.data_directory import data_dir_option
 from trunkline.cli.moments import moment
-from trunkline.cli.output import day, err, out, plain
+from trunkline.cli.output import day, err, facts, out, plain, table
 from trunkline.errors import GatewayError, SettingsError
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-application = typer.Typer(help="Read the log of exchanges.", no_args_is_help=True)
+application = Group(help="Read the log of exchanges.")
 
 # The gateway brings what it has finished into the database twice a second.
 _LOOK_SECONDS: Final = 1.0
@@ -35,38 +34,46 @@ _FOLLOWED_AT_ONCE: Final = 500
 _LONGEST_SECONDS: Final = 900.0
 _BODIES: Final = frozenset({"request", "response"})
 
-IdArgument = Annotated[str, typer.Argument(help="The row's id: what callers get as cf-aig-log-id.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+id_argument = argument("id", help="The row's id: what callers get as cf-aig-log-id.")
 
 
 @application.command("list")
+@click.option("--gateway", help="Only those of this gateway.")
+@click.option("--provider", help="Only those with this provider.")
+@click.option("--model", help="Only those with this model.")
+@click.option("--key", help="Only those of this gateway key, by its id.")
+@click.option("--user", help="Only those for this end user.")
+@click.option("--status", type=int, help="Only those with this HTTP status.")
+@click.option("--failed", is_flag=True, help="Only those that did not succeed.")
+@click.option("--metadata", metavar="NAME=VALUE", multiple=True, help="Only those with this tag; may be repeated.")
+@click.option("--search", default="", help="Only those with this text in what is told about them.")
+@click.option("--since", metavar="7d|2027-01-31", help="Only those since: s, m, h, d or w ago, or on a day (UTC).")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@click.option("--follow", "-f", is_flag=True, help="Go on with those to come, until Ctrl+C.")
+@json_option
+@data_dir_option
 def list_(
-    gateway: Annotated[str | None, typer.Option(help="Only those of this gateway.")] = None,
-    provider: Annotated[str | None, typer.Option(help="Only those with this provider.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only those with this model.")] = None,
-    key: Annotated[str | None, typer.Option(help="Only those of this gateway key, by its id.")] = None,
-    user: Annotated[str | None, typer.Option(help="Only those for this end user.")] = None,
-    status: Annotated[int | None, typer.Option(help="Only those with this HTTP status.")] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Only those that did not succeed.")] = False,
-    metadata: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Only those with this tag; may be repeated.")
-    ] = None,
-    search: Annotated[str, typer.Option(help="Only those with this text in what is told about them.")] = "",
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="7d|2027-01-31", help="Only those since: s, m, h, d or w ago, or on a day (UTC)."),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with those to come, until Ctrl+C.")] = False,
-    json: JsonOption = False,
-    data_dir: DataDirOption = None,
+    gateway: str | None,
+    provider: str | None,
+    model: str | None,
+    key: str | None,
+    user: str | None,
+    status: int | None,
+    failed: bool,
+    metadata: Sequence[str],
+    search: str,
+    since: str | None,
+    limit: int,
+    follow: bool,
+    json: bool,
+    data_dir: Path | None,
 ) -> None:
     """List exchanges, newest first; with --follow oldest first, one line each."""
     from trunkline.store import LogFilter
 
     equal = {"provider": provider, "model": model, "key_id": key, "user": user, "status": status}
     conditions: list[Condition] = [(name, "eq", [value]) for name, value in equal.items() if value is not None]
-    conditions += [_tag(one) for one in metadata or ()]
+    conditions += [_tag(one) for one in metadata]
     if failed:
         conditions.append(("success", "eq", [False]))
     if since is not None:
@@ -78,34 +85,32 @@ def list_(
         return
     found = _with_logs(data_dir, lambda logs: logs.list(wanted, limit=limit))
     if json:
-        typer.echo(json_module.dumps([_document(row) for row in found], indent=2))
+        out(json_module.dumps([_document(row) for row in found], indent=2))
     elif found:
-        out.print(_table(found))
+        out(_table(found))
     else:
-        err.print("There is no such exchange. They are kept from the first one on that goes through `trunkline serve`.")
+        err("There is no such exchange. They are kept from the first one on that goes through `trunkline serve`.")
 
 
 @application.command()
-def show(id: IdArgument, json: JsonOption = False, data_dir: DataDirOption = None) -> None:
+@id_argument
+@json_option
+@data_dir_option
+def show(id: str, json: bool, data_dir: Path | None) -> None:
     """Show all that is known of one exchange."""
     found = _row(data_dir, id)
     if json:
-        typer.echo(json_module.dumps(_document(found), indent=2))
+        out(json_module.dumps(_document(found), indent=2))
         return
-    table = Table(Column(style="dim"), Column(), box=None, show_header=False, pad_edge=False)
-    for name, value in _document(found).items():
-        if value not in (None, "", {}):
-            shown = day(value) if name == "created_at" else _words(value)
-            table.add_row(name, Text(plain(shown)))
-    out.print(table)
+    told = {name: value for name, value in _document(found).items() if value not in (None, "", {})}
+    out(facts((name, plain(day(value) if name == "created_at" else _words(value))) for name, value in told.items()))
 
 
 @application.command()
-def payload(
-    id: IdArgument,
-    answer: Annotated[bool, typer.Option("--response/--request", help="Which of the two bodies.")] = True,
-    data_dir: DataDirOption = None,
-) -> None:
+@id_argument
+@click.option("--response/--request", "answer", default=True, show_default=True, help="Which of the two bodies.")
+@data_dir_option
+def payload(id: str, answer: bool, data_dir: Path | None) -> None:
     """Write what was said in one exchange to standard output, where the gateway keeps that."""
     found = _row(data_dir, id)
     kept = _with_logs(data_dir, lambda logs: logs.payload(found.id))
@@ -116,7 +121,7 @@ def payload(
         )
     if sys.stdout.isatty():
         # What a stranger said must not steer a terminal.
-        typer.echo(plain(body.decode("utf-8", "replace"), lines=True))
+        out(plain(body.decode("utf-8", "replace"), lines=True))
     else:
         sys.stdout.buffer.write(body)
 
@@ -131,7 +136,7 @@ def _follow(data_dir: Path | None, wanted: LogFilter, limit: int, *, json: bool)
             for row in rows:
                 if row.id not in told:
                     told[row.id] = None
-                    typer.echo(json_module.dumps(_document(row)) if json else _line(row))
+                    out(json_module.dumps(_document(row)) if json else _line(row))
             while len(told) > 2 * _FOLLOWED_AT_ONCE:
                 del told[next(iter(told))]
             await asyncio.sleep(_LOOK_SECONDS)
@@ -180,12 +185,9 @@ def _document(row: LogRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in row.__struct_fields__ if name not in _BODIES}
 
 
-def _table(found: Iterable[LogRow]) -> Table:
-    columns = ("time", "gateway", "provider", "model", "status", "ended", "ms", "in", "out", "cost", "caller")
-    table = Table(Column("id", no_wrap=True), *columns, box=None, pad_edge=False)
-    for row in found:
-        table.add_row(row.id, *(Text(plain(cell)) for cell in _cells(row)))
-    return table
+def _table(found: Iterable[LogRow]) -> str:
+    columns = ("id", "time", "gateway", "provider", "model", "status", "ended", "ms", "in", "out", "cost", "caller")
+    return table(columns, ([row.id, *map(plain, _cells(row))] for row in found))
 
 
 def _cells(row: LogRow) -> Sequence[str]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
-from rich.text import Text
+import click
 
+from trunkline.cli.commands import Command, argument
 from trunkline.cli.configuration import chosen_settings
-from trunkline.cli.output import err, out
+from trunkline.cli.output import Progress, err, out, styled, table
 from trunkline.errors import SettingsError
 from trunkline.settings import is_loopback_host
 
@@ -26,69 +24,90 @@ _INTERRUPTED: Final = 130
 _STDOUT: Final = "-"
 _TOKEN_VARIABLE: Final = "CF_AIG_TOKEN"  # noqa: S105 - its name, not its value
 
-_STYLES: Final = {
-    "accepted": "green",
-    "refused": "red",
-    "unclear": "yellow",
-    "unreachable": "yellow",
-    "skipped": "dim",
-    "not applicable": "dim",
+_STYLES: Final[Mapping[str, dict[str, Any]]] = {
+    "accepted": {"fg": "green"},
+    "refused": {"fg": "red"},
+    "unclear": {"fg": "yellow"},
+    "unreachable": {"fg": "yellow"},
+    "skipped": {"dim": True},
+    "not applicable": {"dim": True},
 }
 
 
-def _file(format: str) -> Any:
-    return typer.Option(metavar="FILE", help=f"Write the report as {format}; - is standard output.")
+def _report_option(flag: str, format: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(flag, metavar="FILE", default="", help=f"Write the report as {format}; - is standard output.")
 
 
+@click.command(cls=Command)
+@argument(
+    "url",
+    metavar="[URL]",
+    default="",
+    help=(
+        "A gateway (https://HOST/v1/ACCOUNT/GATEWAY) or the base URL of an API (https://api.openai.com/v1);"
+        " without it, the gateway that `serve` starts on this machine."
+    ),
+)
+@click.option(
+    "--provider",
+    default="openai",
+    show_default=True,
+    help="The provider that is asked for; see docs/providers.md.",
+)
+@click.option(
+    "--preset",
+    metavar="NAME",
+    default="",
+    help="Only what one script of the proof of concept showed: chat-completion (HTTP, SSE) or realtime (WS).",
+)
+@click.option("--model", default="", help="Model named in the chat request.")
+@click.option("--realtime-model", default="", help="Model named on the WebSocket.")
+@click.option(
+    "--key-from",
+    metavar="VARIABLE",
+    default="",
+    help="Variable with the provider's key; by default like OPENAI_API_KEY.",
+)
+@click.option(
+    "--token-from",
+    metavar="VARIABLE",
+    default=_TOKEN_VARIABLE,
+    show_default=True,
+    help="Variable with the gateway's key.",
+)
+@click.option("--allow-billable", is_flag=True, help="Ask for one token of an answer in the SSE column.")
+@_report_option("--json", "JSON")
+@_report_option("--markdown", "Markdown")
+@_report_option("--junit", "JUnit XML")
+@_report_option("--html", "one HTML page")
 def probe(
-    url: Annotated[
-        str,
-        typer.Argument(
-            metavar="URL",
-            help=(
-                "A gateway (https://HOST/v1/ACCOUNT/GATEWAY) or the base URL of an API (https://api.openai.com/v1);"
-                " without it, the gateway that `serve` starts on this machine."
-            ),
-            show_default=False,
-        ),
-    ] = "",
-    provider: Annotated[str, typer.Option(help="The provider that is asked for; see docs/providers.md.")] = "openai",
-    preset: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="Only what one script of the proof of concept showed: chat-completion (HTTP, SSE) or realtime (WS).",
-        ),
-    ] = "",
-    model: Annotated[str, typer.Option(help="Model named in the chat request.")] = "",
-    realtime_model: Annotated[str, typer.Option(help="Model named on the WebSocket.")] = "",
-    key_from: Annotated[
-        str,
-        typer.Option(metavar="VARIABLE", help="Variable with the provider's key; by default like OPENAI_API_KEY."),
-    ] = "",
-    token_from: Annotated[
-        str, typer.Option(metavar="VARIABLE", help="Variable with the gateway's key.")
-    ] = _TOKEN_VARIABLE,
-    allow_billable: Annotated[
-        bool, typer.Option("--allow-billable", help="Ask for one token of an answer in the SSE column.")
-    ] = False,
-    json: Annotated[str, _file("JSON")] = "",
-    markdown: Annotated[str, _file("Markdown")] = "",
-    junit: Annotated[str, _file("JUnit XML")] = "",
-    html: Annotated[str, _file("one HTML page")] = "",
+    url: str,
+    provider: str,
+    preset: str,
+    model: str,
+    realtime_model: str,
+    key_from: str,
+    token_from: str,
+    allow_billable: bool,
+    json: str,
+    markdown: str,
+    junit: str,
+    html: str,
 ) -> None:
     """Show one credential in every place and on every transport, and say whether it had the same result everywhere.
 
+    \b
     It observes, and asserts nothing about anybody's bugs. Keys are read from the
     environment, sent to the host of URL alone, and never shown. Nothing billable
     is asked for without --allow-billable.
 
+    \b
     Exit status:
     0  the same credential had the same result everywhere
     1  it had not
     2  nothing could be seen or compared
     3  a wrong key was accepted, so that the rest means nothing
-    """
+    """  # noqa: D301 (click keeps the lines of a paragraph that begins so)
     from trunkline import probe as probing
     from trunkline.probe import reports
 
@@ -110,7 +129,7 @@ def probe(
     for name, as_text in formats:
         if name:
             _write(name, as_text(report))
-    raise typer.Exit(report.exit_status if report.is_complete else _INTERRUPTED)
+    raise click.exceptions.Exit(report.exit_status if report.is_complete else _INTERRUPTED)
 
 
 def _gateway_of_this_machine() -> str:
@@ -129,62 +148,54 @@ def _preset(name: str) -> probing.Preset | None:
 
 def _warn_of_plain_text(target: probing.Target) -> None:
     if not target.origin.is_secure and not is_loopback_host(target.origin.host):
-        err.print(f"warning: {target.origin} is asked without TLS; keys can be read on the way.", markup=False)
+        err(f"warning: {target.origin} is asked without TLS; keys can be read on the way.")
 
 
 def _observe(
     target: probing.Target, keys: probing.Keys, preset: probing.Preset | None, *, allow_billable: bool
 ) -> probing.Report:
-    """Run the probe under a progress bar. Ctrl+C ends it; what was done by then is reported."""
+    """Run the probe, and say how far it is. Ctrl+C ends it; what was done by then is reported."""
     from trunkline import probe as probing
 
     rows, ways = (preset.rows, preset.ways) if preset is not None else (None, None)
     planned = probing.plan(target, keys, rows=rows, ways=ways)
     started = datetime.now(UTC)
     done: list[probing.Cell] = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task("probing", total=len(planned))
+    with Progress() as progress:
 
         def count(cell: probing.Cell) -> None:
             done.append(cell)
-            progress.advance(task)
+            progress.show(f"probing: {len(done)} of {len(planned)}")
 
         try:
             return asyncio.run(
                 probing.run(target, keys, allow_billable=allow_billable, on_cell=count, rows=rows, ways=ways)
             )
         except KeyboardInterrupt:
-            err.print(f"Stopped after {len(done)} of {len(planned)} cells.")
+            progress.say(f"Stopped after {len(done)} of {len(planned)} cells.")
             return probing.Report.of(target, planned, done, started=started, allow_billable=allow_billable)
 
 
-def _show(report: probing.Report, console: Console) -> None:
+def _show(report: probing.Report, say: Callable[[str], None]) -> None:
     from trunkline.probe import COLUMNS, Verdict
     from trunkline.probe.rows import label
 
-    title = Text(f"{report.target.provider} at {report.target.url}")
-    table = Table(title=title, title_justify="left", show_lines=True)
-    table.add_column("Shown", overflow="fold")
-    for way in report.columns:
-        table.add_column(COLUMNS[way], no_wrap=True)
-    for row in report.rows:
-        marks = (_mark(report.cell(row, way)) for way in report.columns)
-        table.add_row(Text(label(row)), *marks)
-    console.print(table, soft_wrap=False)
+    columns = ("Shown", *(COLUMNS[way] for way in report.columns))
+    rows = [(label(row), *(_mark(report.cell(row, way)) for way in report.columns)) for row in report.rows]
+    say(f"{report.target.provider} at {report.target.url}\n\n{table(columns, rows)}\n")
     seen = {cell.verdict for cell in report.cells}
     legend = ", ".join(f"{verdict.symbol} {verdict.word}" for verdict in Verdict if verdict in seen)
-    console.print(f"{legend}; the figure is a time, an HTTP status or a close code.\n", markup=False)
+    say(f"{legend}; the figure is a time, an HTTP status or a close code.\n")
     for line in (*report.explanations, *report.left_out, report.conclusion, *report.control_faults):
-        console.print(line, markup=False)
+        say(line)
 
 
-def _mark(cell: probing.Cell | None) -> Text:
-    return Text("") if cell is None else Text(cell.mark, _STYLES[cell.verdict.word])
+def _mark(cell: probing.Cell | None) -> str:
+    return "" if cell is None else styled(cell.mark, **_STYLES[cell.verdict.word])
 
 
 def _write(name: str, text: str) -> None:
     if name == _STDOUT:
-        typer.echo(text, nl=False)
+        click.echo(text, nl=False)
     else:
         Path(name).write_text(text, "utf-8")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import typer
-from rich.table import Table
+import click
 
+from trunkline.cli.commands import Group, argument, yes_option
 from trunkline.cli.configuration import chosen_settings, with_database
-from trunkline.cli.data_directory import DataDirOption
-from trunkline.cli.output import day, err, out
+from trunkline.cli.data_directory import data_dir_option
+from trunkline.cli.output import day, err, facts, out, table
 from trunkline.errors import SettingsError
 from trunkline.policy.registry import GatewayRules
 from trunkline.providers import Catalogue
@@ -20,46 +21,49 @@ from trunkline.settings import Settings
 if TYPE_CHECKING:
     from trunkline.store.custom_providers import CustomProvider, CustomProviders
 
-application = typer.Typer(help="List providers, and add some of your own.", no_args_is_help=True)
+application = Group(help="List providers, and add some of your own.")
 
 _PREFIX: Final = "custom-"
 Result = TypeVar("Result")
 
-NameArgument = Annotated[str, typer.Argument(help="The name behind custom-, such as mine for custom-mine.")]
-HeadersOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--header-from",
-        metavar="NAME=VARIABLE",
-        help="A header for every request to it, its value from an environment variable. May be repeated.",
-    ),
-]
-ChatPathOption = Annotated[
-    str | None, typer.Option(help="Where its OpenAI-compatible chat is below the base URL: chat/completions.")
-]
-ModelsPathOption = Annotated[str | None, typer.Option(help="Where its list of models is below the base URL: models.")]
+name_argument = argument("name", help="The name behind custom-, such as mine for custom-mine.")
+title_option = click.option("--title", help="Its name for people.")
+headers_option = click.option(
+    "--header-from",
+    "headers",
+    metavar="NAME=VARIABLE",
+    multiple=True,
+    help="A header for every request to it, its value from an environment variable. May be repeated.",
+)
+chat_path_option = click.option(
+    "--chat-path", help="Where its OpenAI-compatible chat is below the base URL: chat/completions."
+)
+models_path_option = click.option("--models-path", help="Where its list of models is below the base URL: models.")
 
 
 @application.command("list")
-def list_(data_dir: DataDirOption = None) -> None:
+@data_dir_option
+def list_(data_dir: Path | None) -> None:
     """List every provider, and whether it is built in, in the settings file or was added."""
     chosen = chosen_settings(data_dir)
-    table = Table("provider", "name", "base URL", "source", "state", box=None, pad_edge=False)
+    rows = []
     fixed = list(Catalogue.build(chosen.providers).all())
     for provider in fixed:
         names = {provider.slug, *provider.aliases}
         source = "settings" if names & chosen.providers.keys() else "built in"
-        table.add_row(provider.slug, provider.name, provider.base_url or "by path", source, "enabled")
+        rows.append((provider.slug, provider.name, provider.base_url or "by path", source, "enabled"))
     taken = {provider.slug for provider in fixed}
     for one in _with_providers(chosen, lambda providers: providers.all()):
         slug = f"{_PREFIX}{one.slug}"
         state = "hidden by the settings" if slug in taken else "enabled" if one.enable else "disabled"
-        table.add_row(slug, one.name, one.base_url, "added", state)
-    out.print(table)
+        rows.append((slug, one.name, one.base_url, "added", state))
+    out(table(("provider", "name", "base URL", "source", "state"), rows))
 
 
 @application.command()
-def show(name: NameArgument, data_dir: DataDirOption = None) -> None:
+@name_argument
+@data_dir_option
+def show(name: str, data_dir: Path | None) -> None:
     """Show a custom provider that was added. Values of its headers are not shown."""
     one = _with_providers(chosen_settings(data_dir), lambda providers: _found(providers, name))
     rows = {
@@ -73,22 +77,27 @@ def show(name: NameArgument, data_dir: DataDirOption = None) -> None:
         "added": day(one.created_at),
         "changed": day(one.modified_at),
     }
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for what, value in rows.items():
-        table.add_row(what, value)
-    out.print(table)
+    out(facts(rows.items()))
 
 
 @application.command()
+@name_argument
+@click.option("--base-url", required=True, help="Its address, to which paths are appended: https://...")
+@title_option
+@headers_option
+@chat_path_option
+@models_path_option
+@click.option("--disabled", is_flag=True, help="Do not serve it yet.")
+@data_dir_option
 def add(
-    name: NameArgument,
-    base_url: Annotated[str, typer.Option(help="Its address, to which paths are appended: https://...")],
-    title: Annotated[str | None, typer.Option(help="Its name for people.")] = None,
-    headers: HeadersOption = None,
-    chat_path: ChatPathOption = None,
-    models_path: ModelsPathOption = None,
-    disabled: Annotated[bool, typer.Option("--disabled", help="Do not serve it yet.")] = False,
-    data_dir: DataDirOption = None,
+    name: str,
+    base_url: str,
+    title: str | None,
+    headers: Sequence[str],
+    chat_path: str | None,
+    models_path: str | None,
+    disabled: bool,
+    data_dir: Path | None,
 ) -> None:
     """Add a custom provider, which is reached as custom-NAME. Its key is stored with `trunkline vault set`."""
     chosen = chosen_settings(data_dir)
@@ -104,23 +113,30 @@ def add(
             slug, name=title or slug, base_url=base_url, enable=not disabled, fields=fields, headers=given
         ),
     )
-    err.print(
+    err(
         f"Provider {_PREFIX}{made.slug} is at /v1/{chosen.account}/{{gateway}}/{_PREFIX}{made.slug}/."
         f" Store a key for it: trunkline vault set {_PREFIX}{made.slug}",
-        markup=False,
     )
 
 
 @application.command()
+@name_argument
+@click.option("--base-url", help="Its new address.")
+@title_option
+@headers_option
+@click.option("--no-headers", is_flag=True, help="Forget its headers.")
+@chat_path_option
+@models_path_option
+@data_dir_option
 def change(
-    name: NameArgument,
-    base_url: Annotated[str | None, typer.Option(help="Its new address.")] = None,
-    title: Annotated[str | None, typer.Option(help="Its name for people.")] = None,
-    headers: HeadersOption = None,
-    no_headers: Annotated[bool, typer.Option("--no-headers", help="Forget its headers.")] = False,
-    chat_path: ChatPathOption = None,
-    models_path: ModelsPathOption = None,
-    data_dir: DataDirOption = None,
+    name: str,
+    base_url: str | None,
+    title: str | None,
+    headers: Sequence[str],
+    no_headers: bool,
+    chat_path: str | None,
+    models_path: str | None,
+    data_dir: Path | None,
 ) -> None:
     """Change a custom provider; what is not named stays. With another host, name its headers anew."""
     named = {"base_url": base_url, "name": title}
@@ -137,45 +153,48 @@ def change(
         return await providers.change(one.id, **changes, **({"fields": {**one.fields, **fields}} if fields else {}))
 
     _with_providers(chosen_settings(data_dir), act)
-    err.print(f"Provider {_PREFIX}{name.removeprefix(_PREFIX)} is changed.", markup=False)
+    err(f"Provider {_PREFIX}{name.removeprefix(_PREFIX)} is changed.")
 
 
 @application.command()
-def enable(name: NameArgument, data_dir: DataDirOption = None) -> None:
+@name_argument
+@data_dir_option
+def enable(name: str, data_dir: Path | None) -> None:
     """Serve a custom provider."""
     _switch(name, True, data_dir)
 
 
 @application.command()
-def disable(name: NameArgument, data_dir: DataDirOption = None) -> None:
+@name_argument
+@data_dir_option
+def disable(name: str, data_dir: Path | None) -> None:
     """Serve a custom provider no more, and keep what is known of it."""
     _switch(name, False, data_dir)
 
 
 @application.command()
-def remove(
-    name: NameArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    data_dir: DataDirOption = None,
-) -> None:
+@name_argument
+@yes_option
+@data_dir_option
+def remove(name: str, yes: bool, data_dir: Path | None) -> None:
     """Remove a custom provider, with the keys that the vault holds for it."""
     if not yes:
-        typer.confirm(f"Remove the provider {name} with the keys that are stored for it?", abort=True, err=True)
+        click.confirm(f"Remove the provider {name} with the keys that are stored for it?", abort=True, err=True)
 
     async def act(providers: CustomProviders) -> None:
         await providers.delete((await _found(providers, name)).id)
 
     _with_providers(chosen_settings(data_dir), act)
-    err.print(f"Provider {_PREFIX}{name.removeprefix(_PREFIX)} is removed.", markup=False)
+    err(f"Provider {_PREFIX}{name.removeprefix(_PREFIX)} is removed.")
 
 
-def _switch(name: str, on: bool, data_dir: Any) -> None:
+def _switch(name: str, on: bool, data_dir: Path | None) -> None:
     async def act(providers: CustomProviders) -> None:
         await providers.change((await _found(providers, name)).id, enable=on)
 
     _with_providers(chosen_settings(data_dir), act)
     state = "enabled" if on else "disabled"
-    err.print(f"Provider {_PREFIX}{name.removeprefix(_PREFIX)} is {state}.", markup=False)
+    err(f"Provider {_PREFIX}{name.removeprefix(_PREFIX)} is {state}.")
 
 
 async def _found(providers: CustomProviders, name: str) -> CustomProvider:
@@ -198,10 +217,10 @@ def _with_providers(chosen: Settings, act: Callable[[CustomProviders], Awaitable
     return with_database(chosen, acting)
 
 
-def _headers(given: list[str] | None) -> dict[str, str]:
+def _headers(given: Sequence[str]) -> dict[str, str]:
     """Return headers with their values: an argument would be in every list of processes."""
     headers = {}
-    for text in given or ():
+    for text in given:
         name, equals, variable = text.partition("=")
         if not equals or not name.strip() or not variable.strip():
             raise SettingsError("--header-from: NAME=VARIABLE, such as x-tenant=TENANT_SECRET.")

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-import typer
+import click
 
-from trunkline.cli.data_directory import DataDirOption, chosen
+from trunkline.cli.commands import Command, argument
+from trunkline.cli.data_directory import chosen, data_dir_option
 from trunkline.cli.output import err
 
 _STDOUT: Final = "-"
 
 
-def audio(
-    id: Annotated[str, typer.Argument(help="The session's id, or the folder of its recording.")],
-    out: Annotated[
-        str, typer.Option(metavar="FILE", help="Where to write it; by default ID.wav, - is standard output.")
-    ] = "",
-    data_dir: DataDirOption = None,
-) -> None:
+@click.command(cls=Command)
+@argument("id", help="The session's id, or the folder of its recording.")
+@click.option("--out", metavar="FILE", default="", help="Where to write it; by default ID.wav, - is standard output.")
+@data_dir_option
+def audio(id: str, out: str, data_dir: Path | None) -> None:
     """Write a recorded session as one WAV to listen to: the user on the left, the assistant on the right.
 
     Everything is where it was heard: answers that arrived faster than they were
@@ -38,15 +37,15 @@ def audio(
         mix = Mix(recording)
         seconds = mix.seconds
         file.writelines(mix.pieces())
-    err.print(f"{target}: {seconds:.0f} seconds, the user on the left, the assistant on the right.", markup=False)
+    err(f"{target}: {seconds:.0f} seconds, the user on the left, the assistant on the right.")
 
 
-def forget(
-    id: Annotated[str, typer.Argument(help="The session's id, from `trunkline sessions list`.")],
-    data_dir: DataDirOption = None,
-) -> None:
+@click.command(cls=Command)
+@argument("id", help="The session's id, from `trunkline sessions list`.")
+@data_dir_option
+def forget(id: str, data_dir: Path | None) -> None:
     """Delete a session's recording. Its record in the database stays, with the words of both sides."""
     from trunkline.server import recordings
 
     recordings.forget(chosen(data_dir), id)
-    err.print(f"The recording of session {id} is deleted.", markup=False)
+    err(f"The recording of session {id} is deleted.")

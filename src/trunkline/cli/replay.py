@@ -6,19 +6,18 @@ import asyncio
 import json as encoding
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-import typer
-from rich.table import Table
-from rich.text import Text
+import click
 
+from trunkline.cli.commands import Command, argument, json_option
 from trunkline.cli.configuration import chosen_settings, provider_slug
-from trunkline.cli.data_directory import DataDirOption, chosen
-from trunkline.cli.output import err, out, plain
+from trunkline.cli.data_directory import chosen, data_dir_option
+from trunkline.cli.output import err, out, plain, styled, table
 from trunkline.cli.secrets import ask
 from trunkline.credentials.redaction import redact_query
 from trunkline.errors import SettingsError
@@ -61,37 +60,60 @@ class _Run:
     omitted: list[Omitted]
 
 
+@click.command(cls=Command)
+@argument("id", help="The session's id, or the folder of its recording.")
+@click.option(
+    "--against",
+    metavar="URL|PROVIDER/MODEL",
+    required=True,
+    help=(
+        "The whole URL of a realtime endpoint (wss://HOST/v1/ACCOUNT/GATEWAY/openai/realtime), or a provider"
+        " and model at the gateway that `serve` starts on this machine."
+    ),
+)
+@click.option(
+    "--key-from",
+    metavar="VARIABLE",
+    default="",
+    help="Variable with the key to show, in the header Authorization.",
+)
+@click.option("--model", default="", help="The model to ask for in place of the recorded one.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(0.1, 20.0),
+    default=1.0,
+    show_default=True,
+    help="2.0: say everything in half the time.",
+)
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep the new run as a recording in DIR/recordings.",
+)
+@json_option
+@data_dir_option
 def replay(
-    id: Annotated[str, typer.Argument(help="The session's id, or the folder of its recording.")],
-    against: Annotated[
-        str,
-        typer.Option(
-            metavar="URL|PROVIDER/MODEL",
-            help="The whole URL of a realtime endpoint (wss://HOST/v1/ACCOUNT/GATEWAY/openai/realtime), or a provider"
-            " and model at the gateway that `serve` starts on this machine.",
-        ),
-    ],
-    key_from: Annotated[
-        str, typer.Option(metavar="VARIABLE", help="Variable with the key to show, in the header Authorization.")
-    ] = "",
-    model: Annotated[str, typer.Option(help="The model to ask for in place of the recorded one.")] = "",
-    speed: Annotated[float, typer.Option(min=0.1, max=20.0, help="2.0: say everything in half the time.")] = 1.0,
-    save: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep the new run as a recording in DIR/recordings.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
-    data_dir: DataDirOption = None,
+    id: str,
+    against: str,
+    key_from: str,
+    model: str,
+    speed: float,
+    save: Path | None,
+    json: bool,
+    data_dir: Path | None,
 ) -> None:
     """Say what a client said in a recorded session once more, elsewhere, and compare the two sessions.
 
     Sound is sent with its timing; what answers the server waits for what it
     answers. The server is a real one, and may bill what is said.
 
+    \b
     Exit status:
     0  nothing got worse
     1  something did
     2  the session could not be held
-    """
+    """  # noqa: D301 (click keeps the lines of a paragraph that begins so)
     from trunkline.realtime.comparison import compare
     from trunkline.realtime.replaying import Heard, Replay
     from trunkline.server.recordings import StoredRecording
@@ -103,17 +125,17 @@ def replay(
     if not any(one.side == "client" for one in heard):
         raise SettingsError(f"The client says nothing in {recording.directory}.")
     if session.state != "complete":
-        err.print(f"warning: the recording is not whole ({session.state}); what there is of it is replayed.")
+        err(f"warning: the recording is not whole ({session.state}); what there is of it is replayed.")
     plan = Replay(heard, session.protocol, speed=speed)
-    err.print(f"Replaying {session.id} against {target.url}: about {plan.seconds:.0f} seconds", markup=False)
+    err(f"Replaying {session.id} against {target.url}: about {plan.seconds:.0f} seconds")
     before = _recorded(session, heard)
     run = asyncio.run(_run(plan, session, target, save))
     comparison = compare(before, run.report)
     if json:
-        typer.echo(_as_json(session, target, before, run, comparison))
+        out(_as_json(session, target, before, run, comparison))
     else:
         _show(target, run, comparison)
-    raise typer.Exit(1 if comparison.regressed else 0)
+    raise click.exceptions.Exit(1 if comparison.regressed else 0)
 
 
 # Where to
@@ -148,7 +170,7 @@ def _target(session: Session, against: str, model: str, key_from: str, data_dir:
     if key_from:
         headers.append((b"authorization", b"Bearer " + ask("key", key_from).encode()))
         if parts.scheme in ("ws", "http") and not is_loopback_host(parts.hostname):
-            err.print(f"warning: {parts.netloc} is asked without TLS; the key can be read on the way.", markup=False)
+            err(f"warning: {parts.netloc} is asked without TLS; the key can be read on the way.")
     if session.beta and BETA_MARKER not in session.subprotocols:
         headers.append((b"openai-beta", b"realtime=v1"))
     return _Target(
@@ -213,7 +235,7 @@ async def _run(plan: Replay, session: Session, target: _Target, save: Path | Non
     if recorder is not None:
         recorder.close(report)
         await asyncio.to_thread(recorder.join, _SAVING_SECONDS)
-        err.print(f"The new run is kept in {save}/recordings.", markup=False)
+        err(f"The new run is kept in {save}/recordings.")
     if not plan.has_begun:
         why = report.errors[-1].message if report.errors else report.close.reason if report.close else ""
         raise SettingsError(f"{target.url} did not open a session: {why or 'it closed without a word'}")
@@ -332,21 +354,19 @@ def _pricer(provider: str, model: str) -> Pricer:
 
 
 def _show(target: _Target, run: _Run, comparison: Comparison) -> None:
-    table = Table("figure", "before", "after", "", box=None, pad_edge=False)
-    for figure in comparison.figures:
-        if figure.before is None and figure.after is None:
-            continue
-        table.add_row(
-            figure.name,
-            Text(_value(figure, figure.before)),
-            Text(_value(figure, figure.after), "red" if figure.worse else ""),
-            Text("worse", "bold red") if figure.worse else "",
-        )
-    out.print(table)
+    rows = [_row(figure) for figure in comparison.figures if figure.before is not None or figure.after is not None]
+    out(table(("figure", "before", "after", ""), rows))
     for one in run.omitted:
-        out.print(plain(f"Not said again: {one.type} at {one.at_ms / 1000:.1f} s; {one.why}."), markup=False)
+        out(plain(f"Not said again: {one.type} at {one.at_ms / 1000:.1f} s; {one.why}."))
     worse = [figure.name for figure in comparison.figures if figure.worse]
-    out.print(f"Worse: {', '.join(worse)}." if worse else "Nothing got worse.", markup=False)
+    out(f"Worse: {', '.join(worse)}." if worse else "Nothing got worse.")
+
+
+def _row(figure: Figure) -> Sequence[str]:
+    before, after = (_value(figure, value) for value in (figure.before, figure.after))
+    if not figure.worse:
+        return figure.name, before, after, ""
+    return figure.name, before, styled(after, fg="red"), styled("worse", fg="red", bold=True)
 
 
 def _value(figure: Figure, value: float | str | None) -> str:

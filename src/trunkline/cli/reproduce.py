@@ -6,20 +6,18 @@ import asyncio
 import json as encoding
 import secrets
 import signal
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from itertools import chain, count, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
-from rich.text import Text
+import click
 
-from trunkline.cli.data_directory import DataDirOption, chosen
-from trunkline.cli.output import err, out
+from trunkline.cli.commands import Command
+from trunkline.cli.data_directory import chosen, data_dir_option
+from trunkline.cli.output import Progress, err, out, styled, table
 
 if TYPE_CHECKING:
     from trunkline.probe import Cell, Keys, Report
@@ -30,10 +28,10 @@ _STDOUT: Final = "-"
 _STYLES: Final = {"accepted": "green", "refused": "red"}
 
 
-def reproduce(
-    json: Annotated[str, typer.Option(metavar="FILE", help="Write both matrices as JSON; - is standard output.")] = "",
-    data_dir: DataDirOption = None,
-) -> None:
+@click.command(cls=Command)
+@click.option("--json", metavar="FILE", default="", help="Write both matrices as JSON; - is standard output.")
+@data_dir_option
+def reproduce(json: str, data_dir: Path | None) -> None:
     """Show the reported fault beside Trunkline: the same keys, in the same places, on every transport.
 
     Starts, on loopback, the local models as a strict provider, an emulation of the gateway as its users reported it,
@@ -49,16 +47,12 @@ def reproduce(
     models_home = chosen(data_dir)
     configure_logging("error")
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # what was started ends in order
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with (
-        Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-    ):
+    with Progress() as progress, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         found = runner.run(_probe_both(models_home, progress))
     _show(found, err if json == _STDOUT else out)
     if json:
         _write(json, found)
-    raise typer.Exit(0 if found.succeeded else 1)
+    raise click.exceptions.Exit(0 if found.succeeded else 1)
 
 
 async def _probe_both(models_home: Path, progress: Progress) -> Reproduction:
@@ -71,7 +65,7 @@ async def _probe_both(models_home: Path, progress: Progress) -> Reproduction:
     provider = LocalWorker(models_home)
     keys = Keys(provider_key=provider.key, gateway_key=secrets.token_urlsafe(32))
     try:
-        progress.console.print("Starting the local models as a provider that is strict about its key")
+        progress.say("Starting the local models as a provider that is strict about its key")
         await provider.ensure_started()
         async with emulated_gateway(provider.base_url, token=keys.gateway_key, stored_key=keys.provider_key) as url:
             there = await _probe(url, keys, "the emulated gateway", progress)
@@ -106,40 +100,33 @@ async def _probe(url: str, keys: Keys, name: str, progress: Progress) -> Report:
     from trunkline import probe
 
     target = probe.Target(url, model=_MODEL, realtime_model=_MODEL)
-    progress.console.print(f"Probing {name} at {url}")
-    task = progress.add_task(f"probing {name}", total=len(probe.plan(target, keys)))
-    return await probe.run(target, keys, on_cell=lambda cell: progress.advance(task))
+    progress.say(f"Probing {name} at {url}")
+    total, done = len(probe.plan(target, keys)), count(1)
+    return await probe.run(target, keys, on_cell=lambda _: progress.show(f"probing {name}: {next(done)} of {total}"))
 
 
-def _show(found: Reproduction, console: Console) -> None:
-    console.print(_table(found), soft_wrap=False)
+def _show(found: Reproduction, say: Callable[[str], None]) -> None:
+    say(f"One provider, one key, two gateways\n\n{_table(found)}")
     for line in _sentences(found):
-        console.print(line, markup=False)
+        say(line)
 
 
-def _table(found: Reproduction) -> Table:
+def _table(found: Reproduction) -> str:
     """Return the two matrices as one table: a line for each transport, both results beside each other."""
     from trunkline.probe import COLUMNS
     from trunkline.probe.rows import label
 
-    table = Table(title="One provider, one key, two gateways", title_justify="left", show_lines=True)
-    table.add_column("What the client shows", overflow="fold")
-    for heading in ("Transport", "Emulated gateway", "Trunkline"):
-        table.add_column(heading, no_wrap=True)
+    lines = []
     for row in found.there.rows:
         cells = [(found.there.cell(row, way), found.here.cell(row, way)) for way in found.there.columns]
         asked = [(there, here) for there, here in cells if there and here and there.verdict.is_observation]
-        table.add_row(
-            Text(label(row)),
-            "\n".join(COLUMNS[there.way] for there, _ in asked),
-            _lines(there for there, _ in asked),
-            _lines(here for _, here in asked),
-        )
-    return table
+        heads = chain([label(row)], repeat(""))
+        lines += [(next(heads), COLUMNS[there.way], _result(there), _result(here)) for there, here in asked]
+    return table(("What the client shows", "Transport", "Emulated gateway", "Trunkline"), lines)
 
 
-def _lines(cells: Iterable[Cell]) -> Text:
-    return Text("\n").join(Text(cell.text, _STYLES.get(cell.verdict.word, "yellow")) for cell in cells)
+def _result(cell: Cell) -> str:
+    return styled(cell.text, fg=_STYLES.get(cell.verdict.word, "yellow"))
 
 
 def _sentences(found: Reproduction) -> Iterator[str]:
@@ -171,6 +158,6 @@ def _sentences(found: Reproduction) -> Iterator[str]:
 def _write(name: str, found: Reproduction) -> None:
     text = encoding.dumps(found.as_data(), indent=2, ensure_ascii=False) + "\n"
     if name == _STDOUT:
-        typer.echo(text, nl=False)
+        click.echo(text, nl=False)
     else:
         Path(name).write_text(text, "utf-8")

@@ -6,18 +6,17 @@ import json as json_module
 import random
 import re
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import click
 import msgspec
-import typer
-from rich.table import Table
-from rich.text import Text
 
+from trunkline.cli.commands import Group, argument, json_option
 from trunkline.cli.configuration import chosen_settings, with_configuration, with_database
-from trunkline.cli.data_directory import DataDirOption
-from trunkline.cli.output import day, err, out, plain
+from trunkline.cli.data_directory import data_dir_option
+from trunkline.cli.output import day, err, out, plain, table
 from trunkline.errors import SettingsError
 from trunkline.policy.facts import Tag
 from trunkline.policy.routes import DeployedRoute, parse_route
@@ -31,91 +30,93 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-application = typer.Typer(
-    help="Keep, deploy and simulate dynamic routes: graphs that choose a model for each request.", no_args_is_help=True
-)
+application = Group(help="Keep, deploy and simulate dynamic routes: graphs that choose a model for each request.")
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-NameArgument = Annotated[str, typer.Argument(help="The route's name: requests ask for the model dynamic/NAME.")]
-GatewayOption = Annotated[str | None, typer.Option(help="Gateway it belongs to; by default that of the settings.")]
-VersionOption = Annotated[str | None, typer.Option(help="One of its versions; by default the one that is deployed.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+name_argument = argument("name", help="The route's name: requests ask for the model dynamic/NAME.")
+gateway_option = click.option("--gateway", help="Gateway it belongs to; by default that of the settings.")
+version_option = click.option("--version", help="One of its versions; by default the one that is deployed.")
 
 
 @application.command("list")
-def list_(gateway: GatewayOption = None, json: JsonOption = False, data_dir: DataDirOption = None) -> None:
+@gateway_option
+@json_option
+@data_dir_option
+def list_(gateway: str | None, json: bool, data_dir: Path | None) -> None:
     """List a gateway's routes, with the version that requests walk."""
     chosen = chosen_settings(data_dir)
     owner = gateway or chosen.gateway
     found = _with_routes(chosen, lambda routes: routes.all(owner))
     if json:
-        typer.echo(json_module.dumps([_summary(route) for route in found], indent=2))
+        out(json_module.dumps([_summary(route) for route in found], indent=2))
         return
     if not found:
-        err.print(
-            f"The gateway {owner} has no dynamic routes. Add one: trunkline routes import NAME FILE", markup=False
-        )
+        err(f"The gateway {owner} has no dynamic routes. Add one: trunkline routes import NAME FILE")
         return
-    table = Table("name", "deployed version", "versions", "elements", "changed", box=None, pad_edge=False)
+    rows = []
     for route in found:
         deployed = route.deployed
-        table.add_row(
-            route.name, deployed.id, str(len(route.versions)), str(len(deployed.elements)), day(route.modified_at)
-        )
-    out.print(table)
+        counts = (str(len(route.versions)), str(len(deployed.elements)))
+        rows.append((route.name, deployed.id, *counts, day(route.modified_at)))
+    out(table(("name", "deployed version", "versions", "elements", "changed"), rows))
 
 
 @application.command()
-def show(
-    name: NameArgument, gateway: GatewayOption = None, json: JsonOption = False, data_dir: DataDirOption = None
-) -> None:
+@name_argument
+@gateway_option
+@json_option
+@data_dir_option
+def show(name: str, gateway: str | None, json: bool, data_dir: Path | None) -> None:
     """Show a route: its elements as they are deployed, and its versions."""
     chosen = chosen_settings(data_dir)
     route = _found(chosen, gateway, name)
     if json:
-        typer.echo(json_module.dumps({**_summary(route), "elements": route.deployed.elements}, indent=2))
+        out(json_module.dumps({**_summary(route), "elements": route.deployed.elements}, indent=2))
         return
-    elements = Table("element", "type", "properties", "goes on at", box=None, pad_edge=False)
+    elements = []
     for one in route.deployed.elements:
         outputs = ", ".join(f"{output}: {to.get('elementId')}" for output, to in one.get("outputs", {}).items())
         properties = json_module.dumps(one["properties"]) if one.get("properties") else ""
-        elements.add_row(*(_cell(text) for text in (one.get("id"), one.get("type"), properties, outputs)))
-    out.print(elements)
-    versions = Table("version", "made", "", box=None, pad_edge=False)
-    for version in route.versions:
-        versions.add_row(version.id, day(version.created_at), "deployed" if version.id == route.deployed.id else "")
-    out.print("", versions, sep="\n")
+        cells = (one.get("id"), one.get("type"), properties, outputs)
+        elements.append([plain(str(cell)) for cell in cells])
+    out(table(("element", "type", "properties", "goes on at"), elements))
+    versions = [
+        (version.id, day(version.created_at), "deployed" if version.id == route.deployed.id else "")
+        for version in route.versions
+    ]
+    out("\n" + table(("version", "made", ""), versions))
 
 
 @application.command()
-def export(
-    name: NameArgument,
-    file: Annotated[Path | None, typer.Argument(help="File to write; without it, standard output.")] = None,
-    gateway: GatewayOption = None,
-    version: VersionOption = None,
-    data_dir: DataDirOption = None,
-) -> None:
+@name_argument
+@argument(
+    "file",
+    type=click.Path(path_type=Path),
+    required=False,
+    help="File to write; without it, standard output.",
+)
+@gateway_option
+@version_option
+@data_dir_option
+def export(name: str, file: Path | None, gateway: str | None, version: str | None, data_dir: Path | None) -> None:
     """Write a route as JSON, in the form of Cloudflare's API: its name and its elements."""
     route = _found(chosen_settings(data_dir), gateway, name)
     document = {"name": route.name, "elements": _version(route, version).elements}
     text = json_module.dumps(document, indent=2, ensure_ascii=False) + "\n"
     if file is None:
-        typer.echo(text, nl=False)
+        click.echo(text, nl=False)
     else:
         file.write_text(text, "utf-8")
-        err.print(f"The route {route.name} is written to {file}.", markup=False)
+        err(f"The route {route.name} is written to {file}.")
 
 
 @application.command("import")
-def import_(
-    name: NameArgument,
-    file: Annotated[
-        str, typer.Argument(metavar="FILE|-", help="JSON with elements, as `export` and Cloudflare's API write it.")
-    ],
-    gateway: GatewayOption = None,
-    data_dir: DataDirOption = None,
-) -> None:
+@name_argument
+@argument("file", metavar="FILE|-", help="JSON with elements, as `export` and Cloudflare's API write it.")
+@gateway_option
+@data_dir_option
+def import_(name: str, file: str, gateway: str | None, data_dir: Path | None) -> None:
     """Make a version of a route from JSON and deploy it; the route is made if there is none of that name."""
     chosen = chosen_settings(data_dir)
     owner = gateway or chosen.gateway
@@ -125,16 +126,15 @@ def import_(
     parse_route(elements, _provider_names(chosen, owner))
     route, is_new = _with_routes(chosen, lambda routes: routes.put(owner, name, elements))
     done = "made and deployed" if is_new else "deployed"
-    err.print(f"The route {name} of gateway {owner} is {done}: version {route.deployed.id}.", markup=False)
+    err(f"The route {name} of gateway {owner} is {done}: version {route.deployed.id}.")
 
 
 @application.command()
-def deploy(
-    name: NameArgument,
-    version: Annotated[str, typer.Argument(help="The version, from `trunkline routes show NAME`.")],
-    gateway: GatewayOption = None,
-    data_dir: DataDirOption = None,
-) -> None:
+@name_argument
+@argument("version", help="The version, from `trunkline routes show NAME`.")
+@gateway_option
+@data_dir_option
+def deploy(name: str, version: str, gateway: str | None, data_dir: Path | None) -> None:
     """Put a version of a route into use, an older one too: requests walk it within a second."""
     chosen = chosen_settings(data_dir)
     owner = gateway or chosen.gateway
@@ -142,41 +142,55 @@ def deploy(
     wanted = _version(route, version)
     parse_route(wanted.elements, _provider_names(chosen, owner))  # a provider may be gone since
     _with_routes(chosen, lambda routes: routes.deploy(owner, route.id, wanted.id))
-    err.print(f"Version {wanted.id} of the route {name} is in use.", markup=False)
+    err(f"Version {wanted.id} of the route {name} is in use.")
 
 
 @application.command()
-def delete(name: NameArgument, gateway: GatewayOption = None, data_dir: DataDirOption = None) -> None:
+@name_argument
+@gateway_option
+@data_dir_option
+def delete(name: str, gateway: str | None, data_dir: Path | None) -> None:
     """Delete a route with its versions: requests for it are refused within a second."""
     chosen = chosen_settings(data_dir)
     owner = gateway or chosen.gateway
     route = _found(chosen, owner, name)
     _with_routes(chosen, lambda routes: routes.delete(owner, route.id))
-    err.print(f"The route {name} of gateway {owner} is deleted.", markup=False)
+    err(f"The route {name} of gateway {owner} is deleted.")
 
 
 @application.command("simulate")
+@name_argument
+@click.option("--request", metavar="FILE|-", help="The request's body, as JSON; without it, an empty one.")
+@click.option("--metadata", metavar="NAME=VALUE", multiple=True, help="A tag of the request; may be repeated.")
+@click.option("--key", default="", help="Id of the gateway key that asks.")
+@click.option("--user", default="", help="The end user; by default the one that the body names.")
+@click.option(
+    "--fail",
+    metavar="ELEMENT",
+    multiple=True,
+    help="A model that fails, or a quota that is used up; may be repeated.",
+)
+@click.option(
+    "--chance",
+    type=float,
+    help="What is drawn where shares divide requests, from 0 up to 1; else by chance.",
+)
+@version_option
+@gateway_option
+@json_option
+@data_dir_option
 def simulate_(
-    name: NameArgument,
-    request: Annotated[
-        str | None, typer.Option(metavar="FILE|-", help="The request's body, as JSON; without it, an empty one.")
-    ] = None,
-    metadata: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A tag of the request; may be repeated.")
-    ] = None,
-    key: Annotated[str, typer.Option(help="Id of the gateway key that asks.")] = "",
-    user: Annotated[str, typer.Option(help="The end user; by default the one that the body names.")] = "",
-    fail: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ELEMENT", help="A model that fails, or a quota that is used up; may be repeated."),
-    ] = None,
-    chance: Annotated[
-        float | None, typer.Option(help="What is drawn where shares divide requests, from 0 up to 1; else by chance.")
-    ] = None,
-    version: VersionOption = None,
-    gateway: GatewayOption = None,
-    json: JsonOption = False,
-    data_dir: DataDirOption = None,
+    name: str,
+    request: str | None,
+    metadata: Sequence[str],
+    key: str,
+    user: str,
+    fail: Sequence[str],
+    chance: float | None,
+    version: str | None,
+    gateway: str | None,
+    json: bool,
+    data_dir: Path | None,
 ) -> None:
     """Say where a request would go, and why. No provider is asked, and no quota is touched.
 
@@ -189,30 +203,30 @@ def simulate_(
     route = _found(chosen, gateway, name)
     walked = _version(route, version)
     body = _body(request)
-    facts = simulated_facts(route.gateway, name, body, dict(_tag(one) for one in metadata or ()), key=key, user=user)
-    outcomes: dict[str, Outcome] = dict.fromkeys(fail or (), "failure")
+    facts = simulated_facts(route.gateway, name, body, dict(_tag(one) for one in metadata), key=key, user=user)
+    outcomes: dict[str, Outcome] = dict.fromkeys(fail, "failure")
     deployed = DeployedRoute.of(route.id, walked.id, name, walked.elements)
     found = simulate(deployed, facts, body, outcomes, drawn)
     if json:
-        typer.echo(json_module.dumps(msgspec.to_builtins(found), indent=2))
+        out(json_module.dumps(msgspec.to_builtins(found), indent=2))
     else:
         _print(found)
     if not found.result.answered:
-        raise typer.Exit(1)
+        raise click.exceptions.Exit(1)
 
 
 def _print(found: Simulation) -> None:
-    table = Table("element", "type", "looked at", "goes on at", "why", box=None, pad_edge=False)
+    rows = []
     for line in found.trace:
         onwards = line.output if line.output is not None else "- the end -"
-        table.add_row(*(_cell(text) for text in (line.element, line.type, line.looked_at, onwards, line.why)))
-    out.print(table)
+        rows.append([*map(plain, (line.element, line.type, line.looked_at, onwards, line.why))])
+    out(table(("element", "type", "looked at", "goes on at", "why"), rows))
     result = found.result
     if result.answered:
         model = plain(f"{result.provider}/{result.model}")
-        out.print(f"\n{model} answers (element {plain(result.element)}, cf-aig-step {result.step}).", markup=False)
+        out(f"\n{model} answers (element {plain(result.element)}, cf-aig-step {result.step}).")
     else:
-        out.print("\nNo model answers: the request is refused.")
+        out("\nNo model answers: the request is refused.")
 
 
 def _with_routes(chosen: Settings, act: Callable[[Routes], Awaitable[Result]]) -> Result:
@@ -299,8 +313,3 @@ def _summary(route: Route) -> dict[str, Any]:
         "created_at": route.created_at,
         "modified_at": route.modified_at,
     }
-
-
-def _cell(text: object) -> Text:
-    """Return what a stranger wrote as a table shows it, and not as markup."""
-    return Text(plain(str(text)))

@@ -7,10 +7,10 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Annotated, Any, Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-import typer
+import click
 
 from trunkline.cli.configuration import chosen_settings
 from trunkline.cli.output import err
@@ -23,25 +23,20 @@ from trunkline.wire.sse import ServerSentEvent, SseParser
 _TIMEOUT_SECONDS: Final = 40.0
 _PIECE: Final = 64 * 1024
 
-UrlOption = Annotated[
-    str,
-    typer.Option(
-        "--url",
-        metavar="URL",
-        envvar="TRUNKLINE_URL",
-        help="The running gateway, such as https://HOST:PORT; without it, the one that `serve` starts on this machine.",
-        show_default=False,
-    ),
-]
-TokenOption = Annotated[
-    str,
-    typer.Option(
-        "--token-from",
-        metavar="VARIABLE",
-        help="Variable with the gateway's token or a key; else, on this machine, the token of the settings.",
-        show_default=False,
-    ),
-]
+url_option = click.option(
+    "--url",
+    metavar="URL",
+    envvar="TRUNKLINE_URL",
+    default="",
+    show_envvar=True,
+    help="The running gateway, such as https://HOST:PORT; without it, the one that `serve` starts on this machine.",
+)
+token_option = click.option(
+    "--token-from",
+    metavar="VARIABLE",
+    default="",
+    help="Variable with the gateway's token or a key; else, on this machine, the token of the settings.",
+)
 
 
 class RunningGateway:
@@ -57,7 +52,7 @@ class RunningGateway:
         self._authority = settings.data_dir / "tls" / "authority.pem"
         self._token = ask("token", token_from) if token_from else "" if url else settings.gateway_token
         if self._token and parts.scheme == "http" and not is_loopback_host(parts.hostname):
-            err.print(f"warning: {self.origin} is asked without TLS; the token can be read on the way.", markup=False)
+            err(f"warning: {self.origin} is asked without TLS; the token can be read on the way.")
 
     def get(self, path: str) -> Any:
         """Return a JSON answer. Raises `SettingsError` with the gateway's reason for refusing, or why none came."""

@@ -5,16 +5,14 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-from typing import Annotated
 
-import typer
+import click
 
 from trunkline.errors import SettingsError
 
-FromOption = Annotated[
-    str | None,
-    typer.Option("--from", metavar="VARIABLE", help="Environment variable to read it from; else it is asked for."),
-]
+from_option = click.option(
+    "--from", "source", metavar="VARIABLE", help="Environment variable to read it from; else it is asked for."
+)
 
 
 def ask(what: str, variable: str | None) -> str:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import gc
-import inspect
-from collections.abc import Callable
 from dataclasses import Field
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Any, get_type_hints
 
-import typer
+import click
 
 from trunkline import settings
+from trunkline.cli.commands import Command
 from trunkline.settings import Settings
 
 
-def serve(config: Path | None = None, **flags: Any) -> None:
+def serve(config: Path | None, **flags: str | None) -> None:
     """Start the gateway: data plane, console and its API on one port."""
-    typed = {name: value.value if isinstance(value, Enum) else value for name, value in flags.items()}
-    chosen = settings.load(typed, file=config)
+    chosen = settings.load(flags, file=config)
 
     gc.disable()  # while so much is imported, of which nothing is garbage; `run` has it looked for again
     from trunkline.server.serving import run  # late: `--help` and errors in settings need no server
@@ -27,22 +24,15 @@ def serve(config: Path | None = None, **flags: Any) -> None:
     run(chosen)
 
 
-def command() -> Callable[..., None]:
-    """Return `serve` with one flag for each setting that may be shown in a process list."""
-    file = typer.Option(help="Settings file; else ./trunkline.toml or the data directory's.")
-    annotations: dict[str, Any] = {"config": Annotated[Path | None, file]}
+def _options() -> list[click.Parameter]:
+    """Return one flag for each setting that may be shown in a process list."""
     types = get_type_hints(Settings)
-    annotations |= {entry.name: _flag(entry, types[entry.name]) for entry in settings.table() if _has_flag(entry)}
-
-    def started(**flags: Any) -> None:
-        serve(**flags)
-
-    started.__doc__ = serve.__doc__
-    started.__annotations__ = annotations
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters = [inspect.Parameter(name, keyword, default=None, annotation=kind) for name, kind in annotations.items()]
-    started.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return started
+    file = click.Option(
+        ["--config"],
+        type=click.Path(path_type=Path),
+        help="Settings file; else ./trunkline.toml or the data directory's.",
+    )
+    return [file, *(_option(entry, types[entry.name]) for entry in settings.table() if _has_flag(entry))]
 
 
 def _has_flag(entry: Field[Any]) -> bool:
@@ -50,20 +40,18 @@ def _has_flag(entry: Field[Any]) -> bool:
     return entry.name != "providers" and not entry.metadata["secret"]
 
 
-def _flag(entry: Field[Any], type_: Any) -> Any:
+def _option(entry: Field[Any], kind: Any) -> click.Option:
     choices = entry.metadata["choices"]
-    option = typer.Option(
-        f"--{entry.name.replace('_', '-')}",
+    # Values stay text: the settings table converts and checks them, whatever source they come from.
+    return click.Option(
+        [f"--{entry.name.replace('_', '-')}", entry.name],
+        type=click.Choice(choices) if choices else str,
+        metavar=None if choices else _metavar(kind),
         help=(
             f"{entry.metadata['help']} Default: {settings.default_words(entry)}."
             f" Variable: {settings.environment_name(entry)}."
         ),
-        metavar=None if choices else _metavar(type_),
-        show_default=False,
     )
-    # Values stay text: the settings table converts and checks them, whatever source they come from.
-    kind: Any = Enum(entry.name, {choice: choice for choice in choices}) if choices else str
-    return Annotated[kind | None, option]
 
 
 def _metavar(kind: Any) -> str:
@@ -71,4 +59,4 @@ def _metavar(kind: Any) -> str:
     return words.get(kind, "PATH")
 
 
-flagged = command()
+command = Command("serve", callback=serve, params=_options(), help=serve.__doc__)

@@ -2,83 +2,45 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from functools import wraps
-from typing import Annotated, Any, Final, NamedTuple, get_type_hints
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
-import typer
-
+from trunkline.cli.commands import Flag, taking
 from trunkline.errors import SettingsError
 from trunkline.policy.sessions import Quota, RealtimeRules, SessionLimits, length_words, parse_limit
 
 _CLEAR: Final = "none"
 
 
-class _LimitFlag(NamedTuple):
-    flag: str
-    metavar: str
-    help: str
+class _Limit(NamedTuple):
+    flag: Flag
     words: str  # of a limit that is set
 
 
 # By the limit's own name.
-_LIMITS: Final[Mapping[str, _LimitFlag]] = {
-    "max_duration": _LimitFlag("--max-session", "30m", "How long a session may be open.", "at most {} long"),
-    "idle": _LimitFlag("--idle", "2m", "How long nothing may happen in a session.", "{} idle"),
-    "concurrent": _LimitFlag("--concurrent-sessions", "N", "How many may be open at once.", "{} at once"),
-    "sessions": _LimitFlag("--sessions", "10/minute", "How many may be opened.", "sessions {}"),
-    "minutes": _LimitFlag("--session-minutes", "600/day", "How long they may be open together.", "minutes {}"),
-    "tokens": _LimitFlag("--tokens", "40000/minute", "How many tokens they may use.", "tokens {}"),
-    "budget": _LimitFlag("--budget", "5/day", "What they may cost, in US dollars.", "dollars {}"),
+_LIMITS: Final[Mapping[str, _Limit]] = {
+    "max_duration": _Limit(Flag("--max-session", "How long a session may be open.", "30m"), "at most {} long"),
+    "idle": _Limit(Flag("--idle", "How long nothing may happen in a session.", "2m"), "{} idle"),
+    "concurrent": _Limit(Flag("--concurrent-sessions", "How many may be open at once.", "N"), "{} at once"),
+    "sessions": _Limit(Flag("--sessions", "How many may be opened.", "10/minute"), "sessions {}"),
+    "minutes": _Limit(Flag("--session-minutes", "How long they may be open together.", "600/day"), "minutes {}"),
+    "tokens": _Limit(Flag("--tokens", "How many tokens they may use.", "40000/minute"), "tokens {}"),
+    "budget": _Limit(Flag("--budget", "What they may cost, in US dollars.", "5/day"), "dollars {}"),
 }
-_PANEL: Final = "Limits of realtime sessions, each key's; 'none' clears one"
-_SWITCH_PANEL: Final = "Realtime sessions"
-_SWITCHES: Final[Mapping[str, Any]] = {
-    "beta_bridge": Annotated[
-        bool | None,
-        typer.Option(
-            "--beta-bridge/--no-beta-bridge",
-            help="Translate for clients of OpenAI's retired beta protocol.",
-            rich_help_panel=_SWITCH_PANEL,
-        ),
-    ],
-    "resume": Annotated[
-        bool | None,
-        typer.Option(
-            "--resume/--no-resume",
-            help="Dial again when a provider is lost within a session.",
-            rich_help_panel=_SWITCH_PANEL,
-        ),
-    ],
-    "fallbacks": Annotated[
-        str | None,
-        typer.Option(
-            "--fallbacks",
-            metavar="PROVIDER/MODEL,...",
-            help="Who takes a session, in turn, when its provider is lost or cannot be reached; 'none' for nobody.",
-            rich_help_panel=_SWITCH_PANEL,
-        ),
-    ],
-    "record": Annotated[
-        bool | None,
-        typer.Option(
-            "--record/--no-record",
-            help="Keep all that both sides say, sound included, in the data directory.",
-            rich_help_panel=_SWITCH_PANEL,
-        ),
-    ],
+_LIMIT_FLAGS: Final = {
+    "Limits of realtime sessions, each key's; 'none' clears one": {name: limit.flag for name, limit in _LIMITS.items()}
 }
-
-
-def takes_limits(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command a flag for every limit; its argument ``limits`` is what `SessionLimits.changed` takes."""
-    return taking(command, "limits", {name: _annotation(name) for name in _LIMITS}, _limits_given)
-
-
-def takes_realtime(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command those of the limits and switches; its argument ``realtime`` is for `RealtimeRules.changed`."""
-    return taking(command, "realtime", {**_SWITCHES, **{name: _annotation(name) for name in _LIMITS}}, _rules_given)
+# By the names of the fields of `RealtimeRules`.
+_SWITCHES: Final[Mapping[str, Flag]] = {
+    "beta_bridge": Flag("--beta-bridge/--no-beta-bridge", "Translate for clients of OpenAI's retired beta protocol."),
+    "resume": Flag("--resume/--no-resume", "Dial again when a provider is lost within a session."),
+    "fallbacks": Flag(
+        "--fallbacks",
+        "Who takes a session, in turn, when its provider is lost or cannot be reached; 'none' for nobody.",
+        "PROVIDER/MODEL,...",
+    ),
+    "record": Flag("--record/--no-record", "Keep all that both sides say, sound included, in the data directory."),
+}
 
 
 def limits_words(limits: SessionLimits) -> str:
@@ -102,47 +64,13 @@ def realtime_words(rules: RealtimeRules) -> str:
     return ", ".join(word for word in words if word)
 
 
-def _annotation(limit: str) -> Any:
-    entry = _LIMITS[limit]
-    return Annotated[
-        str | None, typer.Option(entry.flag, metavar=entry.metavar, help=entry.help, rich_help_panel=_PANEL)
-    ]
-
-
-def taking(
-    command: Callable[..., None], argument: str, flags: Mapping[str, Any], gather: Callable[[dict[str, Any]], Any]
-) -> Callable[..., None]:
-    """Give a command ``flags``, by the names of what they set; ``argument`` is what ``gather`` makes of those given."""
-    kinds = get_type_hints(command, include_extras=True)
-    own = [
-        entry.replace(annotation=kinds[name], kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, entry in inspect.signature(command).parameters.items()
-        if name != argument
-    ]
-    added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for name, kind in flags.items()
-    ]
-
-    @wraps(command)
-    def wrapped(**given: Any) -> None:
-        picked = {name: given.pop(name, None) for name in flags}
-        command(**given, **{argument: gather({name: value for name, value in picked.items() if value is not None})})
-
-    parameters = [*own, *added]
-    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {entry.name: entry.annotation for entry in parameters}
-    del wrapped.__wrapped__  # whose flags would be read instead
-    return wrapped
-
-
 def _limits_given(given: Mapping[str, str]) -> dict[str, float | int | Quota | None]:
     limits: dict[str, float | int | Quota | None] = {}
     for name, text in given.items():
         try:
             limits[name] = None if text.strip().lower() == _CLEAR else parse_limit(name, text)
         except SettingsError as error:
-            raise SettingsError(f"{_LIMITS[name].flag}: {error}") from error
+            raise SettingsError(f"{_LIMITS[name].flag.declaration}: {error}") from error
     return limits
 
 
@@ -153,3 +81,9 @@ def _rules_given(given: Mapping[str, Any]) -> dict[str, Any]:
         rules["fallbacks"] = [] if text.lower() == _CLEAR else [one for one in text.split(",") if one.strip()]
     limits = _limits_given({name: value for name, value in given.items() if name in _LIMITS})
     return {**rules, **({"limits": limits} if limits else {})}
+
+
+# A flag for every limit; the argument ``limits`` is what `SessionLimits.changed` takes.
+takes_limits: Final = taking("limits", _LIMIT_FLAGS, _limits_given)
+# Those of the limits and switches; the argument ``realtime`` is for `RealtimeRules.changed`.
+takes_realtime: Final = taking("realtime", {"Realtime sessions": _SWITCHES, **_LIMIT_FLAGS}, _rules_given)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json as json_module
+import shutil
+import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import typer
-from rich.live import Live
-from rich.table import Column, Table
-from rich.text import Text
+import click
 
+from trunkline.cli.commands import Group, argument, json_option
 from trunkline.cli.configuration import chosen_settings
-from trunkline.cli.data_directory import DataDirOption
+from trunkline.cli.data_directory import data_dir_option
 from trunkline.cli.moments import moment
-from trunkline.cli.output import day, err, out, plain
+from trunkline.cli.output import day, err, facts, out, plain, styled, table
 from trunkline.cli.recordings import audio, forget
 from trunkline.cli.replay import replay
-from trunkline.cli.running_gateway import RunningGateway, TokenOption, UrlOption
+from trunkline.cli.running_gateway import RunningGateway, token_option, url_option
 from trunkline.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -30,17 +32,21 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-application = typer.Typer(help="Watch realtime sessions, end one, or read what became of them.")
-
 _PATH: Final = "/api/realtime/sessions"
-_REDRAWS_PER_SECOND: Final = 2
-_STATES: Final = {"speaking": "green", "listening": "cyan", "thinking": "yellow", "connecting": "dim", "closed": "dim"}
+_REDRAW_SECONDS: Final = 0.5
+_STATES: Final = {"speaking": "green", "listening": "cyan", "thinking": "yellow"}
+# Of a terminal: long lines are cut or go on in the next; go up some lines; clear what is below.
+_CUT, _WRAP, _UP, _CLEAR = "\x1b[?7l", "\x1b[?7h", "\x1b[{}F", "\x1b[J"
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
-
-@application.callback(invoke_without_command=True)
-def watch(context: typer.Context, url: UrlOption = "", token_from: TokenOption = "", json: JsonOption = False) -> None:
+@click.group(
+    cls=Group, invoke_without_command=True, help="Watch realtime sessions, end one, or read what became of them."
+)
+@url_option
+@token_option
+@json_option
+@click.pass_context
+def application(context: click.Context, url: str, token_from: str, json: bool) -> None:
     """Show the open sessions of a running gateway: on a terminal until Ctrl+C, elsewhere once."""
     if context.invoked_subcommand is not None:
         typed = [name for name in ("url", "token_from", "json") if _is_typed(context, name)]
@@ -50,25 +56,29 @@ def watch(context: typer.Context, url: UrlOption = "", token_from: TokenOption =
         return
     gateway = RunningGateway(url, token_from)
     if json:
-        typer.echo(json_module.dumps(gateway.get(_PATH)["sessions"], indent=2))
-    elif out.is_terminal:
+        out(json_module.dumps(gateway.get(_PATH)["sessions"], indent=2))
+    elif sys.stdout.isatty():
         _follow(gateway)
     else:
-        out.print(_Board(gateway.get(_PATH)["sessions"]).drawn())
+        out(_Board(gateway.get(_PATH)["sessions"]).drawn())
 
 
 @application.command("list")
+@click.option("--gateway", help="Only those of this gateway.")
+@click.option("--key", help="Only those of this gateway key, by its id.")
+@click.option("--provider", help="Only those with this provider.")
+@click.option("--since", metavar="7d|2027-01-31", help="Only what began since: s, m, h, d or w ago, or on a day (UTC).")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@json_option
+@data_dir_option
 def list_(
-    gateway: Annotated[str | None, typer.Option(help="Only those of this gateway.")] = None,
-    key: Annotated[str | None, typer.Option(help="Only those of this gateway key, by its id.")] = None,
-    provider: Annotated[str | None, typer.Option(help="Only those with this provider.")] = None,
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="7d|2027-01-31", help="Only what began since: s, m, h, d or w ago, or on a day (UTC)."),
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
-    json: JsonOption = False,
-    data_dir: DataDirOption = None,
+    gateway: str | None,
+    key: str | None,
+    provider: str | None,
+    since: str | None,
+    limit: int,
+    json: bool,
+    data_dir: Path | None,
 ) -> None:
     """List the sessions that have ended, newest first, from the database."""
     from trunkline.store import SessionFilter
@@ -79,17 +89,16 @@ def list_(
     if json:
         _print_json(found)
     elif found:
-        out.print(_list_table(found))
+        out(_list_table(found))
     else:
-        err.print("There is no such session. They are kept from the first one on that goes through `trunkline serve`.")
+        err("There is no such session. They are kept from the first one on that goes through `trunkline serve`.")
 
 
 @application.command()
-def show(
-    id: Annotated[str, typer.Argument(help="The session's id, from `trunkline sessions list`.")],
-    json: JsonOption = False,
-    data_dir: DataDirOption = None,
-) -> None:
+@argument("id", help="The session's id, from `trunkline sessions list`.")
+@json_option
+@data_dir_option
+def show(id: str, json: bool, data_dir: Path | None) -> None:
     """Show a session: what both sides said, how long answers took, what they cost, and how it ended."""
     found = _with_sessions(data_dir, lambda sessions: sessions.get(id))
     if found is None:
@@ -101,24 +110,22 @@ def show(
 
 
 @application.command()
-def kill(
-    id: Annotated[str, typer.Argument(help="The session's id, from `trunkline sessions`.")],
-    url: UrlOption = "",
-    token_from: TokenOption = "",
-) -> None:
+@argument("id", help="The session's id, from `trunkline sessions`.")
+@url_option
+@token_option
+def kill(id: str, url: str, token_from: str) -> None:
     """End an open session at once. Its client is told why, and that it must not come back by itself."""
     if not id.isalnum():
         raise SettingsError(f"{plain(id)!r} is no id of a session; see `trunkline sessions`.")
     RunningGateway(url, token_from).delete(f"{_PATH}/{id}")
-    err.print(f"Session {id} was told to end.", markup=False)
+    err(f"Session {id} was told to end.")
 
 
-application.command("replay")(replay)
-application.command("audio")(audio)
-application.command("forget")(forget)
+for _command in (replay, audio, forget):
+    application.add_command(_command)
 
 
-def _is_typed(context: typer.Context, name: str) -> bool:
+def _is_typed(context: click.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -138,31 +145,32 @@ class _Board:
         self._told = time.monotonic()
         self._sessions = sessions
 
-    def drawn(self) -> Table | str:
+    def drawn(self) -> str:
         """Return the table, or the sentence in its place."""
         if not self._sessions:
             return "No session is open."
         since = time.monotonic() - self._told
-        columns = ("gateway", "provider", "model", "caller", "for", "turns", "tokens", "cost", "cut", "errors")
-        table = Table(Column("id", no_wrap=True), Column("state"), *columns, box=None, pad_edge=False)
-        for one in self._sessions:
-            table.add_row(
-                one["id"],
-                Text(one["state"], _STATES.get(one["state"], "")),
-                *(Text(plain(one[name])) for name in ("gateway", "provider", "model", "caller")),
-                _clock(one["seconds"] + since),
-                *(str(one[name]) for name in ("turns", "tokens")),
-                _dollars(one["cost"]),
-                *(str(one[name]) for name in ("interruptions", "errors")),
-            )
-        return table
+        columns = ("id", "state", "gateway", "provider", "model", "caller", "for", "turns", "tokens", "cost", "cut")
+        return table((*columns, "errors"), [_open_row(one, since) for one in self._sessions])
+
+
+def _open_row(one: Mapping[str, Any], since: float) -> Sequence[str]:
+    return (
+        one["id"],
+        styled(one["state"], fg=_STATES.get(one["state"]), dim=one["state"] not in _STATES),
+        *(plain(one[name]) for name in ("gateway", "provider", "model", "caller")),
+        _clock(one["seconds"] + since),
+        *(str(one[name]) for name in ("turns", "tokens")),
+        _dollars(one["cost"]),
+        *(str(one[name]) for name in ("interruptions", "errors")),
+    )
 
 
 def _follow(gateway: RunningGateway) -> None:
     board = _Board()
     refused = ""
     try:
-        with Live(get_renderable=board.drawn, console=out, refresh_per_second=_REDRAWS_PER_SECOND):
+        with _on_the_terminal(board):
             for event in gateway.events(_PATH):
                 told = json_module.loads(event.data)
                 if event.event == "sessions":
@@ -172,6 +180,30 @@ def _follow(gateway: RunningGateway) -> None:
     except KeyboardInterrupt:
         return
     raise SettingsError(refused or f"The gateway at {gateway.origin} has stopped.")
+
+
+@contextmanager
+def _on_the_terminal(board: _Board) -> Iterator[None]:
+    """Show the board, and draw it anew in its place until the block ends."""
+    ended = Event()
+    drawing = Thread(target=_draw, args=(board, ended), daemon=True)
+    drawing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        drawing.join()
+
+
+def _draw(board: _Board, ended: Event) -> None:
+    back = ""
+    while True:
+        lines = board.drawn().splitlines()[: shutil.get_terminal_size().lines - 1]
+        sys.stdout.write("".join((back, _CUT, *(f"{line}\n" for line in lines), _WRAP)))
+        sys.stdout.flush()
+        if ended.wait(_REDRAW_SECONDS):
+            return
+        back = _UP.format(len(lines)) + _CLEAR
 
 
 # Kept sessions
@@ -191,34 +223,23 @@ def _with_sessions(data_dir: Path | None, act: Callable[[RealtimeSessions], Awai
     return asyncio.run(acting())
 
 
-def _list_table(found: Iterable[SessionSummary]) -> Table:
-    columns = (
-        "began",
-        "gateway",
-        "provider",
-        "model",
-        "caller",
-        "for",
-        "turns",
-        "tokens",
-        "cost",
-        "errors",
-        "closed by",
+def _list_table(found: Iterable[SessionSummary]) -> str:
+    columns = ("id", "began", "gateway", "provider", "model", "caller", "for", "turns", "tokens", "cost", "errors")
+    return table((*columns, "closed by"), map(_list_row, found))
+
+
+def _list_row(one: SessionSummary) -> Sequence[str]:
+    return (
+        one.id,
+        day(one.started_at),
+        *map(plain, (one.gateway, one.provider, one.model, one.caller)),
+        _clock(one.seconds),
+        str(one.turns),
+        str(one.tokens),
+        _dollars(one.cost),
+        str(one.errors),
+        "" if one.closed_by is None else f"{one.closed_by} {one.close_code}",
     )
-    table = Table(Column("id", no_wrap=True), *columns, box=None, pad_edge=False)
-    for one in found:
-        table.add_row(
-            one.id,
-            day(one.started_at),
-            *(Text(plain(text)) for text in (one.gateway, one.provider, one.model, one.caller)),
-            _clock(one.seconds),
-            str(one.turns),
-            str(one.tokens),
-            _dollars(one.cost),
-            str(one.errors),
-            "" if one.closed_by is None else f"{one.closed_by} {one.close_code}",
-        )
-    return table
 
 
 def _show(found: StoredSession) -> None:
@@ -243,17 +264,13 @@ def _show(found: StoredSession) -> None:
         ("losses", f"{report.losses}, {report.resumes} resumed" if report.losses else ""),
         ("closed", _closed(report)),
     ]
-    table = Table(Column(style="dim"), Column(), box=None, show_header=False, pad_edge=False)
-    for name, value in about:
-        if value:
-            table.add_row(Text(plain(name)), Text(plain(value)))
-    out.print(table)
+    out(facts((plain(name), plain(value)) for name, value in about if value))
     if report.turns_dropped:
-        out.print(f"\nThe first {report.turns_dropped} turns are not kept.")
+        out(f"\nThe first {report.turns_dropped} turns are not kept.")
     for turn in report.turns:
         _show_turn(turn)
     if report.errors:
-        out.print(f"\nErrors: {report.error_count}")
+        out(f"\nErrors: {report.error_count}")
         for error in report.errors:
             _say(f"  {_clock(error.at_ms / 1000)} {error.source} {error.code}: {error.message}")
 
@@ -284,11 +301,11 @@ def _print_json(found: Any) -> None:
     import msgspec
 
     # In ASCII: what a stranger said must not steer a terminal.
-    typer.echo(json_module.dumps(msgspec.to_builtins(found), indent=2))
+    out(json_module.dumps(msgspec.to_builtins(found), indent=2))
 
 
 def _say(text: str) -> None:
-    out.print(plain(text, lines=True), markup=False)
+    out(plain(text, lines=True))
 
 
 def _clock(seconds: float) -> str:

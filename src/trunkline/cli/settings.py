@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-from rich.markup import escape
+import click
 
 from trunkline import settings as table
-from trunkline.cli.output import out
+from trunkline.cli.commands import Command
+from trunkline.cli.output import out, styled
 
 
-def settings(config: Annotated[Path | None, typer.Option(help="Settings file to read.")] = None) -> None:
+@click.command(cls=Command)
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file to read.")
+def settings(config: Path | None) -> None:
     """Show every setting: its value, where it comes from, and what it does."""
     chosen, sources = table.load_with_sources(file=config)
     for entry in table.table():
@@ -21,5 +22,5 @@ def settings(config: Annotated[Path | None, typer.Option(help="Settings file to 
         else:
             value, variable = table.value_words(entry, getattr(chosen, entry.name)), table.environment_name(entry)
         name, source = ".".join(table.file_key(entry)), sources[entry.name]
-        out.print(f"[bold]{name}[/bold] = {escape(value)}  ({escape(source)}; {variable})")
-        out.print(f"    {escape(entry.metadata['help'])}")
+        out(f"{styled(name, bold=True)} = {value}  ({source}; {variable})")
+        out(f"    {entry.metadata['help']}")

@@ -8,14 +8,14 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-import typer
-from rich.table import Column, Table
+import click
 
+from trunkline.cli.commands import Group, argument
 from trunkline.cli.configuration import chosen_settings, with_database
-from trunkline.cli.data_directory import DataDirOption
-from trunkline.cli.output import day, err, out
+from trunkline.cli.data_directory import data_dir_option
+from trunkline.cli.output import day, err, out, table
 from trunkline.errors import SettingsError
 from trunkline.policy.accounts import checked_password
 from trunkline.policy.keys import digest_of
@@ -25,87 +25,99 @@ from trunkline.settings import Settings
 if TYPE_CHECKING:
     from trunkline.store import User, Users
 
-application = typer.Typer(help="Make, list, change and remove accounts of people.", no_args_is_help=True)
+application = Group(help="Make, list, change and remove accounts of people.")
 
 _LINK_SECONDS: Final = 24 * 3600
 _FIRST_LINK_SECONDS: Final = 3600
 
-NameArgument = Annotated[str, typer.Argument(help="The name to sign in with, such as an e-mail address.")]
 Result = TypeVar("Result")
+
+name_argument = argument("name", help="The name to sign in with, such as an e-mail address.")
+role_choice: Final = click.Choice([role.value for role in Role])
 
 
 @application.command()
-def add(
-    name: NameArgument,
-    role: Annotated[Role, typer.Option(help="viewer: look; editor: change gateways too; admin: everything.")],
-    invite: Annotated[
-        bool, typer.Option("--invite", help="Ask for no password: print a link by which the person chooses one.")
-    ] = False,
-    data_dir: DataDirOption = None,
-) -> None:
+@name_argument
+@click.option(
+    "--role",
+    type=role_choice,
+    required=True,
+    help="viewer: look; editor: change gateways too; admin: everything.",
+)
+@click.option("--invite", is_flag=True, help="Ask for no password: print a link by which the person chooses one.")
+@data_dir_option
+def add(name: str, role: str, invite: bool, data_dir: Path | None) -> None:
     """Make an account. Its password is asked for, or read from standard input; it is kept as an argon2id hash."""
     chosen = chosen_settings(data_dir)
     if invite:
         token = _new_token()
-        _with_users(chosen, lambda users: users.invite(name, role, digest_of(token), time.time() + _LINK_SECONDS))
+        _with_users(chosen, lambda users: users.invite(name, Role(role), digest_of(token), time.time() + _LINK_SECONDS))
         _print_link(chosen, token, f"{name} chooses a password here, once, within a day:")
         return
     from trunkline.store.passwords import hash_password  # late: loads what only this needs
 
     kept = hash_password(checked_password(_password(), name))
-    user = _with_users(chosen, lambda users: users.add(name, role, kept))
-    err.print(f"The account of {user.name} is made: {user.role.value}.", markup=False)
+    user = _with_users(chosen, lambda users: users.add(name, Role(role), kept))
+    err(f"The account of {user.name} is made: {user.role.value}.")
 
 
 @application.command("list")
-def list_(data_dir: DataDirOption = None) -> None:
+@data_dir_option
+def list_(data_dir: Path | None) -> None:
     """List the accounts."""
     users = _with_users(chosen_settings(data_dir), lambda users: users.all())
     if not users:
-        err.print("There are no accounts, so nobody has to sign in. Make one: trunkline users add NAME --role admin")
+        err("There are no accounts, so nobody has to sign in. Make one: trunkline users add NAME --role admin")
         return
-    table = Table(Column("name"), "role", "state", "signs in", "made", "last signed in", box=None, pad_edge=False)
+    rows = []
     for user in users:
         how = f"at {user.issuer}" if user.issuer else "with a password"
         last = day(user.last_login_at) if user.last_login_at else "never"
-        table.add_row(user.name, user.role.value, _state(user), how, day(user.created_at), last)
-    out.print(table, markup=False)
+        rows.append((user.name, user.role.value, _state(user), how, day(user.created_at), last))
+    out(table(("name", "role", "state", "signs in", "made", "last signed in"), rows))
 
 
 @application.command()
-def role(
-    name: NameArgument,
-    role: Annotated[Role, typer.Argument(help="viewer, editor or admin.")],
-    data_dir: DataDirOption = None,
-) -> None:
+@name_argument
+@argument("role", type=role_choice, metavar="ROLE", help="viewer, editor or admin.")
+@data_dir_option
+def role(name: str, role: str, data_dir: Path | None) -> None:
     """Give somebody another role."""
-    user = _with_user(data_dir, name, lambda users, user: users.change_role(user.id, role))
-    err.print(f"{user.name} is {user.role.value} now.", markup=False)
+    user = _with_user(data_dir, name, lambda users, user: users.change_role(user.id, Role(role)))
+    err(f"{user.name} is {user.role.value} now.")
 
 
 @application.command()
-def disable(name: NameArgument, data_dir: DataDirOption = None) -> None:
+@name_argument
+@data_dir_option
+def disable(name: str, data_dir: Path | None) -> None:
     """Let somebody sign in no more: signed in, or in a realtime session, they are out within a second."""
     user = _with_user(data_dir, name, lambda users, user: users.disable(user.id))
-    err.print(f"The account of {user.name} is disabled.", markup=False)
+    err(f"The account of {user.name} is disabled.")
 
 
 @application.command()
-def enable(name: NameArgument, data_dir: DataDirOption = None) -> None:
+@name_argument
+@data_dir_option
+def enable(name: str, data_dir: Path | None) -> None:
     """Let somebody sign in again."""
     user = _with_user(data_dir, name, lambda users, user: users.enable(user.id))
-    err.print(f"The account of {user.name} is enabled.", markup=False)
+    err(f"The account of {user.name} is enabled.")
 
 
 @application.command()
-def delete(name: NameArgument, data_dir: DataDirOption = None) -> None:
+@name_argument
+@data_dir_option
+def delete(name: str, data_dir: Path | None) -> None:
     """Remove an account. What its owner changed stays in the audit log."""
     user = _with_user(data_dir, name, lambda users, user: users.delete(user.id))
-    err.print(f"The account of {user.name} is removed.", markup=False)
+    err(f"The account of {user.name} is removed.")
 
 
 @application.command("reset-link")
-def reset_link(name: NameArgument, data_dir: DataDirOption = None) -> None:
+@name_argument
+@data_dir_option
+def reset_link(name: str, data_dir: Path | None) -> None:
     """Print a link, good once, by which somebody chooses another password."""
     token = _new_token()
     end = time.time() + _LINK_SECONDS
@@ -114,7 +126,8 @@ def reset_link(name: NameArgument, data_dir: DataDirOption = None) -> None:
 
 
 @application.command("login-link")
-def login_link(data_dir: DataDirOption = None) -> None:
+@data_dir_option
+def login_link(data_dir: Path | None) -> None:
     """Print a link, good once, by which the first account is made, as `serve` does while there is none."""
     chosen = chosen_settings(data_dir)
     token = _new_token()
@@ -159,8 +172,8 @@ def _new_token() -> str:
 def _print_link(chosen: Settings, token: str, words: str) -> None:
     scheme = "http" if chosen.tls == "off" else "https"
     base = chosen.public_url.rstrip("/") or f"{scheme}://127.0.0.1:{chosen.port}"
-    err.print(words, markup=False)
-    out.print(f"{base}/login#{token}", markup=False)
+    err(words)
+    out(f"{base}/login#{token}")
 
 
 def _state(user: User) -> str:

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from pathlib import Path
+from typing import Final
 
-import typer
-from rich.table import Table
+import click
 
+from trunkline.cli.commands import Group, argument
 from trunkline.cli.configuration import chosen_settings, provider_slug, with_configuration
-from trunkline.cli.data_directory import DataDirOption
-from trunkline.cli.output import day, err, out
-from trunkline.cli.secrets import FromOption, ask
+from trunkline.cli.data_directory import data_dir_option
+from trunkline.cli.output import day, err, out, table
+from trunkline.cli.secrets import ask, from_option
 from trunkline.credentials import tail
 from trunkline.errors import SettingsError
 from trunkline.policy.registry import DEFAULT_ALIAS
 
-application = typer.Typer(help="Keep provider keys on the gateway, sealed.", no_args_is_help=True)
+application = Group(help="Keep provider keys on the gateway, sealed.")
 
 _ALIAS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-ProviderArgument = Annotated[str, typer.Argument(help="A provider of docs/providers.md.")]
-GatewayOption = Annotated[str | None, typer.Option(help="Gateway that uses it; by default that of the settings.")]
-AliasOption = Annotated[str, typer.Option(help="Name by which callers choose it, in cf-aig-byok-alias.")]
+provider_argument = argument("provider", help="A provider of docs/providers.md.")
+gateway_option = click.option("--gateway", help="Gateway that uses it; by default that of the settings.")
+alias_option = click.option(
+    "--alias",
+    default=DEFAULT_ALIAS,
+    show_default=True,
+    help="Name by which callers choose it, in cf-aig-byok-alias.",
+)
 
 
 @application.command("set")
-def set_(
-    provider: ProviderArgument,
-    gateway: GatewayOption = None,
-    alias: AliasOption = DEFAULT_ALIAS,
-    source: FromOption = None,
-    data_dir: DataDirOption = None,
-) -> None:
+@provider_argument
+@gateway_option
+@alias_option
+@from_option
+@data_dir_option
+def set_(provider: str, gateway: str | None, alias: str, source: str | None, data_dir: Path | None) -> None:
     """Store a provider key, or rotate the one that is there: it counts within a second, without a restart."""
     chosen = chosen_settings(data_dir)
     if not _ALIAS.fullmatch(alias):
@@ -43,33 +48,32 @@ def set_(
         chosen, lambda configuration: configuration.store_key(owner, slug, alias, value, tail(value))
     )
     done = "rotated" if rotated else "stored"
-    err.print(f"The {slug} key {alias!r} of gateway {owner} is {done}.", markup=False)
+    err(f"The {slug} key {alias!r} of gateway {owner} is {done}.")
 
 
 @application.command("list")
-def list_(gateway: GatewayOption = None, data_dir: DataDirOption = None) -> None:
+@gateway_option
+@data_dir_option
+def list_(gateway: str | None, data_dir: Path | None) -> None:
     """List the stored keys by their last characters."""
     keys = with_configuration(chosen_settings(data_dir), lambda configuration: configuration.stored_keys(gateway))
     if not keys:
-        err.print("The vault is empty. Store a key: trunkline vault set openai")
+        err("The vault is empty. Store a key: trunkline vault set openai")
         return
-    table = Table("gateway", "provider", "alias", "ends in", "stored", box=None, pad_edge=False)
-    for key in keys:
-        table.add_row(key.gateway, key.provider, key.alias, f"...{key.hint}", day(key.changed_at))
-    out.print(table)
+    rows = [(key.gateway, key.provider, key.alias, f"...{key.hint}", day(key.changed_at)) for key in keys]
+    out(table(("gateway", "provider", "alias", "ends in", "stored"), rows))
 
 
 @application.command()
-def remove(
-    provider: ProviderArgument,
-    gateway: GatewayOption = None,
-    alias: AliasOption = DEFAULT_ALIAS,
-    data_dir: DataDirOption = None,
-) -> None:
+@provider_argument
+@gateway_option
+@alias_option
+@data_dir_option
+def remove(provider: str, gateway: str | None, alias: str, data_dir: Path | None) -> None:
     """Remove a stored key: callers who relied on it are refused from then on."""
     chosen = chosen_settings(data_dir)
     # Also a key of a custom provider that is gone: it stands in the way of another of that name.
     slug = provider if provider.startswith("custom-") else provider_slug(chosen, provider)
     owner = gateway or chosen.gateway
     with_configuration(chosen, lambda configuration: configuration.forget_key(owner, slug, alias))
-    err.print(f"The {slug} key {alias!r} of gateway {owner} is removed.", markup=False)
+    err(f"The {slug} key {alias!r} of gateway {owner} is removed.")

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable, MutableMapping
 from typing import Any, Final
 
+import click
 import structlog
 import uvicorn
-from rich.console import Console as Terminal
 
 from trunkline.credentials.redaction import redact_message
 from trunkline.errors import SettingsError
@@ -89,7 +89,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
-            Terminal(stderr=True, highlight=False, soft_wrap=True).print(self._announce())
+            click.echo(self._announce(), err=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:  # who comes now is for the next process
@@ -113,7 +113,7 @@ def _announcement(settings: Settings, listener: socket.socket, tls: TlsFiles | N
     scheme, websocket = ("https", "wss") if tls else ("http", "ws")
     path = f"/v1/{settings.account}/{settings.gateway}"
     lines = [
-        f"[bold]Trunkline is ready:[/bold] {scheme}://{address}",
+        f"{click.style('Trunkline is ready:', bold=True)} {scheme}://{address}",
         f"  chat   {scheme}://{address}{path}/local/chat/completions",
         f"  voice  {websocket}://{address}{path}/local/realtime?model=local",
     ]
