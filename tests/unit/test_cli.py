@@ -120,16 +120,71 @@ def test_models_list_says_of_each_file_what_it_is_and_whether_it_is_there(tmp_pa
     assert all(name in shown for name in ("Kokoro", "misaki", "spaCy", "NOTICE"))
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("serve", "--help"), ("models", "--help")])
-def test_help_loads_no_server_and_no_model_library(arguments: tuple[str, ...]) -> None:
-    heavy = ("fastapi", "numpy", "onnxruntime", "uvicorn", "xllamacpp")
+def loaded_by(*arguments: str, of: tuple[str, ...]) -> str:
+    """Which of these modules a command has loaded at its end."""
     script = (
         "import sys\nfrom trunkline.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        f"print('loaded:', [name for name in {heavy!r} if name in sys.modules])"
+        f"print('loaded:', [name for name in {of!r} if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
-    assert result.stdout.endswith("loaded: []\n")
+    return result.stdout.rpartition("loaded: ")[2].strip()
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("serve", "--help"), ("models", "--help")])
+def test_help_loads_no_server_and_no_model_library(arguments: tuple[str, ...]) -> None:
+    assert loaded_by(*arguments, of=("fastapi", "numpy", "onnxruntime", "uvicorn", "xllamacpp")) == "[]"
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("serve", "--help"), ("keys", "list", "--help")])
+def test_a_command_line_is_read_without_a_framework(arguments: tuple[str, ...]) -> None:
+    assert loaded_by(*arguments, of=("typer", "rich", "pydantic")) == "[]"
+
+
+def test_only_the_command_that_is_asked_for_is_loaded() -> None:
+    others = ("trunkline.cli.vault", "trunkline.cli.serve")
+    assert loaded_by("keys", "--help", of=("trunkline.cli.keys", *others)) == "['trunkline.cli.keys']"
+
+
+def test_help_lists_commands_in_order_and_arguments_and_flags_in_their_sections() -> None:
+    page = command("--help").stdout
+    places = [page.index(f"\n  {name} ") for name in ("serve", "keys", "conversations", "logs", "bench")]
+    assert places == sorted(places)
+    page = " ".join(command("keys", "create", "--help", environment={"COLUMNS": "100"}).stdout.split())
+    assert "Arguments: [NAME] What the key is for, to tell it from others. [default: unnamed] Options:" in page
+    assert "Limits of realtime sessions, each key's; 'none' clears one: --max-session 30m" in page
+    page = " ".join(command("vault", "set", "--help").stdout.split())
+    assert "PROVIDER A provider of docs/providers.md. [required]" in page
+    assert "in cf-aig-byok-alias. [default: default]" in page
+
+
+def test_no_line_of_help_is_longer_than_100_columns() -> None:
+    page = command("gateways", "set", "--help").stdout
+    assert max(map(len, page.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nothing",), "No such command 'nothing'"),
+        (("serve", "--log-level", "loud"), "'loud' is not one of 'debug', 'info', 'warning', 'error'"),
+        (("local", "--port", "65536"), "65536 is not in the range 0<=x<=65535"),
+        (("users", "add", "somebody"), "Missing option '--role'"),
+        (("users", "role", "somebody", "boss"), "Invalid value for 'ROLE'"),
+        (("export",), "Missing argument 'FILE|FOLDER'"),
+        (("conversations",), "Missing command"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_is_exit_status_2(arguments: tuple[str, ...], said: str) -> None:
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_a_group_without_a_command_shows_its_help_and_is_a_mistake() -> None:
+    done = command("keys")
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "revoke  Revoke a key" in done.stdout
 
 
 def test_a_gateway_is_set_up_from_the_command_line_and_no_secret_is_listed(tmp_path: Path) -> None:

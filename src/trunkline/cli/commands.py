@@ -11,6 +11,7 @@ import click
 
 _ARGUMENTS: Final = "Arguments"
 _OPTIONS: Final = "Options"
+_MISTAKE: Final = 2
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -69,6 +70,13 @@ class Group(click.Group):
         """Return their names."""
         return list(self.commands)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words behind the group; where there are none, show its help, and have it a mistake."""
+        if not args and self.no_args_is_help:
+            click.echo(ctx.get_help())
+            ctx.exit(_MISTAKE)
+        return super().parse_args(ctx, args)
+
     def get_short_help_str(self, limit: int = 0) -> str:
         """Return the first paragraph of the help, of whatever length."""
         return _first_paragraph(self)
@@ -82,8 +90,8 @@ class Flag(NamedTuple):
     metavar: str | None = None
 
 
-json_option: Final = click.option("--json", is_flag=True, help="Print JSON, for programs.")
-yes_option: Final = click.option("--yes", is_flag=True, help="Do not ask.")
+json_option = click.option("--json", is_flag=True, help="Print JSON, for programs.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def argument(name: str, *, help: str, **attributes: Any) -> Callable[[Decorated], Decorated]:
@@ -92,11 +100,11 @@ def argument(name: str, *, help: str, **attributes: Any) -> Callable[[Decorated]
 
 
 def taking(
-    argument: str, sections: Mapping[str, Mapping[str, Flag]], gather: Callable[[dict[str, Any]], Any]
+    into: str, sections: Mapping[str, Mapping[str, Flag]], gather: Callable[[dict[str, Any]], Any]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command flags, by the names of what they set, in sections of its help.
 
-    Its ``argument`` is what ``gather`` makes of those that were given.
+    Its argument ``into`` is what ``gather`` makes of those that were given.
     """
     flags = {name: (section, flag) for section, found in sections.items() for name, flag in found.items()}
 
@@ -104,7 +112,8 @@ def taking(
         @wraps(command)
         def gathering(**given: Any) -> None:
             picked = {name: given.pop(name) for name in flags}
-            command(**given, **{argument: gather({name: value for name, value in picked.items() if value is not None})})
+            given[into] = gather({name: value for name, value in picked.items() if value is not None})
+            command(**given)
 
         for name, (section, flag) in reversed(flags.items()):
             click.option(

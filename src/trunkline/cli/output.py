@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 from types import TracebackType
 from typing import Any, Final
 
 import click
 
 _GAP: Final = "  "
+# A column is not folded to less.
+_NARROWEST: Final = 20
 _CLEAR_LINE: Final = "\r\x1b[K"
 
 
@@ -37,24 +42,49 @@ def complain(message: str) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = ()) -> str:
-    """Return the lines of a table, each as long as it must be; the columns named ``right`` have numbers.
+    """Return the lines of a table; the columns named ``right`` hold numbers.
 
-    Cells are one line each, and may be styled.
+    Cells may be styled, and have several lines. Nothing is cut off: a terminal has the widest column folded where it
+    has no room for it, and all else has room.
     """
-    heads = [styled(column, bold=True) for column in columns]
-    return _aligned([heads, *rows], [column in right for column in columns])
+    heads = [styled(column, bold=True) if column else "" for column in columns]
+    return _aligned([heads, *_fitted([*rows], heads)], [column in right for column in columns])
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:
-    """Return the lines of a list of names and what they are."""
-    return _aligned([(styled(name, dim=True), value) for name, value in pairs], (False, False))
+    """Return the lines of a list of names and what they are, as `table` does."""
+    return _aligned(_fitted([(styled(name, dim=True), value) for name, value in pairs]), (False, False))
 
 
-def _aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
+def _aligned(rows: Iterable[Sequence[str]], right: Sequence[bool]) -> str:
+    lines = _lines(rows)
+    widths = _widths(lines)
     return "\n".join(
-        _GAP.join(_padded(*cell) for cell in zip(row, widths, right, strict=True)).rstrip() for row in rows
+        _GAP.join(_padded(*cell) for cell in zip(line, widths, right, strict=True)).rstrip() for line in lines
     )
+
+
+def _fitted(rows: Sequence[Sequence[str]], *heads: Sequence[str]) -> Sequence[Sequence[str]]:
+    widths = _widths(_lines([*heads, *rows]))
+    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - shutil.get_terminal_size().columns
+    if excess <= 0 or max(widths) - excess < _NARROWEST or not sys.stdout.isatty():
+        return rows
+    widest = widths.index(max(widths))
+    room = widths[widest] - excess
+    return [[*row[:widest], _folded(row[widest], room), *row[widest + 1 :]] for row in rows]
+
+
+def _folded(cell: str, width: int) -> str:
+    folding = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join("\n".join(folding.wrap(line)) for line in cell.split("\n"))
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> Sequence[Sequence[str]]:
+    return [line for row in rows for line in zip_longest(*(cell.split("\n") for cell in row), fillvalue="")]
+
+
+def _widths(lines: Iterable[Sequence[str]]) -> Sequence[int]:
+    return [max(map(_width, column)) for column in zip(*lines, strict=True)]
 
 
 def _padded(cell: str, width: int, is_right: bool) -> str:

@@ -8,7 +8,7 @@ import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from itertools import chain, count, repeat
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
@@ -116,13 +116,19 @@ def _table(found: Reproduction) -> str:
     from trunkline.probe import COLUMNS
     from trunkline.probe.rows import label
 
-    lines = []
+    rows = []
     for row in found.there.rows:
         cells = [(found.there.cell(row, way), found.here.cell(row, way)) for way in found.there.columns]
         asked = [(there, here) for there, here in cells if there and here and there.verdict.is_observation]
-        heads = chain([label(row)], repeat(""))
-        lines += [(next(heads), COLUMNS[there.way], _result(there), _result(here)) for there, here in asked]
-    return table(("What the client shows", "Transport", "Emulated gateway", "Trunkline"), lines)
+        rows.append(
+            (
+                label(row),
+                "\n".join(COLUMNS[there.way] for there, _ in asked),
+                "\n".join(_result(there) for there, _ in asked),
+                "\n".join(_result(here) for _, here in asked),
+            )
+        )
+    return table(("What the client shows", "Transport", "Emulated gateway", "Trunkline"), rows)
 
 
 def _result(cell: Cell) -> str:
