@@ -191,7 +191,7 @@ class Configuration:
             self._database, Change("key.create", "gateway key", key.id, key.gateway, told)
         ) as connection:
             await self._require(connection, key.gateway)
-            await connection.execute(insert(schema.gateway_keys).values(_key_row(key)))
+            await connection.execute(insert(schema.gateway_keys).values(key_row(key)))
             if rules:
                 await self._limit(connection, key.gateway, lambda known: with_key_limits(known, key.id, rules))
 
@@ -213,7 +213,7 @@ class Configuration:
             ends_at = min(ends_at, known[old].expires_at or ends_at)
             change.details = {**change.details, "ends_at": ends_at}
             await connection.execute(update(table).where(table.c.id == old).values(expires_at=ends_at))
-            await connection.execute(insert(table).values(_key_row(key)))
+            await connection.execute(insert(table).values(key_row(key)))
             dead = {one.id for one in known.values() if one.why_dead(key.created_at)}
             await self._limit(connection, key.gateway, lambda rules: with_successor(rules, old, key.id, dead))
 
@@ -441,7 +441,8 @@ def _document(rules: GatewayRules) -> dict[str, Any]:
     return {name: value for name, value in _gateway_row(rules).items() if name not in ("id", "created_at")}
 
 
-def _key_row(key: GatewayKey) -> Mapping[str, Any]:
+def key_row(key: GatewayKey) -> Mapping[str, Any]:
+    """Return the row in which a gateway key is kept."""
     return {
         "id": key.id,
         "gateway": key.gateway,
