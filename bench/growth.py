@@ -118,9 +118,9 @@ async def set_up(admin: Administrator, keys: Sequence[tuple[str, GatewayKey]]) -
     """Make an authenticated gateway with a provider's key and these keys of its own."""
     database, configuration, _, _ = admin
     await configuration.store_key(GATEWAY, "openai", "default", KEY, KEY[-4:])
-    await configuration.change_gateway(GATEWAY, authenticated=True)
     async with database.transaction() as connection:
         await connection.execute(insert(schema.gateway_keys), [key_row(key) for _, key in keys])
+    await configuration.change_gateway(GATEWAY, authenticated=True)
 
 
 def one_more_key(number: int) -> Act:
