@@ -1,12 +1,12 @@
 """What keeping a record costs: an append to the journal, as an exchange pays for it, and its way into the database.
 
-    .venv/bin/python bench/journal.py [--directory DIR] [--url URL] [--only appends|rows|drain]
+    .venv/bin/python bench/journal.py [--directory DIR] [--url URL] [--only appends|rows|drain] [--diverse]
 
 Appends are timed one by one; rows are written in batches as the drain writes them. The drain is measured whole, from
 the journal's files to rows and sums that are committed, in processor time of this process with all its threads: other
 load on the machine shows less in it, but it does show, so compare two versions in turns. Beside it stands how late a
 task comes that wants to run every millisecond, while as much is drained again. ``--url`` names an empty PostgreSQL
-database to drain into instead of SQLite.
+database to drain into instead of SQLite. With ``--diverse`` records are those of many keys, models, users and tags.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import random
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -116,7 +117,18 @@ def like(chance: random.Random) -> LogRecord:
     )
 
 
-async def drain(directory: Path, url: str) -> None:
+def unlike(chance: random.Random) -> LogRecord:
+    """One of many exchanges of a whole company."""
+    return msgspec.structs.replace(
+        like(chance),
+        model=f"model-{chance.randrange(40)}",
+        key_id=f"key_{chance.randrange(5000):012}",
+        user=f"user-{chance.randrange(4000)}@example.com",
+        metadata={"customer": f"customer-{chance.randrange(800)}", "team": f"team-{chance.randrange(20)}"},
+    )
+
+
+async def drain(directory: Path, url: str, make: Callable[[random.Random], LogRecord]) -> None:
     database = await Database.open(directory / "drained", url)
     journal = Journal.open(directory / "drained" / "journal")
     drain = Drain(journal, Logs(database, [Rollups().add]), list)
@@ -125,7 +137,7 @@ async def drain(directory: Path, url: str) -> None:
 
     async def drained(count: int) -> float:
         """Return how many microseconds of the processor a record took."""
-        records = [encoded(like(chance)) for _ in range(count)]
+        records = [encoded(make(chance)) for _ in range(count)]
         assert all(journal.append(one) for one in records)
         started = time.process_time()
         await drain.flush(600)
@@ -162,6 +174,7 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, help="where the files are made (default: a temporary one)")
     parser.add_argument("--url", default="", help="an empty PostgreSQL database to drain into")
     parser.add_argument("--only", choices=("appends", "rows", "drain"), help="one of the measurements")
+    parser.add_argument("--diverse", action="store_true", help="drain records of many keys, models, users and tags")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="trunkline-bench-", dir=chosen.directory) as name:
         directory = Path(name)
@@ -175,7 +188,7 @@ def main() -> None:
             if chosen.only in (None, "rows"):
                 runner.run(rows(directory))
             if chosen.only in (None, "drain"):
-                runner.run(drain(directory, chosen.url))
+                runner.run(drain(directory, chosen.url, unlike if chosen.diverse else like))
 
 
 if __name__ == "__main__":

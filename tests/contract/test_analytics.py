@@ -24,7 +24,7 @@ from trunkline.errors import MalformedRequest
 from trunkline.policy.histogram import RELATIVE_ERROR
 from trunkline.store import Database, LogRecord, Logs
 from trunkline.store.analytics import Analytics, Chart, Question
-from trunkline.store.rollups import DAY, HOUR, Rollups
+from trunkline.store.rollups import DAY, HOUR, Rollups, _in_order
 from trunkline.store.schema.analytics import rollup_latencies, rollup_series, rollup_sums
 from trunkline.store.schema.logs import logs
 
@@ -411,6 +411,59 @@ def test_a_client_that_makes_up_names_cannot_fill_the_tables(database_url: str) 
             assert await at.count(rollup_series) < 400
 
     run(main(), 120)
+
+
+def test_the_values_of_a_day_are_counted_only_when_there_may_be_too_many(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        def batch(first: int, users: int) -> list[LogRecord]:
+            return [
+                LogRecord(
+                    id=f"{first + number:026}",
+                    gateway="default",
+                    created_at=NOW,
+                    key_id=f"key_{first + number}",
+                    user=f"user-{(first + number) % users}",
+                )
+                for number in range(50)
+            ]
+
+        counted: list[str] = []
+        original = Rollups._bound
+
+        async def bound(*given: Any) -> None:
+            counted.append(given[4])
+            await original(*given)
+
+        monkeypatch.setattr(Rollups, "_bound", bound)
+        async with stage(database_url, user=40) as at:
+            await at.add(batch(0, 50))
+            assert "user" in counted
+            counted.clear()
+            for first in range(50, 500, 50):  # many series that are new, of users that are known
+                await at.add(batch(first, 50))
+            assert counted == []
+            for first in range(500, 1000, 50):
+                await at.add(batch(first, 10_000))
+            assert 0 < len(counted) <= 2 * 500 / 38, "of two cubes, after each 38 users at most"
+            groups = (await at.analytics.series(Question(since=NOW - DAY, until=NOW, by="user", top=100), "day")).groups
+            assert len(groups) <= 81
+
+    run(main(), 120)
+
+
+def test_cells_are_written_in_the_order_of_their_keys_and_in_shares() -> None:
+    async def main() -> None:
+        chance = random.Random(2)
+        cells = {(1 + number % 3, 60, number % 7, chance.getrandbits(60)): [number] for number in range(5000)}
+        expected = [(*key, *cells[key]) for key in sorted(cells)]
+        shares = [rows async for rows in _in_order(cells, apart=3)]
+        assert [row for rows in shares for row in rows] == expected
+        assert max(map(len, shares)) <= 250
+        assert cells == {}
+
+    run(main())
 
 
 def test_what_has_no_place_in_a_database_is_cleaned(database_url: str) -> None:

@@ -222,6 +222,28 @@ def test_limits_are_kept_and_counted_alike(ways: list[str]) -> None:
     run(main())
 
 
+def test_limits_of_other_keys_leave_a_chat_on_the_short_way(ways: list[str]) -> None:
+    async def main() -> None:
+        async with (
+            raw_server(Recorder(json_answer(ANSWER))) as origin,
+            httpx.AsyncClient() as client,
+            logged(**openai_at(origin)) as gateway,
+        ):
+            async with administration(gateway.directory) as configuration:
+                own = [limit(f"own-{one}", "tokens", 1, where={"key": [one]}) for one in ("key_1", "key_2")]
+                rules = [limit("many", "requests", 1000, per=["key"]), *own]
+                await configuration.change_gateway("default", control={"limits": rules})
+
+            async def counts() -> bool:
+                return "ratelimit-limit" in (await chat(client, gateway)).headers
+
+            await eventually(counts)
+            await chat(client, gateway)
+        assert ways[-1] == "short"
+
+    run(main())
+
+
 def test_a_change_of_the_set_up_counts_at_once(ways: list[str]) -> None:
     async def main() -> None:
         async with (

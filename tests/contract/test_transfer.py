@@ -38,7 +38,7 @@ from trunkline.cli import application
 from trunkline.errors import SettingsError
 from trunkline.policy.registry import GatewayRules
 from trunkline.store import Configuration, Database, Vault, schema
-from trunkline.store.transfer import AREAS, BATCH, STAYS, is_sealed
+from trunkline.store.transfer import AREAS, BATCH, STAYS, Selection, is_sealed
 
 MANY: Final = 2 * BATCH + 3
 LONG_TABLES: Final = ("logs", "log_payloads", "rollup_latencies", "conversation_messages")
@@ -110,11 +110,14 @@ async def fill(url: str) -> None:
 
 
 async def contents(url: str, tables: Sequence[Table] = COPIED) -> dict[str, list[tuple[Any, ...]]]:
+    """What a copy takes of the tables."""
+    whole = Selection(sealed=True)
     database = await Database.open(Path("unused"), url)
     async with database.reading() as connection:
         found = {
             table.name: [
-                tuple(row) for row in await connection.execute(select(table).order_by(*table.primary_key.columns))
+                tuple(row)
+                for row in await connection.execute(select(*whole.columns(table)).order_by(*table.primary_key.columns))
             ]
             for table in tables
         }

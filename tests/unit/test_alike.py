@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from trunkline.server.application import Application
 from trunkline.server.asgi import Alike
+from trunkline.settings import Settings
 from trunkline.wire.head import Head, Transport
 
 Headers = list[tuple[bytes, bytes]]
@@ -63,3 +67,13 @@ def test_heads_without_end_take_no_memory_without_end() -> None:
     for one in large:
         alike.recognise(one)
     assert large[0].memo is not large[1].memo
+
+
+def test_heads_are_forgotten_when_the_set_up_changes_for_their_memos_keep_all_of_it(tmp_path: Path) -> None:
+    application = Application(Settings(data_dir=tmp_path))
+    before, after = head(), head()
+    application._alike.recognise(before)
+    for listener in application.gateway.registry._listeners:
+        listener()
+    application._alike.recognise(after)
+    assert after.memo is not before.memo

@@ -15,7 +15,7 @@ from trunkline.errors import LimitReached, SettingsError, SpendLimitReached
 from trunkline.policy.buckets import SLOTS, Slots, shape_of
 from trunkline.policy.control import ControlRules
 from trunkline.policy.facts import Facts
-from trunkline.policy.limits import LimitRule, buckets, from_cloudflare, prefix_of, to_cloudflare, values_in
+from trunkline.policy.limits import LimitRule, buckets, concerning, from_cloudflare, prefix_of, to_cloudflare, values_in
 from trunkline.policy.prices import CustomCost
 from trunkline.server.limiting import Lease, Limiter
 from trunkline.store import counters as counting
@@ -632,3 +632,18 @@ def test_rules_that_cloudflare_has_no_words_for_stay_when_its_fields_change() ->
     assert from_cloudflare({"spend_limits": None}, both) == both[:3]
     switched_off = from_cloudflare({"spend_limits": {"enabled": False, "rules": [{"limit": 4, "window": 60}]}})
     assert [one.enabled for one in switched_off] == [False]
+
+
+def test_of_many_keys_rules_those_alone_concern_a_key_that_can_apply_to_it() -> None:
+    everybody = LimitRule(id="all", measure="requests", limit=5.0, per=("key",))
+    off = LimitRule(id="off", measure="requests", limit=5.0, enabled=False)
+    gpt = LimitRule(id="gpt", measure="requests", limit=5.0, where={"model": ("gpt-*",)})
+    own = [LimitRule(id=f"own-{one}", measure="tokens", limit=5.0, where={"key": (one,)}) for one in ("a", "b")]
+    nobody = LimitRule(id="nobody", measure="requests", limit=5.0, where={"key": ("",)})
+    rules = (everybody, off, gpt, *own, nobody)
+    assert concerning(rules, "a") == (everybody, gpt, own[0])
+    assert concerning(rules, "c") == (everybody, gpt)
+    assert concerning(rules, "") == (everybody, gpt, nobody)
+    for key in ("", "a", "b", "c"):
+        facts = Facts(gateway="default", provider="openai", model="gpt-5", key=key)
+        assert buckets(concerning(rules, key), facts) == buckets(rules, facts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from trunkline.server.observability.metrics import MAX_MODELS, Metrics
+from trunkline.server.observability.metrics import MAX_MODELS, MAX_TOLD_APART, Metrics
 from trunkline.store import LogRecord
 
 
@@ -106,3 +106,14 @@ def test_one_gateways_page_has_nothing_of_another_or_of_the_process() -> None:
     found = samples(counted, "prod")
     assert found
     assert all(("gateway", "prod") in labels for _, labels in found)
+
+
+def test_models_of_many_providers_are_not_all_told_apart() -> None:
+    counted = metrics()
+    for provider in range(50):
+        for model in range(150):
+            counted.take(record(provider=f"custom-{provider}", model=f"model-{model}", attempts=1))
+    who = {labels for name, labels in samples(counted) if name == "trunkline_request_duration_seconds_count"}
+    assert MAX_TOLD_APART <= len(who) <= MAX_TOLD_APART + 50
+    assert total(counted, "trunkline_requests_total") == 50 * 150
+    assert total(counted, "trunkline_requests_total", provider="custom-49", model="other") == 150

@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 import httptools
@@ -21,7 +22,7 @@ import picows
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
-from trunkline.benchmark.orders import Latency, Order, Outcome
+from trunkline.benchmark.orders import Latency, Order, Outcome, Turn
 from trunkline.benchmark.ticking import Ticker
 from trunkline.benchmark.workloads import (
     ANSWER_MARK,
@@ -34,6 +35,7 @@ from trunkline.benchmark.workloads import (
     NUMBER_PLACE,
     SESSION_CREATED,
     Kind,
+    Template,
     question,
     spoken,
     workload,
@@ -152,11 +154,13 @@ class _Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self.is_busy = False
         status = self._parser.get_status_code()
-        if status == 200:
-            self._load.answered(self)
-        else:
+        if status != self._load.order.ask.status:
             said = b"".join(self.body)[:200].decode("utf-8", "replace")
             self._load.fail(f"HTTP {status}: {said}")
+        elif status == HTTPStatus.OK:
+            self._load.answered(self)
+        else:
+            self._load.counted(self)
         if not self._parser.should_keep_alive():
             self.close()  # `lost` follows, and opens another
         else:
@@ -168,20 +172,11 @@ class _HttpLoad(_Load):
 
     def __init__(self, order: Order) -> None:
         super().__init__(order)
-        template = question(self.kind, order.ask.model, order.ask.extra)
-        names = {
-            "host": f"127.0.0.1:{order.port}",
-            "user-agent": "trunkline-bench",
-            "accept": "text/event-stream" if self.kind is Kind.SSE else "application/json",
-            "content-type": "application/json",
-            **order.ask.headers,
-            "content-length": str(len(template.filled(0))),
-        }
-        head = "".join(f"{name}: {value}\r\n" for name, value in names.items())
-        self._template = template
-        self._head = f"POST {order.ask.path} HTTP/1.1\r\n{head}\r\n".encode()
+        turns = order.ask.turns or [Turn()]
+        bodies = [self._body(turn) for turn in turns]
+        self._requests = [self._request(turn, body) for turn, body in zip(turns, bodies, strict=True)]
         # What the upstream has to have read; a gateway may write the JSON without spaces and fields without meaning.
-        self._least_read = len(template.filled(0)) * 9 // 10
+        self._least_read = min(len(body.filled(0)) for body in bodies) * 9 // 10
         self._letter = LETTERS[self.kind]
         self._next = 0
         self._open: set[_Connection] = set()
@@ -189,6 +184,23 @@ class _HttpLoad(_Load):
         self._queue: deque[float] = deque()
         self._expected = 0  # of a rate; what has come of it is in `count` and `failures`
         self._done: asyncio.Future[None] | None = None
+
+    def _body(self, turn: Turn) -> Template:
+        ask = self.order.ask
+        return question(self.kind, turn.model or ask.model, {**ask.extra, **turn.extra})
+
+    def _request(self, turn: Turn, body: Template) -> Template:
+        names = {
+            "host": f"127.0.0.1:{self.order.port}",
+            "user-agent": "trunkline-bench",
+            "accept": "text/event-stream" if self.kind is Kind.SSE else "application/json",
+            "content-type": "application/json",
+            **self.order.ask.headers,
+            **turn.headers,
+            "content-length": str(len(body.filled(0))),
+        }
+        head = "".join(f"{name}: {value}\r\n" for name, value in names.items())
+        return Template(f"POST {self.order.ask.path} HTTP/1.1\r\n{head}\r\n".encode() + body.before, body.after)
 
     async def open(self) -> None:
         await asyncio.gather(*(self._connect() for _ in range(self.connections)))
@@ -246,7 +258,8 @@ class _HttpLoad(_Load):
     def _ask(self, connection: _Connection, due: float) -> None:
         self._next += 1
         number = self._next % CACHED_ANSWERS if self.kind is Kind.CACHE else self._next
-        connection.ask(self._head + self._template.filled(number), number, due)
+        request = self._requests[self._next % len(self._requests)]
+        connection.ask(request.filled(number), number, due)
 
     # What connections report.
 
@@ -279,7 +292,6 @@ class _HttpLoad(_Load):
 
     def answered(self, connection: _Connection) -> None:
         """Check a whole answer."""
-        now = time.perf_counter()
         body = connection.body[0] if len(connection.body) == 1 else b"".join(connection.body)
         found = ANSWER_MARK.search(body)
         if found is None or not self.has_usage(body):
@@ -289,10 +301,15 @@ class _HttpLoad(_Load):
         elif int(found[2]) < self._least_read:
             self.fail(f"the upstream was sent {int(found[2])} bytes of at least {self._least_read}")
         else:
-            self.count += 1
-            self.in_time += now < self.deadline
-            if self.order.rate is not None:
-                self.latencies.append(now - connection.due)
+            self.counted(connection)
+
+    def counted(self, connection: _Connection) -> None:
+        """Count an answer that is as it has to be."""
+        now = time.perf_counter()
+        self.count += 1
+        self.in_time += now < self.deadline
+        if self.order.rate is not None:
+            self.latencies.append(now - connection.due)
 
     def has_usage(self, text: bytes) -> bool:
         """Whether an answer states what it used, as it has to."""

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """What one request in turn has besides: headers, another model, further fields of the body."""
+
+    headers: dict[str, str] = {}
+    model: str = ""
+    extra: dict[str, Any] = {}
 
 
 class Ask(msgspec.Struct, frozen=True):
     """How a gateway wants to be asked for a kind of workload; ``extra`` are further fields of the body.
 
-    ``usage`` says whether its answers have the usage that the upstream states.
+    ``usage`` says whether its answers have the usage that the upstream states. Requests take ``turns``, one after the
+    other. They are answered with ``status``; only what a 200 says is looked at.
     """
 
     path: str
     headers: dict[str, str] = {}
     model: str = ""
-    extra: dict[str, dict[str, bool]] = {}
+    extra: dict[str, Any] = {}
     usage: bool = True
+    turns: list[Turn] = []
+    status: int = 200
 
 
 class Order(msgspec.Struct, frozen=True):

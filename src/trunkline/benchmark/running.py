@@ -69,7 +69,7 @@ def run(plan: Plan, on_step: OnStep = lambda words: None) -> Results:
     results = Results(
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         trunkline=trunkline.__version__,
-        machine=_machine(cores),
+        machine=machine_of(cores),
         rounds=plan.rounds,
         seconds=plan.seconds,
         workloads=[one.name for one in plan.workloads],
@@ -130,12 +130,12 @@ class _Runner:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trunkline-bench-")))
             self._step(gateway.name, "start")
-            place = Place(home, folder, _free_port(), self._upstream)
+            place = Place(home, folder, free_port(), self._upstream)
             start = gateway.prepare(place)
             began = time.monotonic()
             running = stack.enter_context(program(start.arguments, start.environment, folder, self._cores))
             port = _port(running, place, start)
-            _await_answer(running, port, start.asks[Kind.CHAT])
+            await_answer(running, port, start.asks[Kind.CHAT])
             took = time.monotonic() - began
             self._note(gateway, home)
             idle = self._idle(running)
@@ -246,7 +246,7 @@ def _port(running: Program, place: Place, start: Start) -> int:
     raise BenchmarkError(f"it did not say where it listens: {running.last_words()}")
 
 
-def _await_answer(running: Program, port: int, ask: Ask) -> None:
+def await_answer(running: Program, port: int, ask: Ask) -> None:
     """Return when the first request has been answered. Raises `BenchmarkError` with what the gateway said instead."""
     body = question(Kind.CHAT, ask.model, ask.extra).filled(0)
     deadline, said = time.monotonic() + _START_SECONDS, "it did not listen"
@@ -269,13 +269,15 @@ def _await_answer(running: Program, port: int, ask: Ask) -> None:
     raise BenchmarkError(f"it did not answer within {_START_SECONDS:.0f} s: {said} {running.last_words()}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 at which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
         return port
 
 
-def _machine(cores: Cores) -> Machine:
+def machine_of(cores: Cores) -> Machine:
+    """Return what is to be said of this machine."""
     models = [line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     return Machine(
         processor=models[0] if models else platform.processor(),

@@ -139,6 +139,11 @@ def buckets(rules: Sequence[LimitRule], facts: Facts) -> list[Bucket]:
     return found
 
 
+def concerning(rules: Sequence[LimitRule], key: str) -> tuple[LimitRule, ...]:
+    """Return those rules that can apply to requests with a gateway key, or with none: most are other keys' own."""
+    return tuple([rule for rule in rules if rule.enabled and key in rule.where.get("key", (key,))])
+
+
 def stored_key_rule(provider: str, alias: str, limit: float | None, period: float | None) -> LimitRule | None:
     """Return the limit of a stored key: so many requests in so many seconds, or None where none is set."""
     if not limit or not period:

@@ -92,6 +92,7 @@ class Registry:
 
     ``providers`` are tables of custom providers, as the settings may have them, by name. ``routes`` are the deployed
     dynamic routes by (gateway, name), ``key_limits`` what a stored key may be used, by (gateway, provider, alias).
+    ``keys`` are by digest, and ``keys_by_id`` the same ones, which are found where they are not given.
     """
 
     gateways: Mapping[str, GatewayRules]
@@ -101,6 +102,12 @@ class Registry:
     providers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     routes: Mapping[tuple[str, str], DeployedRoute] = field(default_factory=dict, repr=False)
     key_limits: Mapping[tuple[str, str, str], LimitRule] = field(default_factory=dict, repr=False)
+    keys_by_id: Mapping[str, GatewayKey] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        """Find what is not given."""
+        if len(self.keys_by_id) != len(self.keys):
+            object.__setattr__(self, "keys_by_id", {key.id: key for key in self.keys.values()})
 
     def stored_keys(self, gateway: str, provider: str) -> Mapping[str, str]:
         """Return the provider keys of one gateway for one provider, by alias."""

@@ -436,14 +436,13 @@ def _within(caller: Caller, wanted: NewKey) -> None:
 
 def _free_of_limits(gateway: Gateway, caller: Caller) -> None:
     """Raise `NotPermitted` when a key has limits of its own: it could lift them, or make another key without."""
-    now = gateway.registry.now
-    own = next((key for key in now.keys.values() if key.id == caller.id), None)
+    own = gateway.registry.now.keys_by_id.get(caller.id)
     if own is not None and (own.limits != NO_LIMITS or own_rules(_limit_rules(gateway, own.gateway), own.id)):
         raise NotPermitted("A key with limits of its own makes no keys and sets no limits.")
 
 
 async def _require_key(gateway: Gateway, name: str, key_id: str) -> GatewayKey:
-    found = next((key for key in await gateway.configuration.keys(name) if key.id == key_id), None)
+    found = await gateway.configuration.key(name, key_id)
     if found is None:
         raise MalformedRequest(f"Gateway {name!r} has no key {key_id[:64]!r}.")
     return found

@@ -39,6 +39,7 @@ class Application:
     def __init__(self, settings: Settings) -> None:
         self.gateway = Gateway(settings)
         self._alike = Alike()
+        self.gateway.registry.on_change(self._alike.forget)
         self._express = Express(self.gateway)
         self._calls = WebRtcCalls(self.gateway)
         dispatch = Dispatch(self.gateway)

@@ -80,6 +80,10 @@ class Alike:
                 del self._memos[next(iter(self._memos))]
             self._memos[key] = head.memo
 
+    def forget(self) -> None:
+        """Forget all of it, when it counts no more: each memo would keep the whole set-up as it was."""
+        self._memos.clear()
+
 
 def on_gone_of(scope: Scope) -> OnGone | None:
     """Return how to learn at once that a client has left, where the server tells."""

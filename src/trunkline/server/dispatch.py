@@ -17,7 +17,7 @@ from trunkline.errors import MalformedRequest, UpstreamBroken, UpstreamTimeout
 from trunkline.policy.attempts import AttemptRules, attempt_rules
 from trunkline.policy.caching import CacheWish, cache_wish
 from trunkline.policy.control import ControlRules
-from trunkline.policy.limits import LimitRule
+from trunkline.policy.limits import LimitRule, concerning
 from trunkline.policy.prices import custom_cost_for
 from trunkline.policy.usage import UsageStripper, kind_of
 from trunkline.server import governing, observing
@@ -94,7 +94,8 @@ class Dispatch:
 
     def _terms(self, head: Head, admission: Admission) -> Terms:
         control = admission.rules.control
-        limits = control.limits
+        caller = admission.caller
+        limits = concerning(control.limits, caller.key_id if caller is not None else "")
         if admission.key is not None and admission.key.source == "stored":
             place = (admission.gateway, admission.provider.slug, admission.alias)
             own = self._gateway.registry.now.key_limits.get(place)

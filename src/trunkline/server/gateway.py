@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
@@ -96,6 +96,7 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.catalogue = Catalogue.build(settings.providers)
+        self._customs: dict[str, tuple[Mapping[str, Any], Provider | None]] = {}
         self.origins = Origins(settings)
         self.sessions = Sessions(settings.account, settings.gateway, secure=settings.is_secure)
         self.worker = LocalWorker(settings.data_dir, settings.local_model)
@@ -222,13 +223,19 @@ class Gateway:
 
     def _know_providers(self) -> None:
         """Take up the custom providers of the set-up. One that cannot be used does not keep the others out."""
-        known = []
+        known: dict[str, tuple[Mapping[str, Any], Provider | None]] = {}
         for name, table in self.registry.now.providers.items():
-            try:
-                known.append(custom_provider(name, table, self.settings.custom_provider_hosts))
-            except SettingsError as error:
-                log.warning("a custom provider cannot be used", provider=name, why=str(error))
-        self.catalogue.add(known)
+            before = self._customs.get(name)
+            known[name] = before if before is not None and before[0] is table else (table, self._custom(name, table))
+        self._customs = known
+        self.catalogue.add(provider for _, provider in known.values() if provider is not None)
+
+    def _custom(self, name: str, table: Mapping[str, Any]) -> Provider | None:
+        try:
+            return custom_provider(name, table, self.settings.custom_provider_hosts)
+        except SettingsError as error:
+            log.warning("a custom provider cannot be used", provider=name, why=str(error))
+            return None
 
     def _judge_sessions(self) -> None:
         """Judge every open session again: its key may be revoked, its limits may be others."""

@@ -44,6 +44,7 @@ class LiveRegistry:
         self.database: Database | None = None
         self.vault: Vault | None = None
         self._polling: asyncio.Task[None] | None = None
+        self._refreshing = asyncio.Lock()
         self._number = -1
         self._listeners: list[Callable[[], None]] = []
         self.broker = Broker()
@@ -115,41 +116,35 @@ class LiveRegistry:
 
     def limits(self, gateway: str, key_id: str) -> SessionLimits:
         """Return what sessions of a gateway may use that depend on a gateway key, or on none."""
-        own = self._limits.get(key_id)
-        if own is not None:
-            return own
+        key = self.now.keys_by_id.get(key_id)
+        if key is not None and key.limits != NO_LIMITS and key.gateway in self._rules:
+            return merged(self._rules[key.gateway].realtime.limits, key.limits)
         rules = self._rules.get(gateway)
         return rules.realtime.limits if rules is not None else NO_LIMITS
 
     def expiry(self, caller: Caller) -> float | None:
         """Return when a caller's sessions end, in Unix seconds, or None when no end is set."""
-        key = self._keys_by_id.get(caller.key_id)
+        key = self.now.keys_by_id.get(caller.key_id)
         return key.expires_at if key is not None else None
 
     async def refresh(self) -> None:
         """Read the set-up again if it changed."""
         assert self.configuration is not None
-        if await self.configuration.number() == self._number:
-            return
-        number, registry = await self.configuration.load()
-        await self.accounts.load()
-        self._number = number
-        self._take(registry)
-        log.info("set-up changed", number=self._number)
-        for listener in self._listeners:
-            listener()
+        async with self._refreshing:
+            if await self.configuration.number() == self._number:
+                return
+            number, registry = await self.configuration.load()
+            await self.accounts.load()
+            self._number = number
+            self._take(registry)
+            log.info("set-up changed", number=self._number)
+            for listener in self._listeners:
+                listener()
 
     def _take(self, registry: Registry) -> None:
         self.now = registry
         self._holders: dict[bytes, Caller] = {}
-        self._keys_by_id = {key.id: key for key in registry.keys.values()}
         self._rules = {name: self._in_force(rules) for name, rules in registry.gateways.items()}
-        # Of keys with limits of their own, once: every request asks.
-        self._limits = {
-            key.id: merged(self._rules[key.gateway].realtime.limits, key.limits)
-            for key in registry.keys.values()
-            if key.limits != NO_LIMITS and key.gateway in self._rules
-        }
 
     def _in_force(self, rules: GatewayRules) -> GatewayRules:
         demanded = self._admin is not None and rules.id == self._settings.gateway
@@ -160,7 +155,7 @@ class LiveRegistry:
     def _why_key_dead(self, id: str) -> str:
         if id.startswith(USER_PREFIX):
             return self.accounts.why_dead(id)
-        key = self._keys_by_id.get(id)
+        key = self.now.keys_by_id.get(id)
         return "is not known here" if key is None else _REFUSALS[key.why_dead(time.time())]
 
     def _is_alive(self, key_id: str) -> bool:

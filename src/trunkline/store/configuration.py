@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, or_, select, update
 
 from trunkline.errors import SettingsError
 from trunkline.policy.client_secrets import ClientSecret
@@ -18,14 +18,16 @@ from trunkline.policy.control import ControlRules
 from trunkline.policy.key_limits import KeyLimit, with_key_limits, with_successor, without_key
 from trunkline.policy.limits import LimitRule, stored_key_rule
 from trunkline.policy.logging import LoggingRules
-from trunkline.policy.registry import DEFAULT_ALIAS, ClientSecretMode, GatewayKey, GatewayRules, Registry, Scope
-from trunkline.policy.sessions import RealtimeRules, SessionLimits
+from trunkline.policy.registry import DEFAULT_ALIAS, ClientSecretMode, GatewayKey, GatewayRules, Registry
+from trunkline.policy.routes import DeployedRoute
+from trunkline.policy.sessions import RealtimeRules
 from trunkline.providers import Via
 from trunkline.store import schema
 from trunkline.store.async_engine import AsyncConnection
 from trunkline.store.audit import Change, changing
 from trunkline.store.custom_providers import paths_of
 from trunkline.store.database import Database
+from trunkline.store.readings import KeyReadings, Readings, gateway_key
 from trunkline.store.routes import deployed_routes
 from trunkline.store.vault import Unsealable, Vault
 
@@ -49,6 +51,12 @@ class Configuration:
         self._database = database
         self._vault = vault
         self._default = default
+        self._gateways = Readings(schema.gateways, _rules)
+        self._keys = KeyReadings()
+        self._stored = Readings(schema.stored_keys, self._stored_key)
+        self._vias = Readings(schema.vias, self._via)
+        self._customs = Readings(schema.management.custom_providers, self._custom_provider)
+        self._routes: Mapping[tuple[str, str], DeployedRoute] = {}
 
     async def check(self) -> None:
         """Make sure that the vault's master key is the one this database was used with. Raises `SettingsError`."""
@@ -75,20 +83,19 @@ class Configuration:
             return found
 
     async def load(self) -> tuple[int, Registry]:
-        """Return the present set-up and its number. Raises `SettingsError` when a sealed value does not open."""
+        """Return the present set-up and its number. Raises `SettingsError` when a sealed value does not open.
+
+        What is as it was the last time is the same object, and costs little.
+        """
         configs, customs = schema.management.provider_configs, schema.management.custom_providers
         async with self._database.reading() as connection:
             number = (await connection.execute(select(schema.vault_state.c.number))).scalar_one()
-            gateways = {row.id: _rules(row) for row in await connection.execute(select(schema.gateways))}
-            keys = {row.digest: _gateway_key(row) for row in await connection.execute(select(schema.gateway_keys))}
+            gateways = {row.id: rules for row, rules in await self._gateways.of(connection)}
+            keys = await self._keys.of(connection, number)
             stored: dict[tuple[str, str], dict[str, str]] = {}
-            for row in await connection.execute(select(schema.stored_keys)):
-                value = self._opened(row.sealed, "stored key", row.gateway, row.provider, row.alias)
+            for row, value in await self._stored.of(connection):
                 stored.setdefault((row.gateway, row.provider), {})[row.alias] = value
-            vias = {}
-            for row in await connection.execute(select(schema.vias)):
-                token = self._opened(row.sealed_token, "via", row.gateway, row.provider) if row.sealed_token else ""
-                vias[row.gateway, row.provider] = Via(row.base_url, token, row.realtime_key)
+            vias = {(row.gateway, row.provider): via for row, via in await self._vias.of(connection)}
             key_limits: dict[tuple[str, str, str], LimitRule] = {}
             for row in await connection.execute(select(configs)):
                 rule = stored_key_rule(row.provider, row.alias, row.rate_limit, row.rate_limit_period)
@@ -99,18 +106,28 @@ class Configuration:
                     held[DEFAULT_ALIAS] = held[row.alias]
                     if rule is not None:
                         key_limits[row.gateway, row.provider, DEFAULT_ALIAS] = rule
-            providers = {
-                f"custom-{row.slug}": {
-                    "name": row.name,
-                    "base_url": row.base_url,
-                    "headers": json.loads(self._opened(row.sealed, "custom provider", row.id)) if row.sealed else {},
-                    **paths_of(row.fields),
-                }
-                for row in await connection.execute(select(customs).where(customs.c.enable))
-            }
-            routes = await deployed_routes(connection)
+            found = await self._customs.of(connection, customs.c.enable)
+            providers = {f"custom-{row.slug}": provider for row, provider in found}
+            routes = self._routes = await deployed_routes(connection, self._routes)
         gateways.setdefault(self._default.id, self._default)
-        return number, Registry(gateways, keys, stored, vias, providers, routes, key_limits)
+        return number, Registry(
+            gateways, keys.by_digest, stored, vias, providers, routes, key_limits, keys_by_id=keys.by_id
+        )
+
+    def _stored_key(self, row: Row[Any]) -> str:
+        return self._opened(row.sealed, "stored key", row.gateway, row.provider, row.alias)
+
+    def _via(self, row: Row[Any]) -> Via:
+        token = self._opened(row.sealed_token, "via", row.gateway, row.provider) if row.sealed_token else ""
+        return Via(row.base_url, token, row.realtime_key)
+
+    def _custom_provider(self, row: Row[Any]) -> dict[str, Any]:
+        return {
+            "name": row.name,
+            "base_url": row.base_url,
+            "headers": json.loads(self._opened(row.sealed, "custom provider", row.id)) if row.sealed else {},
+            **paths_of(row.fields),
+        }
 
     # Gateways
 
@@ -190,7 +207,7 @@ class Configuration:
             self._database, Change("key.create", "gateway key", key.id, key.gateway, told)
         ) as connection:
             await self._require(connection, key.gateway)
-            await connection.execute(insert(schema.gateway_keys).values(_key_row(key)))
+            await connection.execute(insert(schema.gateway_keys).values(key_row(key)))
             if rules:
                 await self._limit(connection, key.gateway, lambda known: with_key_limits(known, key.id, rules))
 
@@ -202,18 +219,20 @@ class Configuration:
         table = schema.gateway_keys
         change = Change("key.rotate", "gateway key", old, key.gateway, {"new": key.id, "name": key.name})
         async with changing(self._database, change) as connection:
-            rows = await connection.execute(select(table).where(table.c.gateway == key.gateway))
-            known = {row.id: _gateway_key(row) for row in rows}
-            if old not in known:
+            row = (await connection.execute(select(table).filter_by(id=old, gateway=key.gateway))).one_or_none()
+            if row is None:
                 raise _no_key(old)
-            why_dead = known[old].why_dead(key.created_at)
+            known = gateway_key(row)
+            why_dead = known.why_dead(key.created_at)
             if why_dead:
                 raise SettingsError(f"The key {old} is {why_dead}: make a new one.")
-            ends_at = min(ends_at, known[old].expires_at or ends_at)
+            ends_at = min(ends_at, known.expires_at or ends_at)
             change.details = {**change.details, "ends_at": ends_at}
             await connection.execute(update(table).where(table.c.id == old).values(expires_at=ends_at))
-            await connection.execute(insert(table).values(_key_row(key)))
-            dead = {one.id for one in known.values() if one.why_dead(key.created_at)}
+            await connection.execute(insert(table).values(key_row(key)))
+            has_ended = or_(table.c.revoked_at <= key.created_at, table.c.expires_at <= key.created_at)
+            ended = select(table.c.id).where(table.c.gateway == key.gateway, has_ended)
+            dead = {*await connection.scalars(ended)}
             await self._limit(connection, key.gateway, lambda rules: with_successor(rules, old, key.id, dead))
 
     async def keys(self, gateway: str | None = None) -> list[GatewayKey]:
@@ -222,7 +241,14 @@ class Configuration:
         if gateway is not None:
             wanted = wanted.where(schema.gateway_keys.c.gateway == gateway)
         async with self._database.reading() as connection:
-            return [_gateway_key(row) for row in await connection.execute(wanted)]
+            return [gateway_key(row) for row in await connection.execute(wanted)]
+
+    async def key(self, gateway: str, id: str) -> GatewayKey | None:
+        """Return one of a gateway's keys by its id, if it is there."""
+        asked = select(schema.gateway_keys).filter_by(gateway=gateway, id=id)
+        async with self._database.reading() as connection:
+            row = (await connection.execute(asked)).one_or_none()
+        return gateway_key(row) if row is not None else None
 
     async def revoke_key(self, id: str) -> GatewayKey:
         """Revoke a gateway key by its id; a second time changes nothing. Raises `SettingsError` for an unknown id."""
@@ -237,7 +263,7 @@ class Configuration:
                 raise _no_key(id)
             change.gateway, change.details = row.gateway, {"name": row.name}
             await self._limit(connection, row.gateway, lambda rules: without_key(rules, id))
-        return _gateway_key(row)
+        return gateway_key(row)
 
     async def limit_key(
         self, id: str, changes: Mapping[str, Any], rules: Sequence[KeyLimit] | None = None
@@ -254,7 +280,7 @@ class Configuration:
             if row is None:
                 raise _no_key(id)
             change.gateway = row.gateway
-            key = _gateway_key(row)
+            key = gateway_key(row)
             limits = key.limits.changed(changes)
             await connection.execute(update(table).where(table.c.id == id).values(limits=limits.document()))
             if rules is not None:
@@ -440,7 +466,8 @@ def _document(rules: GatewayRules) -> dict[str, Any]:
     return {name: value for name, value in _gateway_row(rules).items() if name not in ("id", "created_at")}
 
 
-def _key_row(key: GatewayKey) -> Mapping[str, Any]:
+def key_row(key: GatewayKey) -> Mapping[str, Any]:
+    """Return the row in which a gateway key is kept."""
     return {
         "id": key.id,
         "gateway": key.gateway,
@@ -459,19 +486,3 @@ def _key_row(key: GatewayKey) -> Mapping[str, Any]:
 def _key_document(key: GatewayKey) -> dict[str, Any]:
     scopes = sorted(scope.value for scope in key.scopes)
     return {"name": key.name, "scopes": scopes, "models": key.models, "expires_at": key.expires_at}
-
-
-def _gateway_key(row: Row[Any]) -> GatewayKey:
-    return GatewayKey(
-        id=row.id,
-        gateway=row.gateway,
-        name=row.name,
-        digest=row.digest,
-        hint=row.hint,
-        scopes=frozenset(Scope(scope) for scope in row.scopes),
-        models=tuple(row.models),
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        revoked_at=row.revoked_at,
-        limits=SessionLimits().changed(row.limits),
-    )

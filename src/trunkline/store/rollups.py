@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from operator import add
 from typing import Any, Final, TypeVar
@@ -91,10 +91,16 @@ CUBES: Final = (
 # Values of a column that are told apart, of each gateway and day; of metadata's values, of each name.
 LIMITS: Final = {"provider": 100, "model": 500, "user": 5000, "name": 50, "value": 1000}
 
+# Of each cube.
+_BOUNDED: Final = {cube.number: [column for column in LIMITS if column in cube.dimensions] for cube in CUBES}
+
 # So many rows are written, records counted or kinds of records put into cells, before the event loop gets its turn.
 _ROWS: Final = 250
 _RECORDS: Final = 100
 _KINDS: Final = 20
+_KEYS: Final = 1000
+# Values are noted of so many days, those that came last.
+_DAYS: Final = 3
 # What one statement may list, well below what either engine takes.
 _LISTED: Final = 10_000
 # Cells are made and kept for so much longer than they are asked for: the hour before may be needed up to such a minute,
@@ -119,6 +125,7 @@ class Rollups:
     def __init__(self, clock: Callable[[], float] = time.time, limits: Mapping[str, int] = LIMITS) -> None:
         self._clock = clock
         self._limits = limits
+        self._crowds: dict[int, dict[tuple[int, str], _Crowd]] = {}
         self._expiring: asyncio.Task[None] | None = None
 
     def start(self, database: Database) -> None:
@@ -143,11 +150,14 @@ class Rollups:
         await batch.widen()
         if connection.dialect.name == "postgresql":
             await connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-        new = await _write(connection, batch)
-        for cube in CUBES:
-            numbers = {series for series, row in new.items() if row["cube"] == cube.number}
-            for day in sorted({day for series, day in batch.days if series in numbers}):
-                await self._bound(connection, cube, day)
+        await self._note_values(batch)
+        await _write(connection, batch)
+        for day, crowds in sorted(self._crowds.items()):
+            for cube in CUBES:
+                for column in _BOUNDED[cube.number]:
+                    crowd = crowds[cube.number, column]
+                    if len(crowd.seen) > crowd.enough:
+                        await self._bound(connection, cube, day, column, crowd)
 
     async def expire(self, database: Database) -> int:
         """Remove cells that are finer than they need be by now; return how many that were."""
@@ -171,23 +181,56 @@ class Rollups:
             else:
                 log.debug("old sums removed", cells=removed)
 
-    async def _bound(self, connection: AsyncConnection, cube: Cube, day: int) -> None:
-        """Put the least used values of a day together where there are too many."""
-        for column, limit in self._limits.items():
-            if column not in cube.dimensions:
-                continue
-            within = [rollup_series.c.gateway] + ([rollup_series.c.name] if column == "value" else [])
-            values = rollup_series.c[column]
-            crowded = (
-                select(*within)
-                .select_from(rollup_sums.join(rollup_series, rollup_series.c.id == rollup_sums.c.series))
-                .where(_is_in(rollup_sums, cube, DAY, day))
-                .group_by(*within)
-                .having(func.count(distinct(values)) > 2 * limit)
-            )
-            for group in (await connection.execute(crowded)).all():
+    async def _note_values(self, batch: _Batch) -> None:
+        """Take note of the values that a batch brings for each day."""
+        for share in _shares(batch.sums, _ROWS):
+            for number, step, day, series in share:
+                if step != DAY:
+                    continue
+                row, crowds = batch.series[series], self._crowds_of(day)
+                for column in _BOUNDED[number]:
+                    name = row["name"] if column == "value" else ""
+                    crowds[number, column].seen.add(hash((row["gateway"], name, row[column])))
+            await asyncio.sleep(0)
+
+    def _crowds_of(self, day: int) -> dict[tuple[int, str], _Crowd]:
+        crowds = self._crowds.get(day)
+        if crowds is None:
+            while len(self._crowds) >= _DAYS:
+                del self._crowds[next(iter(self._crowds))]
+            crowds = {(cube, column): _Crowd() for cube, columns in _BOUNDED.items() for column in columns}
+            self._crowds[day] = crowds
+        return crowds
+
+    async def _bound(self, connection: AsyncConnection, cube: Cube, day: int, column: str, crowd: _Crowd) -> None:
+        """Put the least used values of a day together where there are too many; say when to look again."""
+        limit = self._limits.get(column, LIMITS[column])
+        within = [rollup_series.c.gateway] + ([rollup_series.c.name] if column == "value" else [])
+        counted = (
+            select(*within, func.count(distinct(rollup_series.c[column])))
+            .select_from(rollup_sums.join(rollup_series, rollup_series.c.id == rollup_sums.c.series))
+            .where(_is_in(rollup_sums, cube, DAY, day))
+            .group_by(*within)
+        )
+        most = 0
+        for *group, count in (await connection.execute(counted)).all():
+            if count > 2 * limit:
                 here = and_(*(of == value for of, value in zip(within, group, strict=True)))
                 await _put_together(connection, cube, day, column, here, limit)
+                crowd.seen.clear()  # what comes again is another value
+                count = limit + 2  # with the others, and with none
+            most = max(most, count)
+        crowd.enough = len(crowd.seen) + max(2 * limit - most, 0)
+
+
+class _Crowd(msgspec.Struct):
+    """Values of a column that came on a day, as hashes. Up to so many as are ``enough`` none need be put together.
+
+    There may be more than are ``seen``: other processes write too, and so did earlier ones.
+    """
+
+    seen: set[int] = msgspec.field(default_factory=set)
+    enough: int = 0
 
 
 class _Counted(msgspec.Struct):
@@ -215,11 +258,6 @@ class _Batch:
         self._kinds: dict[_Kind, _Counted] = {}
         self._ids: dict[tuple[Any, ...], int] = {}
         self._places: dict[int, dict[int, tuple[int, int, int, int]]] = {}
-
-    @property
-    def days(self) -> set[tuple[int, int]]:
-        """Series, and the days that they have cells of."""
-        return {(series, start) for _, step, start, series in self.sums if step == DAY}
 
     def count(self, records: Iterable[LogRecord]) -> None:
         """Count records, those together that differ in nothing by which cells are told apart."""
@@ -330,19 +368,30 @@ def _counted(records: Sequence[LogRecord]) -> _Counted:
     return _Counted(records[0], sums, blocks)
 
 
-async def _write(connection: AsyncConnection, batch: _Batch) -> dict[int, dict[str, Any]]:
-    """Add a batch's cells to those that are kept. Return the series that were not known before."""
+async def _write(connection: AsyncConnection, batch: _Batch) -> None:
+    """Add a batch's cells to those that are kept; none is left in it."""
     known = await present(connection, rollup_series.c.id, [*batch.series])
-    new = {series: row for series, row in batch.series.items() if series not in known}
-    written: tuple[tuple[Insert, Iterable[tuple[Any, ...]]], ...] = (
-        (_ADDING_SERIES, (tuple(row.values()) for row in new.values())),
-        (_ADDING_SUMS, ((*cell, *batch.sums[cell]) for cell in sorted(batch.sums))),
-        (_ADDING_LATENCIES, ((*block, *batch.latencies[block]) for block in sorted(batch.latencies))),
-    )
-    for adding, rows in written:
-        for share in _shares(rows, _ROWS):
-            await adding.add(connection, [*zip(*share, strict=True)])
-    return new
+    for share in _shares((row for series, row in batch.series.items() if series not in known), _ROWS):
+        await _ADDING_SERIES.add(connection, [*zip(*(row.values() for row in share), strict=True)])
+    async for rows in _in_order(batch.sums, apart=3):
+        await _ADDING_SUMS.add(connection, [*zip(*rows, strict=True)])
+    async for rows in _in_order(batch.latencies, apart=4):
+        await _ADDING_LATENCIES.add(connection, [*zip(*rows, strict=True)])
+
+
+async def _in_order(cells: dict[Any, list[Any]], apart: int) -> AsyncIterator[list[tuple[Any, ...]]]:
+    """Yield rows in the order of their keys, in shares, and forget them: all at once would take long.
+
+    Keys that differ in one of so many values, their first, are sorted ``apart``.
+    """
+    groups: dict[tuple[int, ...], list[Any]] = {}
+    for keys in _shares(cells, _KEYS):
+        for key in keys:
+            groups.setdefault(key[:apart], []).append(key)
+        await asyncio.sleep(0)
+    for group in sorted(groups):
+        for keys in _shares(sorted(groups.pop(group)), _ROWS):
+            yield [(*key, *cells.pop(key)) for key in keys]
 
 
 async def _remove_oldest(database: Database, cube: Cube, step: int, before: int) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -23,6 +24,9 @@ from trunkline.store.schema.management import route_deployments, route_versions,
 log = structlog.get_logger("trunkline.routes")
 
 Elements = Sequence[Mapping[str, Any]]
+
+# So many versions are read before the event loop gets its turn.
+_VERSIONS: Final = 20
 
 
 class RouteVersion(msgspec.Struct, frozen=True):
@@ -166,24 +170,44 @@ class Routes:
             return None
 
 
-async def deployed_routes(connection: AsyncConnection) -> dict[tuple[str, str], DeployedRoute]:
-    """Return what every gateway's routes are at present, by gateway and name. One that cannot be read is left out."""
-    version, deployment = route_versions.c, route_deployments.c
+async def deployed_routes(
+    connection: AsyncConnection, known: Mapping[tuple[str, str], DeployedRoute] = MappingProxyType({})
+) -> dict[tuple[str, str], DeployedRoute]:
+    """Return what every gateway's routes are at present, by gateway and name. One that cannot be read is left out.
+
+    Versions never change: of those that are ``known`` nothing is read again.
+    """
+    deployment = route_deployments.c
     newest = func.row_number().over(
         partition_by=deployment.route, order_by=(deployment.created_at.desc(), deployment.id.desc())
     )
     ranked = select(deployment.route, deployment.version, newest.label("rank")).subquery()
-    asked = (
-        select(routes.c.id, routes.c.gateway, routes.c.name, version.id.label("version"), version.elements)
-        .join(ranked, (ranked.c.route == routes.c.id) & (ranked.c.rank == 1))
-        .join(route_versions, version.id == ranked.c.version)
+    asked = select(routes.c.id, routes.c.gateway, routes.c.name, ranked.c.version).join(
+        ranked, (ranked.c.route == routes.c.id) & (ranked.c.rank == 1)
     )
-    found = {}
-    for row in await connection.execute(asked):
-        try:
-            found[row.gateway, row.name] = DeployedRoute.of(row.id, row.version, row.name, row.elements)
-        except SettingsError as error:
-            log.warning("a dynamic route cannot be used", gateway=row.gateway, route=row.name, why=str(error))
+    rows = (await connection.execute(asked)).all()
+    found: dict[tuple[str, str], DeployedRoute] = {}
+    unread = []
+    for row in rows:
+        before = known.get((row.gateway, row.name))
+        if before is not None and (before.id, before.version) == (row.id, row.version):
+            found[row.gateway, row.name] = before
+        else:
+            unread.append(row)
+    for start in range(0, len(unread), _VERSIONS):
+        share = unread[start : start + _VERSIONS]
+        wanted = select(route_versions.c.id, route_versions.c.elements)
+        wanted = wanted.where(route_versions.c.id.in_([row.version for row in share]))
+        elements = {row.id: row.elements for row in await connection.execute(wanted)}
+        for row in share:
+            if row.version not in elements:
+                continue
+            try:
+                route = DeployedRoute.of(row.id, row.version, row.name, elements[row.version])
+            except SettingsError as error:
+                log.warning("a dynamic route cannot be used", gateway=row.gateway, route=row.name, why=str(error))
+            else:
+                found[row.gateway, row.name] = route
     return found
 
 

@@ -121,8 +121,9 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return and_(True, *self._conditions(table))
 
     def columns(self, table: Table) -> list[Column[Any]]:
-        """Return the columns of a table that it takes."""
-        return [column for column in table.columns if self.sealed or not is_sealed(column)]
+        """Return the columns of a table that it takes: none that counts changes of the database it is in."""
+        wanted = [column for column in table.columns if column is not schema.gateway_keys.c.changed]
+        return [column for column in wanted if self.sealed or not is_sealed(column)]
 
     def _takes(self, table: Table) -> bool:
         if self.sealed:

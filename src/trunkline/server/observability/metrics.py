@@ -19,6 +19,8 @@ SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 SESSION_SECONDS: Final = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 # Whoever calls chooses the name of the model: so many are told apart, the rest are one.
 MAX_MODELS: Final = 500
+# And so many models of providers of gateways: each takes a KiB, and each scrape has them all.
+MAX_TOLD_APART: Final = 5000
 OTHER: Final = "other"
 _NO_MODEL: Final = "none"
 
@@ -41,7 +43,7 @@ class Metrics:
 
     def take(self, record: LogRecord) -> None:
         """Count an exchange."""
-        gateway, provider, model = who = (record.gateway, self._provider(record), self._model(record.model))
+        gateway, provider, model = who = self._who(record)
         cached = "true" if record.cached else "false"
         self._requests[
             gateway, provider, model, record.request_type, str(record.status), record.end_reason, cached
@@ -65,6 +67,12 @@ class Metrics:
         if gateway is not None:
             return exposition.page(seen, accept)
         return exposition.page(seen, accept, self._gauges(), self._counters())
+
+    def _who(self, record: LogRecord) -> _Who:
+        who = (record.gateway, self._provider(record), self._model(record.model))
+        if who in self._sums or len(self._sums) < MAX_TOLD_APART:
+            return who
+        return (*who[:2], OTHER)
 
     def _provider(self, record: LogRecord) -> str:
         """Return the provider's name; one that strangers made up in a path, and that was never asked, is no name."""

@@ -41,4 +41,4 @@ __all__ = [
 ]
 
 # The newest migration. Known here, so that a start need not load the migration tool to see that all is up to date.
-HEAD: Final = "0010"
+HEAD: Final = "0011"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Integer, LargeBinary, String, Table
+from typing import Final
+
+from sqlalchemy import JSON, Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, String, Table, select
 
 from trunkline.store.schema.base import metadata
 
@@ -20,6 +22,19 @@ gateways = Table(
     Column("control", JSON, nullable=False, server_default="{}"),
 )
 
+# One row. ``number`` grows with every change of the set-up, so that a running gateway sees it; ``key_check`` is a known
+# word sealed with the master key, so that another master key is noticed before anything is written with it.
+vault_state = Table(
+    "vault_state",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("number", Integer, nullable=False),
+    Column("key_check", LargeBinary),
+)
+
+_NUMBER: Final = select(vault_state.c.number).scalar_subquery()
+
+# ``changed`` is the number of the set-up when the row was written last: a change is read without all other keys.
 gateway_keys = Table(
     "gateway_keys",
     metadata,
@@ -34,6 +49,8 @@ gateway_keys = Table(
     Column("expires_at", Float),
     Column("revoked_at", Float),
     Column("limits", JSON, nullable=False, server_default="{}"),
+    Column("changed", Integer, nullable=False, server_default="0", default=_NUMBER, onupdate=_NUMBER),
+    Index("ix_gateway_keys_changed_id", "changed", "id"),
 )
 
 stored_keys = Table(
@@ -70,14 +87,4 @@ client_secrets = Table(
     Column("expires_at", Float, nullable=False, index=True),
     Column("uses", Integer, nullable=False),
     Column("spent", Float, nullable=False),
-)
-
-# One row. ``number`` grows with every change of the set-up, so that a running gateway sees it; ``key_check`` is a known
-# word sealed with the master key, so that another master key is noticed before anything is written with it.
-vault_state = Table(
-    "vault_state",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("number", Integer, nullable=False),
-    Column("key_check", LargeBinary),
 )
