@@ -39,8 +39,6 @@ _COMMANDS: Final = {
     "settings": "settings:settings",
     "bench": "bench:bench",
 }
-
-
 _INTERRUPTED: Final = 130
 
 
@@ -67,10 +65,7 @@ class _Commands(Group):
             ctx.exit(_INTERRUPTED)
 
 
-@click.group(
-    cls=_Commands,
-    context_settings={"max_content_width": 100},
-)
+@click.group(cls=_Commands, context_settings={"max_content_width": 100})
 @click.version_option(trunkline.__version__, message="trunkline %(version)s", help="Print the version and stop.")
 def application() -> None:
     """AI gateway for text and real-time voice: one credential on every transport."""

@@ -344,7 +344,7 @@ def _name(flag: str) -> str:
     return flag.removeprefix("--").replace("-", "_")
 
 
-# Those flags; the argument ``control`` is for `ControlRules.changed`.
+# Gives a command these flags; its argument ``control`` is for `ControlRules.changed`.
 takes_control: Final = taking(
     "control",
     {

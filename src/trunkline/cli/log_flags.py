@@ -71,5 +71,5 @@ def _count(text: str, flag: str, example: str) -> int | None:
     return int(text)
 
 
-# Those flags; the argument ``logging`` is for `LoggingRules.changed`.
+# Gives a command these flags; its argument ``logging`` is for `LoggingRules.changed`.
 takes_logging: Final = taking("logging", {"Log": _FLAGS}, _rules_given)

@@ -83,7 +83,7 @@ def _rules_given(given: Mapping[str, Any]) -> dict[str, Any]:
     return {**rules, **({"limits": limits} if limits else {})}
 
 
-# A flag for every limit; the argument ``limits`` is what `SessionLimits.changed` takes.
+# Gives a command a flag for every limit; its argument ``limits`` is what `SessionLimits.changed` takes.
 takes_limits: Final = taking("limits", _LIMIT_FLAGS, _limits_given)
-# Those of the limits and switches; the argument ``realtime`` is for `RealtimeRules.changed`.
+# Gives a command those and the switches; its argument ``realtime`` is for `RealtimeRules.changed`.
 takes_realtime: Final = taking("realtime", {"Realtime sessions": _SWITCHES, **_LIMIT_FLAGS}, _rules_given)
