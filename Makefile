@@ -94,7 +94,7 @@ bench: $(STAMPS)/dev models  ## measure; results are printed
 	$(say) "Voice latency through the gateway"
 	@$(BIN)/python bench/voice_latency.py $(ARGS)
 
-gen: $(STAMPS)/dev $(PACKAGES)  ## write the files made from others: docs/settings.md, docs/providers.md, web/src/gen
+gen: $(STAMPS)/dev $(PACKAGES)  ## write the files made from others: docs/settings.md, docs/providers.md, web/src/gen, prices
 	$(say) "Generating"
 	@$(BIN)/python docs/generate.py
 	@cd web && npm run --silent gen

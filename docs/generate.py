@@ -2,15 +2,20 @@
 
 docs/settings.md from the settings table, docs/providers.md from the provider data, docs/credentials.md from the matrix
 of credentials, web/src/gen/openapi.json from the console's API, web/src/gen/constants.ts from the names that this API's
-description does not hold.
+description does not hold, src/trunkline/policy/price_list.json from the library genai-prices.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, time
+from decimal import Decimal
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from trunkline import settings
 from trunkline.credentials import PLACEMENTS, Carrier, Placement, Role
@@ -44,6 +49,8 @@ from trunkline.settings import Settings
 from trunkline.wire.refusal import ERROR_CODE_HEADER
 
 ROOT = Path(__file__).resolve().parent.parent
+PRICE_LIST = ROOT / "src" / "trunkline" / "policy" / "price_list.json"
+COSTS = ROOT / "docs" / "costs.md"
 CELLS = tuple(cases())
 
 SETTINGS_HEAD = """\
@@ -264,6 +271,12 @@ OTHER_TRAPS = (
         "The code does, and the message: see the first table.",
     ),
 )
+
+# Words in which answers state by which list they were billed, and what they are to the price library.
+PRICED_TIERS = {
+    **{tier: {"service_tier": tier, "speed": tier} for tier in ("flex", "priority", "fast")},
+    "batch": {"processing": "batch"},
+}
 
 
 def settings_page() -> str:
@@ -490,12 +503,115 @@ def openapi() -> str:
             gateway.worker.release()
 
 
+def price_list() -> str:
+    """Return src/trunkline/policy/price_list.json: a line for each model, in the library's order, the first counts."""
+    from genai_prices.data_snapshot import get_snapshot  # late: it takes a while, and no other page needs it
+
+    made_from, day = _version_and_day()
+    sellers = ",\n".join(_seller(provider) for provider in get_snapshot().providers)
+    return f'{{"version":"{made_from}","day":"{day}","sellers":[\n{sellers}\n]}}\n'
+
+
+def _version_and_day() -> tuple[str, str]:
+    """Return the version of the price library that is installed, and the day on which it was taken up here."""
+    installed = version("genai-prices")
+    before = json.loads(PRICE_LIST.read_text("utf-8")) if PRICE_LIST.exists() else {}
+    return installed, before["day"] if before.get("version") == installed else f"{datetime.now(UTC).date()}"
+
+
+def _seller(provider: Any) -> str:
+    about: dict[str, Any] = {"id": provider.id}
+    if provider.provider_match is not None:
+        about["match"] = _clause(provider.provider_match)
+    if provider.fallback_model_providers:
+        about["falls_back_to"] = provider.fallback_model_providers
+    offers = ",\n".join(_compact(_offer(model)) for model in provider.models)
+    return f'{_compact(about)[:-1]},"offers":[\n{offers}\n]}}'
+
+
+def _offer(model: Any) -> dict[str, Any]:
+    first, *later = model.prices if isinstance(model.prices, list) else [None]
+    offer: dict[str, Any] = {"match": _clause(model.match), "prices": _by_unit((first or model).prices)}
+    if later:
+        offer["later"] = [_change(one) for one in later]
+    tiers = {}
+    for tier, context in PRICED_TIERS.items():
+        variants = [one for one in model.price_variants or () if one.when.items() <= context.items()]
+        if variants:
+            tiers[tier] = [_change(one) for one in variants]
+    return {**offer, "tiers": tiers} if tiers else offer
+
+
+def _change(change: Any) -> dict[str, Any]:
+    changed: dict[str, Any] = {"prices": _by_unit(change.prices)}
+    match change.constraint:
+        case None:
+            pass
+        case constraint if hasattr(constraint, "start_date"):
+            changed["since"] = int(datetime.combine(constraint.start_date, time(), UTC).timestamp())
+        case constraint:
+            changed["hours"] = [_second_of_day(constraint.start_time), _second_of_day(constraint.end_time)]
+    return changed
+
+
+def _second_of_day(moment: time) -> int:
+    """Return the second of the day in UTC; a moment without a time zone is in UTC."""
+    anchored = datetime.combine(datetime(2000, 1, 1, tzinfo=UTC), moment, moment.tzinfo or UTC)
+    return int(anchored.timestamp()) % 86_400
+
+
+def _by_unit(prices: Any) -> dict[str, Any]:
+    return {unit: _price(price) for unit, price in sorted(vars(prices).items()) if price is not None}
+
+
+def _price(price: Any) -> Any:
+    if not isinstance(price, Decimal):
+        return [_price(price.base), [[tier.start, _price(tier.price)] for tier in price.tiers]]
+    return int(price) if price == int(price) else float(price)
+
+
+def _clause(clause: Any) -> list[Any]:
+    """Return a clause as its kind and what it compares with; texts are compared in small letters, patterns are not."""
+    ((kind, value),) = vars(clause).items()
+    match kind:
+        case "regex":
+            return [kind, value]
+        case "equals":
+            return [kind, [value.lower()]]
+        case "or_" | "and_":
+            return _together(kind.rstrip("_"), [_clause(one) for one in value])
+        case _:
+            return [kind, value.lower()]
+
+
+def _together(kind: str, clauses: list[list[Any]]) -> list[Any]:
+    """Return several clauses as one; of those of which any may fit, the names come first, as one clause."""
+    if kind == "or":
+        names = [name for one, value in clauses if one == "equals" for name in value]
+        others = [clause for clause in clauses if clause[0] != "equals"]
+        clauses = [["equals", names], *others] if names else others
+    return clauses[0] if len(clauses) == 1 else [kind, clauses]
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def costs_page() -> str:
+    """Return docs/costs.md, a page written by hand, with the version and the day of the price list."""
+    made_from, day = _version_and_day()
+    text = COSTS.read_text("utf-8")
+    return re.sub(r"version [\d.]+, taken up on [\d-]+", f"version {made_from}, taken up on {day}", text)
+
+
 PAGES = {
     ROOT / "docs" / "settings.md": settings_page,
     ROOT / "docs" / "providers.md": providers_page,
     ROOT / "docs" / "credentials.md": credentials_page,
     ROOT / "web" / "src" / "gen" / "openapi.json": openapi,
     ROOT / "web" / "src" / "gen" / "constants.ts": constants,
+    PRICE_LIST: price_list,
+    COSTS: costs_page,
 }
 
 

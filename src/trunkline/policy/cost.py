@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any, Final
+import time
+from typing import Final
 
+from trunkline.policy.price_list import Prices, Stepped, find_offer
 from trunkline.policy.prices import CustomCost
 from trunkline.policy.usage import Answered, TokenUsage
-
-# US dollars by unit, such as ``input_mtok`` (a million tokens); a price in tiers depends on how many tokens went in.
-Prices = Mapping[str, Any]
 
 # Providers whose price list goes by another name there.
 _PRICED_AS: Final = {
@@ -25,8 +22,6 @@ _PRICED_AS: Final = {
 }
 # Runs on this machine.
 _FREE: Final = frozenset({"local"})
-# Words in which answers state that they were billed by another list.
-_TIERS: Final = frozenset({"flex", "priority", "fast"})
 
 # Of English text in JSON; fewer than there are, so that the estimate errs upwards.
 _BYTES_PER_TOKEN: Final = 3
@@ -222,35 +217,9 @@ def cost_by_length(provider: str, model: str, sent: int, received: int) -> float
 
 def _prices(provider: str, model: str, tier: str = "") -> Prices | None:
     """Return the prices that count for a model now, by unit, or None where the list lacks it."""
-    found = _listed(_PRICED_AS.get(provider, provider), model)
-    if found is None:
-        return None
-    info, seller = found
-    context = {"service_tier": tier, "speed": tier} if tier in _TIERS else None
-    if tier == "batch":
-        context = {"processing": "batch"}
-    prices = info.prices
-    if context is not None or isinstance(prices, list):
-        from genai_prices import Usage
-
-        # Prices that change with the day or the hour: the list knows what time it is.
-        prices = info.calc_price(Usage(), seller, price_context=context).model_price
-    by_unit: Prices = vars(prices)
-    return by_unit
-
-
-@lru_cache(maxsize=4096)
-def _listed(seller: str, model: str) -> tuple[Any, Any] | None:
-    """Return a model of the price list and who sells it, or None.
-
-    The list's own search remembers every name that it was ever asked for, and callers choose those.
-    """
-    from genai_prices.data_snapshot import find_provider_by_id, get_snapshot  # late: most gateways never ask
-
-    providers = get_snapshot().providers
-    provider = find_provider_by_id(providers, seller)
-    info = provider.find_model(model, all_providers=providers) if provider is not None else None
-    return None if info is None else (info, provider)
+    offer = find_offer(_PRICED_AS.get(provider, provider), model)
+    # The one clock of the cores: some prices change with the day or the hour.
+    return None if offer is None else offer.at(time.time(), tier)
 
 
 def _has(prices: Prices, *units: str) -> bool:
@@ -263,7 +232,5 @@ def _rate(prices: Prices, given: int, *units: str) -> float:
     for unit in units:
         price = prices.get(unit)
         if price is not None:
-            if hasattr(price, "tiers"):
-                price = next((tier.price for tier in reversed(price.tiers) if given > tier.start), price.base)
-            return float(price)
+            return price.at(given) if isinstance(price, Stepped) else price
     return 0.0

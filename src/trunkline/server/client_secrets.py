@@ -6,7 +6,6 @@ the mode ``relay`` nothing of this happens: the provider answers itself.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 import time
@@ -112,7 +111,7 @@ async def mint(
         raise MalformedRequest("session.model is the name of a model, as text.")
     admission.check_models([model] if model else [])
     admission.check_frame(json.dumps(session))
-    await _check_cap(asked.trunkline, admission, model)
+    _check_cap(asked.trunkline, admission, model)
     now = time.time()
     secret = ClientSecret(
         id=f"sec_{secrets.token_hex(8)}",
@@ -193,13 +192,12 @@ def _lifetime(asked: _Request, surface: Surface) -> int:
     return DEFAULT_SECONDS if surface is Surface.CLIENT_SECRETS else OLDER_SECONDS
 
 
-async def _check_cap(terms: _Terms, admission: Admission, model: str) -> None:
+def _check_cap(terms: _Terms, admission: Admission, model: str) -> None:
     if terms.spend_cap is None:
         return
     if not model:
         raise MalformedRequest("A spend cap needs session.model: what a session costs depends on it.")
-    # In a thread: the first question loads the price list.
-    if not await asyncio.to_thread(price_is_known, admission.provider.slug, model):
+    if not price_is_known(admission.provider.slug, model):
         raise MalformedRequest(
             f"No price is known for {admission.provider.slug}/{model[:200]}, so a spend cap could not be kept. Leave"
             " trunkline.spend_cap out, or name another model."
