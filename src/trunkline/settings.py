@@ -150,6 +150,10 @@ class Settings:
         choices=("none", "viewer", "editor", "admin"),
     )
 
+    prices_file: Path | None = setting(
+        None,
+        help="List of prices to use in place of the package's own: the price_list.json of a newer Trunkline.",
+    )
     probe_allowed_hosts: tuple[str, ...] = setting(
         (),
         help="Hosts of private networks that the console's auth matrix may probe; public ones always may be.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,11 +19,14 @@ from genai_prices.types import StartDateConstraint, TieredPrices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trunkline.errors import SettingsError
 from trunkline.policy import price_list
 from trunkline.policy.cost import cost_of_tokens
 from trunkline.policy.price_list import Offer, PriceList, Stepped, use_price_list
 from trunkline.policy.usage import TokenUsage
 from trunkline.providers import Catalogue
+from trunkline.server.gateway import Gateway
+from trunkline.settings import Settings
 
 FILE = Path(price_list.__file__).with_name(price_list.FILE)
 LIST = msgspec.json.decode(FILE.read_bytes(), type=PriceList)
@@ -244,3 +248,27 @@ def test_what_is_no_list_is_refused_and_changes_nothing(broken: bytes, words: st
     with pytest.raises(ValueError, match=words):
         use_price_list(broken)
     assert cost_of_tokens("openai", "gpt-4o", TokenUsage(input=1_000_000)) == 2.5
+
+
+def test_a_gateway_takes_its_prices_from_the_file_of_its_settings_or_does_not_start(tmp_path: Path) -> None:
+    file = tmp_path / "prices.json"
+
+    async def start() -> None:
+        gateway = Gateway(Settings(data_dir=tmp_path / "data", prices_file=file))
+        try:
+            await gateway.start()
+            await gateway.close()
+        finally:
+            gateway.worker.release()
+
+    with pytest.raises(SettingsError, match=r"prices_file: .*prices\.json .*No such file"):
+        asyncio.run(start())
+    file.write_text("{}")
+    with pytest.raises(SettingsError, match=r"prices_file: .*prices\.json .*missing required field"):
+        asyncio.run(start())
+    file.write_bytes(document({"match": ["equals", ["gpt-4o"]], "prices": {"input_mtok": 77}}))
+    try:
+        asyncio.run(start())
+        assert cost_of_tokens("openai", "gpt-4o", TokenUsage(input=1_000_000)) == 77.0
+    finally:
+        use_price_list(None)

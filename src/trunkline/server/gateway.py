@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
-from trunkline.errors import LocalError, MalformedRequest, SettingsError, UnknownProvider, UpstreamError
+from trunkline.errors import LocalError, MalformedRequest, SettingsError, UnknownProvider, UpstreamError, first_line
 from trunkline.local.supervisor import LocalWorker
-from trunkline.policy.cost import price_is_known
 from trunkline.policy.logging import LoggingRules
 from trunkline.policy.models import models_in_upgrade
+from trunkline.policy.price_list import use_price_list
 from trunkline.policy.sessions import LONGEST_WINDOW
 from trunkline.providers import (
     Catalogue,
@@ -143,6 +142,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Read the set-up. Raises `SettingsError` when it cannot be read."""
+        self._choose_prices()
         await self.registry.start()
         self.ledger = Ledger(await usage_since(self.database, time.time() - LONGEST_WINDOW))
         self.keeper.start(RealtimeSessions(self.database))
@@ -154,8 +154,6 @@ class Gateway:
         await self.limiter.start(self.database)
         await self.caching.start()
         self.observability.start(self.settings, self.http)
-        # The price list takes a quarter of a second to read: not in the middle of somebody's answer.
-        self._reading_prices = asyncio.create_task(asyncio.to_thread(price_is_known, "openai", "gpt-realtime"))
 
     async def close(self) -> None:
         """Close all connections and the database, and end the worker."""
@@ -197,6 +195,16 @@ class Gateway:
             await self.drain.flush()
             row = await self.logs.get(id, gateway)
         return row
+
+    def _choose_prices(self) -> None:
+        path = self.settings.prices_file
+        try:
+            use_price_list(path.read_bytes() if path is not None else None)
+        except (OSError, ValueError) as error:
+            raise SettingsError(
+                f"prices_file: {path} cannot be used as a list of prices ({first_line(error)}). Take the"
+                " price_list.json of a newer Trunkline, or leave the setting out."
+            ) from error
 
     def _start_log(self, database: Database) -> None:
         self.journal = Journal.open(
