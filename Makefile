@@ -61,7 +61,7 @@ types: $(STAMPS)/dev
 
 unit: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/chromium models $(CONSOLE)
 	$(say) "Unit, contract and end-to-end tests"
-	@$(BIN)/pytest -n 3 --dist loadfile tests/unit tests/contract tests/e2e $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/e2e $(ARGS)
 	@# Voice is heard in time or not at all: these have the machine to themselves. With ARGS there may be none of them.
 	@$(BIN)/pytest tests/clients $(ARGS) || { code=$$?; [ $$code = 5 ] && [ -n "$(ARGS)" ]; }
 
