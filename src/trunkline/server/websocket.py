@@ -128,6 +128,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         _feed(protocol, _HANDSHAKE % self.request.headers["Sec-WebSocket-Key"].encode("latin-1"))
         self.handshake_complete = True
         self._messages = messages
+        del self.conn, self.request, self.response  # of the handshake; a session may last for hours
         self.transport.set_protocol(protocol)
         _feed(protocol, bytes(self._early))
         self._early.clear()
