@@ -294,10 +294,7 @@ class _Conversation:
         self._record.client_said(Frame(said) if isinstance(said, str) else said, at)
         if self._recorder is not None:
             self._recorder.client(said, at)
-        if isinstance(said, str):
-            await self._socket.send(said)
-        else:
-            await self._socket.send(said)
+        await self._socket.send(said)
 
     async def _listen(self) -> None:
         from trunkline.realtime.frames import Frame

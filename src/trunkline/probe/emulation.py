@@ -306,10 +306,7 @@ async def _client_side(receive: _Receive, upstream: UpstreamSocket) -> tuple[int
     """Pass the client's frames on, untouched; return the close that the provider is to be told."""
     while (message := await receive())["type"] != "websocket.disconnect":
         text = message.get("text")
-        if text is not None:
-            await upstream.send(text)
-        else:
-            await upstream.send(message["bytes"])
+        await upstream.send(text if text is not None else message["bytes"])
     return closing.for_upstream(message.get("code") or closing.NO_STATUS, message.get("reason") or "")
 
 

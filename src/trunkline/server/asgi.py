@@ -87,20 +87,23 @@ class Alike:
 
 def on_gone_of(scope: Scope) -> OnGone | None:
     """Return how to learn at once that a client has left, where the server tells."""
-    told = scope.get("extensions", {}).get(GONE)
-    return None if told is None else cast("OnGone", told["listen"])
+    return cast("OnGone | None", _told(scope, GONE, "listen"))
 
 
 def write_now_of(scope: Scope) -> WriteNow | None:
     """Return how to write without waiting, where the server lets."""
-    told = scope.get("extensions", {}).get(WRITE_NOW)
-    return None if told is None else cast("WriteNow", told["write"])
+    return cast("WriteNow | None", _told(scope, WRITE_NOW, "write"))
 
 
 def direct_of(scope: Scope) -> Direct | None:
     """Return the way beside ASGI's messages, where the server has one."""
-    told = scope.get("extensions", {}).get(DIRECT)
-    return None if told is None else cast("Direct", told["direct"])
+    return cast("Direct | None", _told(scope, DIRECT, "direct"))
+
+
+def _told(scope: Scope, extension: str, name: str) -> Any:
+    """Return what an extension of a scope tells under a name, or None where the server has no such extension."""
+    told = scope.get("extensions", {}).get(extension)
+    return None if told is None else told[name]
 
 
 async def respond(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> None:

@@ -14,7 +14,7 @@ from trunkline.upstream.messages import Binary, Closed, Take, Text
 
 _HIGH_WATER: Final = 1 << 20
 _LONGEST_REASON: Final = 123
-# Each look at an enumeration of picows makes its member anew.
+# Every frame is compared with them: a name of the module is found sooner than a member of an enumeration.
 _CONTINUATION, _TEXT, _BINARY, _CLOSE = WSMsgType.CONTINUATION, WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CLOSE
 
 

@@ -278,9 +278,7 @@ class Call(OpenedSession):
             return message
         if self._recorder is not None:
             self._recorder.client(message.payload, self.elapsed())
-        return self._pass_now(
-            ClientText(message.payload) if isinstance(message, Text) else ClientBinary(message.payload)
-        )
+        return self._pass_now(_said(message.payload))
 
     def _hear_provider(self, message: Text | Binary) -> Text | Binary | None:
         return self._pass_now(_provider_event(message)) if self._passes_now() else message
@@ -441,7 +439,11 @@ def _client_event(message: Message) -> Event:
     if message["type"] == "websocket.disconnect":
         return ClientClosed(message.get("code") or 1005, message.get("reason") or "")
     text = message.get("text")
-    return ClientText(text) if text is not None else ClientBinary(message["bytes"])
+    return _said(text if text is not None else message["bytes"])
+
+
+def _said(payload: str | bytes) -> Event:
+    return ClientText(payload) if isinstance(payload, str) else ClientBinary(payload)
 
 
 def _provider_event(heard: Text | Binary | Closed) -> Event:
