@@ -29,6 +29,7 @@ from zoneinfo import ZoneInfo
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import asyncpg
+import msgspec
 from sqlalchemy import Boolean, Table, text
 from tests.databases import postgres_server
 
@@ -198,23 +199,15 @@ async def copy_rows(database: Database, table: Table, names: list[str], rows: li
 async def write_log(database: Database, batch: Sequence[LogRecord]) -> None:
     """Write rows of the log as quickly as the engine takes them."""
     names = [column.name for column in schema.logs.columns]
-    json = {"usage", "metadata"}
-    missing = {"has_payload": False, "feedback": None, "score": None}
-    processor = schema.logs.c.metadata.type.dialect_impl(database._engine.dialect).bind_processor(
-        database._engine.dialect
-    )
-    assert processor is not None
-    rows = [
-        tuple(
-            missing[name]
-            if name in missing
-            else processor(getattr(record, name))
-            if name in json
-            else getattr(record, name)
-            for name in names
-        )
-        for record in batch
-    ]
+    unsaid = {"has_payload": False, "feedback": None, "score": None}
+    dialect = database._engine.dialect
+    as_json = schema.logs.c.metadata.type.dialect_impl(dialect).bind_processor(dialect)
+    assert as_json is not None
+    rows = []
+    for record in batch:
+        told = {**msgspec.structs.asdict(record), **unsaid, "written_at": record.created_at}
+        told |= {name: as_json(told[name]) for name in ("usage", "metadata", "findings")}
+        rows.append(tuple([told[name] for name in names]))
     async with database.transaction() as connection:
         raw = await connection.get_raw_connection()
         driver: Any = raw.driver_connection

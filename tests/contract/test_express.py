@@ -1,10 +1,12 @@
-"""Plain chats go a short way, on which nobody can tell it from the general one."""
+"""Plain chats and kept answers go a short way, which nobody can tell from the general one."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -150,13 +152,12 @@ def test_an_answer_that_is_not_plain_is_given_and_written_as_ever(ways: list[str
     [
         {"json": {**ASKED, "stream": True}, "headers": KEY},
         {"json": ASKED, "headers": {**KEY, "cf-aig-event-id": "mine"}},
-        {"json": ASKED, "headers": {**KEY, "cf-aig-cache-key": "mine"}},
         {"json": ASKED, "headers": {**KEY, "cf-aig-max-attempts": "2"}},
         {"json": ASKED, "headers": {**KEY, "cf-aig-custom-cost": '{"total_cost": 1}'}},
         {"json": ASKED, "headers": {**KEY, "origin": "http://127.0.0.1:3000"}},
         {"content": json.dumps(ASKED), "headers": {**KEY, "content-type": "text/plain"}},
     ],
-    ids=["a stream", "event id", "cache", "attempts", "own price", "a page", "no JSON"],
+    ids=["a stream", "event id", "attempts", "own price", "a page", "no JSON"],
 )
 def test_requests_that_want_more_go_the_general_way(ways: list[str], asks: dict[str, Any]) -> None:
     async def main() -> None:
@@ -169,6 +170,98 @@ def test_requests_that_want_more_go_the_general_way(ways: list[str], asks: dict[
                 assert (await client.post(gateway.http + CHAT, **asks)).status_code == 200
         assert ways == ["general"] * 3
         assert len(gateway.rows) == 3
+
+    run(main())
+
+
+@asynccontextmanager
+async def caching(origin: str, **rules: Any) -> AsyncIterator[LoggedGateway]:
+    async with logged(**openai_at(origin)) as running:
+        async with administration(running.directory) as configuration:
+            await configuration.change_gateway("default", control={"cache": {"ttl": 600}, **rules})
+
+        async def keeps() -> bool:
+            async with httpx.AsyncClient() as client:
+                answer = await client.post(running.http + CHAT, headers={"authorization": "Bearer sk-o"}, json=ASKED)
+            return answer.headers.get("cf-aig-cache-status") == "HIT"
+
+        await eventually(keeps)
+        yield running
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_kept_answer_is_given_and_written_the_same_on_both_ways(ways: list[str], streams: bool) -> None:
+    async def main() -> None:
+        answer = b"".join(stream_of("Hel", "lo")) if streams else json_answer(ANSWER)
+        asked = {**ASKED, "stream": streams}
+        async with (
+            raw_server(Recorder(answer)) as origin,
+            caching(origin) as gateway,
+            httpx.AsyncClient() as client,
+        ):
+            ways.clear()
+            answers = [await chat(client, gateway, asked) for _ in range(4)]
+            other = await chat(client, gateway, {**asked, "user": "u-8"})
+            stats = (await client.get(f"{gateway.http}/api/gateways/default/cache")).json()
+        assert ways == ["general", "general", "short", "short", "general"]
+        assert [one.headers["cf-aig-cache-status"] for one in (*answers, other)] == ["MISS", *["HIT"] * 3, "MISS"]
+        assert shown(answers[1]) == shown(answers[2]) == shown(answers[3])
+        rows = gateway.rows[-5:]
+        assert [row.id for row in rows] == [one.headers["cf-aig-log-id"] for one in (*answers, other)]
+        assert alike(rows[1], rows[2])
+        assert (rows[2].cached, rows[2].cost, rows[2].tokens_out, rows[2].user) == (True, 0, 0, "u-7")
+        assert stats["hits"] >= 3
+
+    run(main())
+
+
+def test_what_is_purged_or_asked_otherwise_is_not_given_on_the_short_way(ways: list[str]) -> None:
+    async def main() -> None:
+        upstream = Recorder(json_answer(ANSWER))
+        async with raw_server(upstream) as origin, caching(origin) as gateway, httpx.AsyncClient() as client:
+
+            async def ask(body: Any = ASKED, **more: str) -> tuple[str, str]:
+                answer = await chat(client, gateway, body, **more)
+                return answer.headers.get("cf-aig-cache-status", ""), ways[-1]
+
+            async def is_kept() -> bool:
+                return await ask() == ("HIT", "short")
+
+            await eventually(is_kept)
+            assert await ask(authorization="Bearer sk-another-12345678") == ("MISS", "general")
+            assert await ask(**{"cf-aig-skip-cache": "true"}) == ("", "general")
+            assert await ask({**ASKED, "n": 2}) == ("MISS", "general")
+            asked_before = len(upstream.requests)
+            assert await ask() == ("HIT", "short")
+            assert len(upstream.requests) == asked_before
+            await client.delete(f"{gateway.http}/api/gateways/default/cache")
+            assert await ask() == ("MISS", "general")
+            await eventually(is_kept)
+            async with administration(gateway.directory) as configuration:
+                await configuration.change_gateway("default", control={"cache": {"ttl": 0}})
+
+            async def keeps_nothing() -> bool:
+                return await ask() == ("", "general")
+
+            await eventually(keeps_nothing)
+
+    run(main())
+
+
+def test_a_limit_counts_kept_answers_on_the_short_way(ways: list[str]) -> None:
+    async def main() -> None:
+        rules = [limit("few", "requests", 9, per=["key"])]
+        async with (
+            raw_server(Recorder(json_answer(ANSWER))) as origin,
+            caching(origin, limits=rules) as gateway,
+            httpx.AsyncClient() as client,
+        ):
+            answers = [await chat(client, gateway) for _ in range(10)]
+        left = [int(one.headers["ratelimit-remaining"]) for one in answers]
+        given = left[0] + 1
+        assert left == [*range(given - 1, -1, -1), *[0] * (10 - given)]
+        assert [one.status_code for one in answers] == [200] * given + [429] * (10 - given)
+        assert ways[-10:] == ["general", "general", *["short"] * (given - 2), *["general"] * (10 - given)]
 
     run(main())
 

@@ -77,3 +77,15 @@ def test_heads_are_forgotten_when_the_set_up_changes_for_their_memos_keep_all_of
         listener()
     application._alike.recognise(after)
     assert after.memo is not before.memo
+
+
+def test_of_more_heads_in_turn_than_fit_many_are_known_again() -> None:
+    alike = Alike()
+    for _ in range(5):
+        known = 0
+        for number in range(2000):
+            one = head(query=str(number))
+            own = one.memo
+            alike.recognise(one)
+            known += one.memo is not own
+    assert known > 800

@@ -43,6 +43,9 @@ DIRECT: Final = "trunkline.direct"
 # So many heads are remembered, of so many bytes at most: anybody may send some.
 _MOST_ALIKE: Final = 1024
 _MAX_ALIKE: Final = 8192
+# While there is no room, one of so many newcomers takes the place of the oldest. If each did, more heads in turn than
+# fit would all be forgotten just before they come again.
+_ONE_OF: Final = 16
 
 
 def head_of(scope: Scope) -> Head:
@@ -67,6 +70,7 @@ class Alike:
 
     def __init__(self) -> None:
         self._memos: dict[object, dict[object, Any]] = {}
+        self._turned_away = 0
 
     def recognise(self, head: Head) -> None:
         """Give a head the memo of those like it."""
@@ -76,7 +80,10 @@ class Alike:
         if memo is not None:
             head.share(memo)
         elif sum(len(name) + len(value) for name, value in headers) + len(head.path) + len(head.query) < _MAX_ALIKE:
-            while len(self._memos) >= _MOST_ALIKE:
+            if len(self._memos) >= _MOST_ALIKE:
+                self._turned_away = (self._turned_away + 1) % _ONE_OF
+                if self._turned_away:
+                    return
                 del self._memos[next(iter(self._memos))]
             self._memos[key] = head.memo
 

@@ -7,6 +7,8 @@ kept; otherwise each has its own try, one after the other.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import itertools
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -36,24 +38,60 @@ from trunkline.policy.caching import (
     question_of,
     variant_of,
 )
+from trunkline.policy.facts import Facts
 from trunkline.policy.registry import GatewayRules
+from trunkline.server.admission import Admission
 from trunkline.server.answer import Answer, Asked
 from trunkline.server.beside import LONG
 from trunkline.server.registry import LiveRegistry
 from trunkline.server.sharing import Reader, SharedAnswer
 from trunkline.server.similarity import Similarity, Sought, words_of
 from trunkline.store.cache import CacheStore, KeptAnswer, Place, Purge
+from trunkline.wire.head import Head
 
 log = structlog.get_logger("trunkline.cache")
 
 Fetch = Callable[[], Awaitable[Answer]]
 Headers = Sequence[tuple[bytes, bytes]]
 
-_HIT: Final = (STATUS_HEADER, b"HIT")
+HIT: Final = (STATUS_HEADER, b"HIT")
 _MISS: Final = (STATUS_HEADER, b"MISS")
 _OK: Final = 200
 # How often somebody waits for another's answer in vain, before asking for an own one beside all others.
 _PATIENCE: Final = 2
+# So many requests are remembered whose answers were kept ones: anybody may send some.
+_MOST_KNOWN: Final = 8192
+_numbers: Final = itertools.count()
+
+
+class Bodies:
+    """Tells apart the bodies that come with heads alike: the same bytes ask for the same."""
+
+    __slots__ = ("_begun",)
+
+    def __init__(self) -> None:
+        self._begun = hashlib.blake2b(next(_numbers).to_bytes(8, "big"), digest_size=32)
+
+    @classmethod
+    def of(cls, head: Head, admission: Admission) -> Bodies | None:
+        """Return that of a head, or None where heads like it may be admitted otherwise."""
+        if not admission.is_lasting:
+            return None
+        known: Bodies | None = admission.known(head, cls)
+        return known or admission.remember(head, cls, cls())
+
+    def mark(self, body: bytes) -> bytes:
+        """Return what only such a head with this body has."""
+        own = self._begun.copy()
+        own.update(body)
+        return own.digest()
+
+
+class Known(NamedTuple):
+    """A request whose answer was a kept one: where that is, and what the request says."""
+
+    place: Place
+    facts: Facts
 
 
 class CacheStats(NamedTuple):
@@ -83,14 +121,15 @@ class Caching:
         self._flights: dict[str, _Flight] = {}
         self._shared: set[SharedAnswer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._known: Mapping[str, GatewayRules] = {}
+        self._known: dict[bytes, Known] = {}
+        self._gateways: Mapping[str, GatewayRules] = {}
         self._hits: Counter[str] = Counter()
         self._misses: Counter[str] = Counter()
 
     async def start(self) -> None:
         """Begin to watch for changes of the gateways."""
         if self._registry is not None:
-            self._known = dict(self._registry.now.gateways)
+            self._gateways = dict(self._registry.now.gateways)
             self._registry.on_change(self._gateways_changed)
 
     async def close(self) -> None:
@@ -133,6 +172,19 @@ class Caching:
                 patience -= 1
         return self._miss(asked, await fetch())
 
+    def at_hand(self, bodies: Bodies, body: bytes) -> tuple[Facts, KeptAnswer] | None:
+        """Return a kept answer to a request that had one before, with what that says, if nobody need wait for it.
+
+        Whoever gives it tells by `gave`.
+        """
+        known = self._known.get(bodies.mark(body))
+        answer = None if known is None else self._store.at_hand(known.place)
+        return None if known is None or answer is None else (known.facts, answer)
+
+    def gave(self, gateway: str) -> None:
+        """Count an answer that was kept."""
+        self._hits[gateway] += 1
+
     async def purge(
         self, gateway: str, *, key: str | None = None, model: str | None = None, provider: str | None = None
     ) -> int:
@@ -160,6 +212,7 @@ class Caching:
             found = await self._store.find(work.place)
             if found.answer is not None:
                 flight.land(found.answer)
+                self._remember(asked, work.place)
                 return self._hit(asked, found.answer.headers, found.answer.body)
             sought = await self._seek(asked, work)
             alike = await self._alike(asked, sought, work.rules)
@@ -297,13 +350,21 @@ class Caching:
 
     # Answers
 
+    def _remember(self, asked: Asked, place: Place) -> None:
+        """Keep what a request asks for, which is found by reading all of it."""
+        bodies = Bodies.of(asked.head, asked.admission)
+        if bodies is None:
+            return
+        while len(self._known) >= _MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[bodies.mark(asked.body)] = Known(place, asked.facts)
+
     def _hit(self, asked: Asked, headers: Headers, body: bytes | Reader) -> Answer:
-        self._hits[asked.admission.gateway] += 1
+        self.gave(asked.admission.gateway)
         asked.entry.from_cache()
         if isinstance(body, Reader):
-            return Answer(_OK, [*headers], body, body.aclose, [_HIT])
-        length = [] if is_stream(headers) else [(b"content-length", str(len(body)).encode())]
-        return Answer(_OK, [*headers, *length], _replayed(headers, body), _nothing, [_HIT])
+            return Answer(_OK, [*headers], body, body.aclose, [HIT])
+        return Answer(_OK, headers_of(headers, body), _replayed(headers, body), _nothing, [HIT])
 
     def _miss(self, asked: Asked, answer: Answer) -> Answer:
         self._misses[asked.admission.gateway] += 1
@@ -314,9 +375,9 @@ class Caching:
 
     def _gateways_changed(self) -> None:
         assert self._registry is not None
-        before, self._known = self._known, dict(self._registry.now.gateways)
+        before, self._gateways = self._gateways, dict(self._registry.now.gateways)
         for name, rules in before.items():
-            now = self._known.get(name)
+            now = self._gateways.get(name)
             if now is None or (now != rules and _empties(rules, now)):
                 self._later(self._empty(name))
 
@@ -413,6 +474,11 @@ def _may_be_kept(answer: Answer, rules: CacheRules) -> bool:
 
 def _empties(before: GatewayRules, now: GatewayRules) -> bool:
     return before.control.cache.invalidate_on_update or now.control.cache.invalidate_on_update
+
+
+def headers_of(headers: Headers, body: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a kept answer as it is given again."""
+    return [*headers] if is_stream(headers) else [*headers, (b"content-length", b"%d" % len(body))]
 
 
 async def _replayed(headers: Headers, body: bytes) -> AsyncIterator[bytes]:

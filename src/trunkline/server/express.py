@@ -1,8 +1,8 @@
-"""The short way of plain chats: in one function what `DataPlane`, `Dispatch` and `Entry` do in many.
+"""The short way of plain chats and kept answers: what `DataPlane`, `Dispatch` and `Entry` do in many functions, in few.
 
 Most requests of most clients have a head that came before, ask for a chat in one piece, and have nothing done to them
-but to be counted, sent on and written down. Whatever turns out to be otherwise goes on the general way, from where it
-has come to; what is answered and what is written is the same on both.
+but to be counted, sent on and written down; or their answer is at hand. Whatever turns out to be otherwise goes on the
+general way, from where it has come to; what is answered and what is written is the same on both.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from trunkline.policy.usage import RequestFacts, kind_of, request_facts
 from trunkline.policy.usage.whole_chats import read_chat
 from trunkline.server.admission import Admission
 from trunkline.server.asgi import ClientGone, Message, OnGone, Receive, Scope, Send, on_gone_of
+from trunkline.server.caching import HIT, Bodies, headers_of
 from trunkline.server.dispatch import Terms
 from trunkline.server.gateway import Gateway
 from trunkline.server.governing import is_governed
@@ -52,11 +53,15 @@ _OK: Final = 200
 
 
 class Plan(NamedTuple):
-    """All that heads alike have in common, while the set-up is ``now``. ``record`` is one of theirs to be filled in."""
+    """All that heads alike have in common, while the set-up is ``now``. ``record`` is one of theirs to be filled in.
+
+    Where their answers are kept, ``bodies`` tells them apart, and none is sent on this way.
+    """
 
     now: Registry
     admission: Admission
-    request: Request
+    request: Request | None
+    bodies: Bodies | None
     takes: Sequence[Take]
     secrets: Sequence[str]
     record: LogRecord
@@ -94,9 +99,13 @@ class Express:
         takes = _takes(terms.limits, admission)
         if takes is None:
             return
-        request = await self._gateway.relayed_request(head, admission, plain=False)
+        request = bodies = None
+        if terms.wish is not None:
+            bodies = Bodies.of(head, admission)
+        else:
+            request = await self._gateway.relayed_request(head, admission, plain=False)
         now, template = self._gateway.registry.now, _template(head, admission, words)
-        head.memo[Plan] = Plan(now, admission, request, takes, words.secrets, template)
+        head.memo[Plan] = Plan(now, admission, request, bodies, takes, words.secrets, template)
 
     async def serve(self, head: Head, scope: Scope, receive: Receive, send: Send) -> Left | None:
         """Answer a request, or return what is left of it."""
@@ -109,6 +118,9 @@ class Express:
         body: bytes = message.get("body", b"")
         if message["type"] != "http.request" or message.get("more_body") or len(body) > _LONGEST_BODY:
             return Left(_again(message, receive))
+        if plan.request is None:
+            given = await self._give_again(plan, body, created_at, started, send)
+            return None if given else Left(_again(message, receive))
         admission, record = plan.admission, plan.record
         told = request_facts(admission.provider, admission.rest, record.request_content_type, body)
         lease = None if told.stream else gateway.limiter.take_now(plan.takes)
@@ -152,6 +164,45 @@ class Express:
         await send({"type": "http.response.body", "body": whole})
         return None
 
+    async def _give_again(self, plan: Plan, body: bytes, created_at: float, started: float, send: Send) -> bool:
+        """Give a kept answer, if there is one at hand; return whether there is."""
+        gateway, gateway_id = self._gateway, plan.admission.gateway
+        found = gateway.caching.at_hand(plan.bodies, body) if plan.bodies is not None else None
+        if found is None:
+            return False
+        facts, answer = found
+        if not facts.model or len(answer.body) > _LONGEST_BODY:
+            return False
+        lease = gateway.limiter.take_now(plan.takes)
+        if lease is None:
+            return False
+        gateway.caching.gave(gateway_id)
+        milliseconds = (time.perf_counter() - started) * 1000
+        written = msgspec.structs.replace(
+            plan.record,
+            id=ulid(),
+            created_at=created_at,
+            duration_ms=milliseconds,
+            model=cleaned(facts.model, plan.secrets, MAX_WORDS),
+            model_type=facts.kind,
+            response_content_type=answer.content_type[:MAX_TYPE],
+            attempts=0,
+            cached=True,
+            tokens_in=0,
+            tokens_out=0,
+            cost=0.0,
+            first_byte_ms=milliseconds,
+            user=cleaned(facts.user, plan.secrets, MAX_WORDS),
+            request_size=len(body),
+            response_size=len(answer.body),
+        )
+        gateway.logbook.keep(written, is_kept=True)
+        ours = [HIT, *lease.headers(), (LOG_ID_HEADER, written.id.encode())]
+        headers = headers_of(answer.headers, answer.body) + ours
+        await send({"type": "http.response.start", "status": _OK, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+        return True
+
     async def _sent(self, request: Request, on_gone: OnGone | None) -> Response | BaseException:
         """Send a request, for as long as its client is there; return the answer whose head is there, or the error."""
         task = asyncio.current_task()
@@ -179,14 +230,21 @@ class Express:
 
 
 def _is_plain(head: Head, admission: Admission, terms: Terms) -> bool:
-    """Whether nothing is done to requests of such heads but to count them, send them on and write them down."""
+    """Whether nothing is done to requests of such heads but to count them, answer them and write them down.
+
+    They are answered by what is kept, or sent on if nothing is.
+    """
     provider, logging = admission.provider, admission.rules.logging
-    is_known = admission.is_lasting and provider.slug != "local" and provider.usage == "openai"
-    is_chat = kind_of(admission.rest) == "chat" and "json" in (head.header(b"content-type") or "json").lower()
     is_asked = head.transport is Transport.HTTP and head.method == "POST" and not head.has_any(_NOT_PLAIN)
     is_kept, keeps_payloads = logging.keeps(*logging_wish(head))
     is_row = is_kept and not keeps_payloads and not logging.custom_costs
-    return is_known and is_chat and terms.is_counted_alone and is_asked and is_row and not is_governed(admission)
+    if terms.wish is not None:
+        is_answered = not terms.control.guards
+    else:
+        is_known = provider.slug != "local" and provider.usage == "openai"
+        is_chat = kind_of(admission.rest) == "chat" and "json" in (head.header(b"content-type") or "json").lower()
+        is_answered = is_known and is_chat and terms.is_counted_alone
+    return is_answered and admission.is_lasting and is_asked and is_row and not is_governed(admission)
 
 
 def _takes(limits: Sequence[LimitRule], admission: Admission) -> Sequence[Take] | None:

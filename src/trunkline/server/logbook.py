@@ -20,6 +20,7 @@ from trunkline.credentials.redaction import REDACTED, Redactor, keys_in, redact
 from trunkline.errors import GatewayError, MalformedRequest, UpstreamError
 from trunkline.policy.cost import cost_of_answer
 from trunkline.policy.logging import LoggingRules
+from trunkline.policy.pacing import Pacing
 from trunkline.policy.prices import CustomCost, custom_cost_for, parse_custom_cost
 from trunkline.policy.usage import Answered, RequestFacts, UsageReader, request_facts
 from trunkline.providers import Catalogue
@@ -444,6 +445,7 @@ class Entry:
         facts = self._read_request()
         answer = self._answer
         answered = self._answered()
+        pacing = Pacing() if self.is_cached else answer.pacing
         usage = None if self.is_cached else answered.usage
         none = 0 if self.is_cached else None
         caller = admission.caller if admission is not None else None
@@ -481,8 +483,8 @@ class Entry:
             custom_cost=custom is not None,
             connect_ms=answer.connect_ms,
             first_byte_ms=(answer.first_byte - self._started) * 1000 if answer.first_byte is not None else None,
-            inter_token_p50_ms=answer.pacing.percentile_ms(50),
-            inter_token_p99_ms=answer.pacing.percentile_ms(99),
+            inter_token_p50_ms=pacing.percentile_ms(50),
+            inter_token_p99_ms=pacing.percentile_ms(99),
             end_reason=end_reason,
             error_code=error.code if error is not None else 0,
             error=redact(said, self._all_secrets())[:MAX_ERROR] if said else "",

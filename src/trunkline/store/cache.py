@@ -54,6 +54,11 @@ class KeptAnswer(msgspec.Struct, frozen=True, array_like=True):
     expires_at: float
 
     @property
+    def content_type(self) -> str:
+        """Its type as the provider stated it."""
+        return next((value.decode("latin-1") for name, value in self.headers if name == b"content-type"), "")
+
+    @property
     def size(self) -> int:
         """How much memory it takes, in bytes."""
         return len(self.body) + sum(len(name) + len(value) for name, value in self.headers) + _OVERHEAD
@@ -106,6 +111,9 @@ class CacheSize(NamedTuple):
 
 class CacheStore(Protocol):
     """Where answers are kept. What goes wrong on the way is a miss, except that `purge` and `size` raise."""
+
+    def at_hand(self, place: Place) -> KeptAnswer | None:
+        """Return what is kept there and has not expired, if it can be had without waiting."""
 
     async def find(self, place: Place) -> Found:
         """Return what is kept there and has not expired."""
@@ -393,6 +401,10 @@ class LocalCache:
         self._now = now
         self._purges: Counter[str] = Counter()
 
+    def at_hand(self, place: Place) -> KeptAnswer | None:
+        """Return what is in memory."""
+        return self._memory.find(place.key, self._now())
+
     async def find(self, place: Place) -> Found:
         """Return what is kept there and has not expired."""
         mark = self._purges[place.gateway]
@@ -453,6 +465,9 @@ class ValkeyCache:
         self._valkey = valkey
         self._now = now
         self._keep: AsyncScript = valkey.client.register_script(_KEEP_SCRIPT)
+
+    def at_hand(self, place: Place) -> None:
+        """Return nothing: what is kept is elsewhere."""
 
     async def find(self, place: Place) -> Found:
         """Return what is kept there and has not expired; nothing while the server is away."""
