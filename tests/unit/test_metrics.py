@@ -113,7 +113,10 @@ def test_models_of_many_providers_are_not_all_told_apart() -> None:
     for provider in range(50):
         for model in range(150):
             counted.take(record(provider=f"custom-{provider}", model=f"model-{model}", attempts=1))
-    who = {labels for name, labels in samples(counted) if name == "trunkline_request_duration_seconds_count"}
+    shown = samples(counted)
+    who = {labels for name, labels in shown if name == "trunkline_request_duration_seconds_count"}
     assert MAX_TOLD_APART <= len(who) <= MAX_TOLD_APART + 50
-    assert total(counted, "trunkline_requests_total") == 50 * 150
-    assert total(counted, "trunkline_requests_total", provider="custom-49", model="other") == 150
+    asked = [(labels, count) for (name, labels), count in shown.items() if name == "trunkline_requests_total"]
+    assert sum(count for _, count in asked) == 50 * 150
+    others = {("provider", "custom-49"), ("model", "other")}
+    assert sum(count for labels, count in asked if others <= labels) == 150
