@@ -9,16 +9,21 @@ from typing import Any
 import pytest
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from trunkline.server.asgi import respond
 from trunkline.server.cycle import Cycle
 
 
 class Transport:
     def __init__(self) -> None:
-        self.written = b""
+        self.pieces: list[bytes] = []
         self.is_closed = False
 
+    @property
+    def written(self) -> bytes:
+        return b"".join(self.pieces)
+
     def write(self, data: bytes) -> None:
-        self.written += data
+        self.pieces.append(data)
 
     def close(self) -> None:
         self.is_closed = True
@@ -113,3 +118,27 @@ def test_a_header_that_would_be_two_is_refused_before_anything_is_written(header
 def test_messages_out_of_order_and_bodies_of_another_length_are_refused(messages: list[dict[str, Any]]) -> None:
     with pytest.raises(RuntimeError):
         written(*messages)
+
+
+@pytest.mark.parametrize("method", ["POST", "HEAD"])
+@pytest.mark.parametrize("headers", [[(b"content-length", b"5")], []], ids=["length", "chunked"])
+def test_a_whole_answer_is_written_in_one_piece_and_as_ever(method: str, headers: list[tuple[bytes, bytes]]) -> None:
+    in_two = written(start(*headers), body(b"hello"), method=method)
+
+    async def send() -> None:
+        transport, ends = Transport(), list[str]()
+        await respond(cycle(transport, method=method, ends=ends).send, 200, headers, b"hello")
+        assert transport.pieces == [in_two[0]]
+        assert ends == in_two[2] == ["end"]
+
+    asyncio.run(send())
+
+
+def test_of_a_whole_answer_that_is_wrong_nothing_is_written() -> None:
+    async def send() -> None:
+        transport = Transport()
+        with pytest.raises(RuntimeError, match="longer"):
+            await respond(cycle(transport, ends=[]).send, 200, [(b"content-length", b"4")], b"hello")
+        assert not transport.pieces
+
+    asyncio.run(send())

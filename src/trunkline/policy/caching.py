@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import parse_qsl
@@ -207,8 +208,12 @@ def kept_headers(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, by
 
 def is_stream(headers: Sequence[tuple[bytes, bytes]]) -> bool:
     """Whether an answer comes as it is made, so that its reader waits for the first of it and not for the last."""
-    kind = _essence(_header(headers, b"content-type"))
-    return kind in ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
+    return _is_of_a_stream(_header(headers, b"content-type"))
+
+
+@lru_cache(maxsize=64)
+def _is_of_a_stream(content_type: str) -> bool:
+    return _essence(content_type) in ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
 
 
 def declared_length(headers: Sequence[tuple[bytes, bytes]]) -> int:

@@ -37,6 +37,9 @@ class Direct(NamedTuple):
     send_now: Callable[[str | bytes], bool]
 
 
+BODY_FOLLOWS: Final = "trunkline.body_follows"
+"""Says of the beginning of an answer that its body comes at once, so that both can be written together."""
+
 DIRECT: Final = "trunkline.direct"
 """The extension of a scope whose ``direct`` is a `Direct`."""
 
@@ -114,8 +117,8 @@ def _told(scope: Scope, extension: str, name: str) -> Any:
 
 
 async def respond(send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> None:
-    """Send a whole HTTP response."""
-    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+    """Send a whole HTTP response, in one piece where the server can."""
+    await send({"type": "http.response.start", "status": status, "headers": list(headers), BODY_FOLLOWS: True})
     await send({"type": "http.response.body", "body": body})
 
 

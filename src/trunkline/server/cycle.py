@@ -11,11 +11,16 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from trunkline.server.asgi import BODY_FOLLOWS
+
 _BODILESS: Final = (204, 304)
 
 
 class Cycle(RequestResponseCycle):
     """As its base, for applications that send well-formed messages in their order."""
+
+    _head = b""
+    """The head of an answer, until it is written."""
 
     async def send(self, message: Any) -> None:
         """Write a message out, when the client reads fast enough. Raises `RuntimeError` for one out of its order."""
@@ -29,6 +34,9 @@ class Cycle(RequestResponseCycle):
             raise RuntimeError("An answer begins once.")
         else:
             self._begin(message["status"], message.get("headers", ()))
+            if BODY_FOLLOWS not in message:
+                self.transport.write(self._head)
+                self._head = b""
 
     def write_now(self, body: bytes) -> bool:
         """Write a piece of a body that goes on; return whether the client reads fast enough for another."""
@@ -59,22 +67,24 @@ class Cycle(RequestResponseCycle):
         # A line break inside a header would begin another one, or an answer of somebody else's.
         if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
             raise RuntimeError("A header of an answer holds a line break or a NUL.")
-        self.transport.write(head)
+        self._head = head
 
     def _write(self, body: bytes, *, more: bool) -> None:
         if not self.response_started or self.response_complete:
             raise RuntimeError("A body comes between the beginning and the end of its answer.")
         if self.scope["method"] == "HEAD":
-            self.expected_content_length = 0
+            self.expected_content_length, body = 0, b""
         elif self.chunked_encoding:
-            if body:
-                self.transport.write(b"%x\r\n%b\r\n%b" % (len(body), body, b"" if more else b"0\r\n\r\n"))
-            elif not more:
-                self.transport.write(b"0\r\n\r\n")
+            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if not more:
+                body += b"0\r\n\r\n"
         elif body:
             if len(body) > self.expected_content_length:
                 raise RuntimeError("An answer is longer than its content-length.")
             self.expected_content_length -= len(body)
+        if self._head:
+            body, self._head = self._head + body, b""
+        if body:
             self.transport.write(body)
         if not more:
             self._end()

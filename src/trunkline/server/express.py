@@ -21,7 +21,7 @@ from trunkline.policy.registry import Registry
 from trunkline.policy.usage import RequestFacts, kind_of, request_facts
 from trunkline.policy.usage.whole_chats import read_chat
 from trunkline.server.admission import Admission
-from trunkline.server.asgi import ClientGone, Message, OnGone, Receive, Scope, Send, on_gone_of
+from trunkline.server.asgi import ClientGone, Message, OnGone, Receive, Scope, Send, on_gone_of, respond
 from trunkline.server.caching import HIT, Bodies, headers_of
 from trunkline.server.dispatch import Terms
 from trunkline.server.gateway import Gateway
@@ -160,8 +160,7 @@ class Express:
         ours = [*lease.headers(), (LOG_ID_HEADER, written.id.encode())]
         unsaid = {name for name, _ in ours}
         headers = [pair for pair in returned_headers(outcome.headers) if pair[0] not in unsaid]
-        await send({"type": "http.response.start", "status": _OK, "headers": headers + ours})
-        await send({"type": "http.response.body", "body": whole})
+        await respond(send, _OK, headers + ours, whole)
         return None
 
     async def _give_again(self, plan: Plan, body: bytes, created_at: float, started: float, send: Send) -> bool:
@@ -199,8 +198,7 @@ class Express:
         gateway.logbook.keep(written, is_kept=True)
         ours = [HIT, *lease.headers(), (LOG_ID_HEADER, written.id.encode())]
         headers = headers_of(answer.headers, answer.body) + ours
-        await send({"type": "http.response.start", "status": _OK, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        await respond(send, _OK, headers, answer.body)
         return True
 
     async def _sent(self, request: Request, on_gone: OnGone | None) -> Response | BaseException:

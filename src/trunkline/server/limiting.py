@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Collection, Coroutine, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from trunkline.errors import LimitReached, LimitsUnavailable, SpendLimitReached
@@ -274,7 +275,9 @@ class Lease:
             for take, count in zip(self._taken, self._verdict.counts, strict=True)
             if take.bucket.measure in _TOLD
         ]
-        return _headers(*min(told, key=lambda pair: _left(*pair))) if told else []
+        if len(told) > 1:
+            told.sort(key=lambda pair: _left(*pair))
+        return _headers(*told[0]) if told else []
 
     async def settle(self, tokens: int | None, cost: float | None) -> None:
         """Replace what was reserved by what was used; None is not known: the estimate stays.
@@ -431,13 +434,20 @@ def _left(bucket: Bucket, count: Count) -> float:
 
 
 def _headers(bucket: Bucket, count: Count) -> list[tuple[bytes, bytes]]:
-    rule = bucket.rule
+    limit, policy = _rule_headers(bucket.rule.id, bucket.limit, bucket.window)
+    left = math.floor(bucket.limit - count.used + TOLERANCE)
     return [
-        (b"ratelimit-limit", b"%.0f" % rule.limit),
-        (b"ratelimit-remaining", b"%d" % max(math.floor(rule.limit - count.used + TOLERANCE), 0)),
+        limit,
+        (b"ratelimit-remaining", b"%d" % max(0, left)),
         (b"ratelimit-reset", b"%d" % math.ceil(count.resets_in)),
-        (b"ratelimit-policy", b'"%b";q=%.0f;w=%d' % (rule.id.encode(), rule.limit, rule.window)),
+        policy,
     ]
+
+
+@lru_cache(maxsize=1024)
+def _rule_headers(rule: str, limit: float, window: int) -> tuple[tuple[bytes, bytes], tuple[bytes, bytes]]:
+    allowed = b"%.0f" % limit
+    return (b"ratelimit-limit", allowed), (b"ratelimit-policy", b'"%b";q=%b;w=%d' % (rule.encode(), allowed, window))
 
 
 def _amount_words(measure: Measure, amount: float) -> str:

@@ -56,7 +56,10 @@ class KeptAnswer(msgspec.Struct, frozen=True, array_like=True):
     @property
     def content_type(self) -> str:
         """Its type as the provider stated it."""
-        return next((value.decode("latin-1") for name, value in self.headers if name == b"content-type"), "")
+        for name, value in self.headers:
+            if name == b"content-type":
+                return value.decode("latin-1")
+        return ""
 
     @property
     def size(self) -> int:
