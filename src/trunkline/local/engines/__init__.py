@@ -31,19 +31,21 @@ class Engines:
     """All engines of one process."""
 
     def __init__(self, models_directory: Path, language: Path | None = None) -> None:
-        """Load and warm every model: about a second. Raises `ModelsMissing` naming what is absent."""
+        """Load and warm every model but the one for embeddings, which takes about a second.
+
+        Raises `ModelsMissing` naming what is absent.
+        """
         files = models.locate(models_directory, language)
         with ThreadPoolExecutor(thread_name_prefix="load") as pool:
             # The language model's load is mostly reading, the others' mostly building graphs: they overlap well.
             answering = pool.submit(LanguageModel, files.language, builtin=language is None)
             hearing = pool.submit(Recogniser, files)
             speaking = pool.submit(Synthesiser)
-            embedding = pool.submit(Embedder, files)
             self._activity = ActivityModel(files.voice_activity)
+            self.embedder = Embedder(files)
             self.language = answering.result()
             self.recogniser = hearing.result()
             self.synthesiser = speaking.result()
-            self.embedder = embedding.result()
 
     def activity(self) -> ActivityDetector:
         """Return a voice activity detector for one session."""

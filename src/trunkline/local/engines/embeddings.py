@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from functools import cached_property
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -16,7 +17,6 @@ from trunkline.local.models import ModelFiles
 
 DIMENSIONS: Final = 384
 _MAX_TOKENS: Final = 256  # what the model was trained on
-_BATCH: Final = 16
 _THREADS: Final = 2
 
 
@@ -28,31 +28,35 @@ class Embedded(msgspec.Struct, frozen=True):
 
 
 class Embedder:
-    """Embeds texts; each is read up to 256 tokens."""
+    """Embeds texts; each is read up to 256 tokens. The model is loaded by the first: voice and chat need none."""
 
     def __init__(self, files: ModelFiles) -> None:
-        self._session = open_session(files.embeddings, threads=_THREADS)
-        self._tokenizer = Tokenizer.from_file(str(files.embeddings_tokenizer))
-        self._tokenizer.enable_truncation(_MAX_TOKENS)
-        self._tokenizer.enable_padding()
+        self._files = files
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="embeddings")
 
     async def embed(self, texts: list[str]) -> Embedded:
         """Return the embeddings of texts, in order."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._embed, texts)
 
-    def _embed(self, texts: list[str]) -> Embedded:
-        batches = [self._embed_batch(texts[at : at + _BATCH]) for at in range(0, len(texts), _BATCH)]
-        return Embedded(np.concatenate([batch.vectors for batch in batches]), sum(batch.tokens for batch in batches))
+    @cached_property
+    def _session(self) -> Any:
+        return open_session(self._files.embeddings, threads=_THREADS)
 
-    def _embed_batch(self, texts: list[str]) -> Embedded:
-        encodings = self._tokenizer.encode_batch(texts)
-        ids = np.array([encoding.ids for encoding in encodings], np.int64)
-        mask = np.array([encoding.attention_mask for encoding in encodings], np.int64)
-        (hidden,) = self._session.run(
-            None, {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        )
-        weights = mask[:, :, np.newaxis].astype(np.float32)
-        mean = (hidden * weights).sum(axis=1) / weights.sum(axis=1)
-        vectors = mean / np.linalg.norm(mean, axis=1, keepdims=True)
-        return Embedded(vectors.astype(np.float32), int(mask.sum()))
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        tokenizer = Tokenizer.from_file(str(self._files.embeddings_tokenizer))
+        tokenizer.enable_truncation(_MAX_TOKENS)
+        tokenizer.no_padding()
+        return tokenizer
+
+    def _embed(self, texts: list[str]) -> Embedded:
+        # One by one: on a CPU several at once are no faster, and take many times the memory.
+        tokens = [self._tokenizer.encode(text).ids for text in texts]
+        return Embedded(np.stack([self._vector(ids) for ids in tokens]), sum(map(len, tokens)))
+
+    def _vector(self, tokens: list[int]) -> FloatArray:
+        ids = np.array([tokens], np.int64)
+        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        (hidden,) = self._session.run(None, inputs)
+        mean = hidden[0].mean(axis=0)
+        return np.asarray(mean / np.linalg.norm(mean), np.float32)
