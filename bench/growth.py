@@ -1,9 +1,10 @@
 """What grows: the gateway's cost as keys, providers, routes, limits and rows of the log become many, and over a day.
 
-    python bench/growth.py                                     # keys, providers, routes, limits, rows: about 50 minutes
+    python bench/growth.py                                     # all but the day: about 50 minutes
     python bench/growth.py keys providers --most 1000          # some of it, with no size above 1000
     python bench/growth.py rows --rows 0,1000000 --keep DIR    # databases that stay in DIR, and are filled only once
     python bench/growth.py rows --database-url postgresql      # on a server of PostgreSQL that is started for it
+    python bench/growth.py processes                           # two gateways at work at once, on one database
     python bench/growth.py day --minutes 20                    # a day's traffic in 20 minutes
 
 Gateways of all sizes run at once, and the load goes to them in turn, several rounds of it: this machine may become
@@ -61,7 +62,7 @@ from trunkline.store.configuration import key_row
 from trunkline.store.custom_providers import CustomProviders
 from trunkline.store.routes import Routes
 
-PARTS = ("keys", "providers", "routes", "limits", "rows")
+PARTS = ("keys", "providers", "routes", "limits", "processes", "rows")
 RESULTS = Path(__file__).parent / "results" / "growth.json"
 GATEWAY = "default"
 PLAIN = f"/v1/local/{GATEWAY}/openai/chat/completions"
@@ -212,7 +213,15 @@ class Bench:
         most = self.arguments.most
         return sorted({min(size, most) for size in wanted})
 
-    def start(self, size: int, folder: Path, asks: dict[str, Ask], stack: ExitStack, url: str = "") -> Sized:
+    def start(
+        self,
+        size: int,
+        folder: Path,
+        asks: dict[str, Ask],
+        stack: ExitStack,
+        url: str = "",
+        cores: Cores | None = None,
+    ) -> Sized:
         """Start a gateway, and say how long it took to its first answer and what it takes when nobody asks."""
         port = free_port()
         environment = {
@@ -224,7 +233,7 @@ class Bench:
         }
         began = time.monotonic()
         running = stack.enter_context(
-            program([sys.executable, "-m", "trunkline", "serve"], environment, folder, self.cores)
+            program([sys.executable, "-m", "trunkline", "serve"], environment, folder, cores or self.cores)
         )
         await_answer(running, port, next(iter(asks.values())))
         sized = Sized(size, folder, url, port, asks, running, time.monotonic() - began)
@@ -241,17 +250,23 @@ def say(words: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {words}", file=sys.stderr, flush=True)
 
 
-def per_request(bench: Bench, sized: Sized, wanted: Ask) -> float:
-    """Return how many microseconds of the processor a request takes, with what is done of it afterwards."""
-    seconds, tree = bench.arguments.seconds, sized.program.tree
-    with load(Order(sized.port, "chat", wanted, seconds, min(1.0, seconds)), bench.cores) as ready:
-        settle(tree, usual=sized.idle)
-        before = tree.seconds()
-        outcome = ready.run()
-    spent = settle(tree, usual=sized.idle).seconds - before
-    if outcome.failures:
-        raise BenchmarkError(f"{outcome.failures} answers were wrong: {outcome.why}")
-    return spent / outcome.count * 1e6
+def per_request(bench: Bench, wanted: Ask, *gateways: Sized) -> float:
+    """Return how many microseconds of the processor a request takes, with what is done of it afterwards.
+
+    Of several gateways, all have the load at once.
+    """
+    seconds = bench.arguments.seconds
+    with ExitStack() as loads:
+        orders = [Order(sized.port, "chat", wanted, seconds, min(1.0, seconds)) for sized in gateways]
+        ready = [loads.enter_context(load(order, bench.cores)) for order in orders]
+        before = sum(settle(sized.program.tree, usual=sized.idle).seconds for sized in gateways)
+        with ThreadPoolExecutor(len(ready)) as pool:
+            outcomes = [*pool.map(lambda one: one.run(), ready)]
+    spent = sum(settle(sized.program.tree, usual=sized.idle).seconds for sized in gateways) - before
+    for outcome in outcomes:
+        if outcome.failures:
+            raise BenchmarkError(f"{outcome.failures} answers were wrong: {outcome.why}")
+    return spent / sum(outcome.count for outcome in outcomes) * 1e6
 
 
 def in_turn(bench: Bench, gateways: Sequence[Sized]) -> list[dict[str, Any]]:
@@ -260,9 +275,14 @@ def in_turn(bench: Bench, gateways: Sequence[Sized]) -> list[dict[str, Any]]:
     for number in range(1, bench.arguments.rounds + 1):
         for sized in gateways if number % 2 else reversed(gateways):
             for name, wanted in sized.asks.items():
-                took = per_request(bench, sized, wanted)
+                took = per_request(bench, wanted, sized)
                 found.setdefault((sized.size, name), []).append(took)
                 say(f"round {number}: {sized.size:,}, {name}: {took:.0f} us")
+    return compared(found)
+
+
+def compared(found: dict[tuple[int, str], list[float]]) -> list[dict[str, Any]]:
+    """Return the times of each round as rows, with their ratios to those of the smallest size."""
     rows = []
     for (size, name), times in found.items():
         smallest = next(other for (_, also), other in sorted(found.items()) if also == name)
@@ -436,6 +456,26 @@ def limits(bench: Bench, stack: ExitStack) -> dict[str, Any]:
     return measured(bench, gateways, lambda sized, number: one_more_key(number))
 
 
+def processes(bench: Bench, stack: ExitStack) -> dict[str, Any]:
+    """Measure two gateways on one database of PostgreSQL's: each alone, and both at work at once, each on a core."""
+    folder, made = bench.folder(), gateway_keys(1)
+    url = stack.enter_context(postgres_server()).fresh()
+    asyncio.run(administrate(folder, url, lambda admin: set_up(admin, made)))
+    asks = {"a chat": ask(made[0][0])}
+    other = Cores()
+    other.gateway = other.load
+    gateways = [bench.start(1, folder, asks, stack, url, cores) for cores in (bench.cores, other)]
+    found: dict[tuple[int, str], list[float]] = {}
+    for number in range(1, bench.arguments.rounds + 1):
+        for name, wanted in asks.items():
+            alone = statistics.mean(per_request(bench, wanted, sized) for sized in gateways)
+            both = per_request(bench, wanted, *gateways)
+            say(f"round {number}: {name}: {alone:.0f} us alone, {both:.0f} us both at once")
+            found.setdefault((1, name), []).append(alone)
+            found.setdefault((2, name), []).append(both)
+    return {"sizes": [], "requests": compared(found)}
+
+
 def rows(bench: Bench, stack: ExitStack) -> dict[str, Any]:
     """Measure with so many rows in the log, on SQLite or on a server of PostgreSQL."""
     made = gateway_keys(1)
@@ -600,6 +640,8 @@ def sizes_table(part: str, found: dict[str, Any]) -> Iterator[str]:
     yield "| ---: | --- | ---: | ---: |"
     for row in sorted(found["requests"], key=lambda row: (row["request"], row["size"])):
         yield f"| {row['size']:,} | {row['request']} | {told(row['microseconds'])} us | {told(row['ratio'], 2)} |"
+    if not found["sizes"]:
+        return
     yield ""
     yield f"| {part} | start | memory | after the load | a change acts after | takes | holds up for at most |"
     yield "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
@@ -658,7 +700,7 @@ def parsed() -> argparse.Namespace:
 def main() -> None:
     arguments, cores = parsed(), Cores()
     adopt_orphans()
-    of_parts = {"keys": keys, "providers": providers, "routes": routes, "limits": limits, "rows": rows, "day": day}
+    of_parts = {act.__name__: act for act in (keys, providers, routes, limits, processes, rows, day)}
     found: dict[str, Any] = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": msgspec.to_builtins(machine_of(cores)),

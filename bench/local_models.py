@@ -3,7 +3,7 @@
 Starts the local provider alone and asks it over HTTP, as the gateway does; prints the figures that docs/local.md
 reports:
 
-    python bench/local_models.py [--rounds 5] [--local-model FILE.gguf]
+    python bench/local_models.py [--rounds 5] [--model FILE.gguf]
 
 Let the machine do nothing else meanwhile. Memory is what is resident of the worker's process; most of it is the
 models' weights, and what the language model keeps of four conversations.
@@ -39,9 +39,7 @@ def provider(model: str | None) -> Iterator[tuple[httpx.Client, int, float]]:
     """Run the local provider; give a client, the process's id, and how long it took to be ready, in seconds."""
     command = [sys.executable, "-m", "trunkline", "local", "--port", "0"]
     began = time.monotonic()
-    process = subprocess.Popen(
-        [*command, *(["--local-model", model] if model else [])], stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([*command, *(["--model", model] if model else [])], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
         address = next(line.split()[-1] for line in process.stderr if "ready" in line)
@@ -113,14 +111,14 @@ def main() -> None:
     """Measure, and print a line for each figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--local-model", help="a GGUF file in place of the built-in language model")
+    parser.add_argument("--model", help="a GGUF file in place of the built-in language model")
     arguments = parser.parse_args()
     found: dict[str, list[float]] = {}
 
     def note(name: str, value: float) -> None:
         found.setdefault(name, []).append(value)
 
-    with provider(arguments.local_model) as (client, process, ready):
+    with provider(arguments.model) as (client, process, ready):
         print(f"ready after {ready:.1f} s")
         print(f"memory when ready: {resident(process):.0f} MB")
         _, sound, length = speak(client)  # all of them once, for what only the first of a kind takes
