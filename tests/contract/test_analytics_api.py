@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import commands
+from tests.commands import Done
 from tests.contract.administration import administration, new_key
 from tests.contract.raw_server import raw_server
 from tests.contract.test_dataplane import Recorder, openai_at
@@ -171,9 +171,8 @@ def test_a_bad_question_is_answered_with_what_is_wrong(params: dict[str, str], s
 def test_the_command_prints_a_table_or_json(tmp_path: Path) -> None:
     run(fill(tmp_path, *(record(number, model=f"model-{number % 2}", cost=0.25) for number in range(6))))
 
-    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        given = [sys.executable, "-m", "trunkline", "analytics", *arguments, "--data-dir", str(tmp_path)]
-        return subprocess.run(given, capture_output=True, text=True, check=False)
+    def command(*arguments: str) -> Done:
+        return commands.command("analytics", *arguments, "--data-dir", str(tmp_path))
 
     shown = command("--by", "model", "--measure", "requests", "--measure", "cost")
     assert shown.returncode == 0, shown.stderr

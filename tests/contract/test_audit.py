@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import getpass
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.commands import command
 from tests.contract.administration import administration, new_key
 from tests.contract.people import PASSWORD, add, browser
 from tests.running import data_directory, gateway, run
@@ -170,8 +169,7 @@ def test_commands_are_written_down_as_their_users() -> None:
     with data_directory() as data_dir:
 
         def trunkline(*arguments: str, typed: str = "") -> str:
-            command = [sys.executable, "-m", "trunkline", *arguments, "--data-dir", str(data_dir)]
-            done = subprocess.run(command, input=typed, capture_output=True, text=True, check=False)
+            done = command(*arguments, "--data-dir", str(data_dir), given=typed)
             assert done.returncode == 0, done.stderr
             return done.stdout
 

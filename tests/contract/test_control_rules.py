@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import commands
+from tests.commands import Done
 from tests.contract.administration import administration, new_key
 from tests.contract.raw_server import raw_server
 from tests.contract.test_dataplane import Recorder, openai_at
@@ -427,16 +426,8 @@ def test_fields_that_were_kept_before_they_acted_act_after_an_upgrade(tmp_path: 
 # By command
 
 
-def command(data_dir: Path, *arguments: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "trunkline", *arguments, "--data-dir", str(data_dir)],
-        capture_output=True,
-        text=True,
-        check=False,
-        input=input,
-        env={**clean, "COLUMNS": "300"},
-    )
+def command(data_dir: Path, *arguments: str, input: str = "") -> Done:
+    return commands.command(*arguments, "--data-dir", str(data_dir), given=input)
 
 
 def test_rules_are_set_by_flags_and_as_a_document(tmp_path: Path) -> None:

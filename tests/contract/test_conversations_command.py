@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+from tests import commands
+from tests.commands import Done
 
 CHATGPT = {
     "title": "Alps \x1b[31m[red]",
@@ -28,15 +28,8 @@ CHATGPT = {
 }
 
 
-def command(data_dir: Path, *arguments: str, status: int = 0, typed: str = "") -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "trunkline", *arguments],
-        capture_output=True,
-        text=True,
-        input=typed,
-        env={**clean, "TRUNKLINE_DATA_DIR": str(data_dir)},
-    )
+def command(data_dir: Path, *arguments: str, status: int = 0, typed: str = "") -> Done:
+    done = commands.command(*arguments, given=typed, environment={"TRUNKLINE_DATA_DIR": str(data_dir)})
     assert done.returncode == status, done.stderr
     return done
 

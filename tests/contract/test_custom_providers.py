@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import commands
+from tests.commands import Done
 from tests.contract.administration import administration, new_key
 from tests.contract.raw_server import answering, raw_server
 from tests.contract.test_dataplane import Recorder
@@ -355,15 +354,8 @@ def test_a_key_of_one_gateway_adds_no_provider() -> None:
     run(main())
 
 
-def command(data_dir: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "trunkline", "providers", *arguments, "--data-dir", str(data_dir)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**clean, "COLUMNS": "300", **environment},
-    )
+def command(data_dir: Path, *arguments: str, **environment: str) -> Done:
+    return commands.command("providers", *arguments, "--data-dir", str(data_dir), environment=environment)
 
 
 def test_providers_are_managed_by_command(tmp_path: Path) -> None:

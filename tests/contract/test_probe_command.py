@@ -16,11 +16,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.commands import command
 from tests.contract.conftest import STRICT_KEY
 from tests.contract.raw_server import raw_server
 from tests.contract.test_probe import TOKEN, server
 from tests.running import Address, gateway, run
-from tests.unit.test_cli import command
 from trunkline.probe import PRESETS, Keys, Target, plan
 from trunkline.probe.emulation import emulated_gateway
 

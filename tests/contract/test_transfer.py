@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from click.testing import CliRunner, Result
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -32,10 +31,9 @@ from sqlalchemy import (
     update,
 )
 
+from tests.commands import command
 from tests.databases import PASSWORD, Postgres
 from tests.running import run
-from trunkline.cli import application
-from trunkline.errors import SettingsError
 from trunkline.policy.registry import GatewayRules
 from trunkline.store import Configuration, Database, Vault, schema
 from trunkline.store.transfer import AREAS, BATCH, STAYS, Selection, is_sealed
@@ -49,26 +47,16 @@ COPIED: Final = [table for table in schema.metadata.sorted_tables if table.name 
 
 
 def trunkline(
-    *arguments: str, url: str, data_dir: Path, input: bytes | None = None, master_key: str = MASTER_KEY
-) -> Result:
-    """Run a command in this process, for a start of Python takes longer than what is tested."""
-    variables: dict[str, str | None] = {name: None for name in os.environ if name.startswith("TRUNKLINE_")}
-    variables |= {"TRUNKLINE_DATABASE_URL": url, "TRUNKLINE_MASTER_KEY": master_key}
-    given = [*arguments, "--data-dir", str(data_dir)]
-    return CliRunner().invoke(application, given, input=input, env=variables)
-
-
-def succeeds(*arguments: str, **given: Any) -> str:
-    done = trunkline(*arguments, **given)
-    if done.exception is not None:
-        raise done.exception
+    *arguments: str, url: str, data_dir: Path, input: bytes = b"", master_key: str = MASTER_KEY, status: int = 0
+) -> str:
+    variables = {"TRUNKLINE_DATABASE_URL": url, "TRUNKLINE_MASTER_KEY": master_key}
+    done = command(*arguments, "--data-dir", str(data_dir), given=input, environment=variables)
+    assert done.returncode == status, done.stderr
     return done.stderr
 
 
 def refusal(*arguments: str, **given: Any) -> str:
-    done = trunkline(*arguments, **given)
-    assert isinstance(done.exception, SettingsError), done.output
-    return str(done.exception)
+    return trunkline(*arguments, **given, status=2)
 
 
 def value(column: Column[Any], number: int) -> Any:
@@ -156,7 +144,7 @@ def test_all_rows_move_from_one_engine_to_the_other(
 ) -> None:
     file = tmp_path / name
     kind = ("--format", "parquet") if name.startswith("parquet") else ()
-    told = succeeds("export", str(file), *kind, "--with-sealed-keys", url=filled_url, data_dir=tmp_path)
+    told = trunkline("export", str(file), *kind, "--with-sealed-keys", url=filled_url, data_dir=tmp_path)
     total = sum(len(rows_of(table)) for table in COPIED)
     assert f"{total} rows are in" in told
     assert f"logs: {MANY} rows" in told
@@ -164,24 +152,24 @@ def test_all_rows_move_from_one_engine_to_the_other(
     assert len(files) == (len(COPIED) if file.is_dir() else 1)
     assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [0o600] * len(files)
 
-    told = succeeds("import", str(file), url=target_url, data_dir=tmp_path)
+    told = trunkline("import", str(file), url=target_url, data_dir=tmp_path)
     assert f"{total} rows are added, 0 were there already" in told
     assert asyncio.run(contents(target_url)) == asyncio.run(contents(filled_url))
 
-    told = succeeds("import", str(file), url=target_url, data_dir=tmp_path)
+    told = trunkline("import", str(file), url=target_url, data_dir=tmp_path)
     assert f"0 rows are added, {total} were there already" in told
 
 
 def test_an_import_that_broke_off_goes_on_where_it_was(filled_url: str, target_url: str, tmp_path: Path) -> None:
     file = tmp_path / "logs.jsonl"
-    succeeds("export", str(file), "--what", "logs", url=filled_url, data_dir=tmp_path)
+    trunkline("export", str(file), "--what", "logs", url=filled_url, data_dir=tmp_path)
     whole = file.read_bytes()
     lines = whole.split(b"\n")
     file.write_bytes(b"\n".join(lines[: MANY // 2]) + b'\n{"table":"logs","id":"cut sh')
     told = refusal("import", str(file), url=target_url, data_dir=tmp_path)
     assert f"logs.jsonl:{MANY // 2 + 1}:" in told
     file.write_bytes(whole)
-    told = succeeds("import", str(file), url=target_url, data_dir=tmp_path)
+    told = trunkline("import", str(file), url=target_url, data_dir=tmp_path)
     assert f"{2 * MANY - BATCH} rows are added, {BATCH} were there already" in told
     tables = list(AREAS["logs"])
     assert asyncio.run(contents(target_url, tables)) == asyncio.run(contents(filled_url, tables))
@@ -211,9 +199,9 @@ def test_logs_that_come_without_sums_are_in_the_charts_once(target_url: str, tmp
         await database.close()
 
     run(fill_logs())
-    succeeds("export", str(file), "--what", "logs", url=source, data_dir=tmp_path)
+    trunkline("export", str(file), "--what", "logs", url=source, data_dir=tmp_path)
     for _ in range(2):
-        succeeds("import", str(file), url=target_url, data_dir=tmp_path)
+        trunkline("import", str(file), url=target_url, data_dir=tmp_path)
         assert asyncio.run(sums()) == (1, 3)
 
 
@@ -221,7 +209,7 @@ def test_what_is_exported_is_one_gateways_and_of_one_time(filled_url: str, tmp_p
     file = tmp_path / "some.jsonl"
 
     def exported(*options: str) -> list[dict[str, Any]]:
-        succeeds("export", str(file), *options, url=filled_url, data_dir=tmp_path)
+        trunkline("export", str(file), *options, url=filled_url, data_dir=tmp_path)
         return [json.loads(line) for line in file.read_text().splitlines()[1:]]
 
     some = exported("--what", "logs", "--since", "2026-09-21T14:13:21+00:00", "--until", "2026-09-21T14:13:22+00:00")
@@ -243,13 +231,13 @@ def test_what_is_exported_is_one_gateways_and_of_one_time(filled_url: str, tmp_p
 
 def test_provider_keys_stay_unless_they_are_asked_for(filled_url: str, target_url: str, tmp_path: Path) -> None:
     file = tmp_path / "setup.jsonl"
-    told = succeeds("export", str(file), "--what", "setup", url=filled_url, data_dir=tmp_path)
+    told = trunkline("export", str(file), "--what", "setup", url=filled_url, data_dir=tmp_path)
     assert "Provider keys are not in it" in told
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert "stored_keys" not in rows[0]["tables"]
     assert rows[0]["key_check"] is None
     assert not [name for row in rows for name in row if name.startswith("sealed")]
-    succeeds("import", str(file), url=target_url, data_dir=tmp_path)
+    trunkline("import", str(file), url=target_url, data_dir=tmp_path)
     found = asyncio.run(contents(target_url, AREAS["setup"]))
     assert (len(found["vias"]), len(found["stored_keys"])) == (3, 0)
 
@@ -258,7 +246,7 @@ def test_sealed_keys_need_the_master_key_they_were_sealed_with(
     filled_url: str, target_url: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "setup.jsonl"
-    succeeds("export", str(file), "--what", "setup", "--with-sealed-keys", url=filled_url, data_dir=tmp_path)
+    trunkline("export", str(file), "--what", "setup", "--with-sealed-keys", url=filled_url, data_dir=tmp_path)
     told = refusal("import", str(file), url=target_url, data_dir=tmp_path, master_key="77" * 32)
     assert "another master key" in told
     assert asyncio.run(contents(target_url, [schema.gateways]))["gateways"] == []
@@ -269,9 +257,9 @@ def test_a_running_gateway_sees_an_imported_set_up(filled_url: str, target_url: 
         return (await contents(target_url, [schema.vault_state]))["vault_state"][0][1]
 
     file = tmp_path / "setup.jsonl"
-    succeeds("export", str(file), "--what", "setup", url=filled_url, data_dir=tmp_path)
+    trunkline("export", str(file), "--what", "setup", url=filled_url, data_dir=tmp_path)
     before = asyncio.run(number())
-    succeeds("import", str(file), url=target_url, data_dir=tmp_path)
+    trunkline("import", str(file), url=target_url, data_dir=tmp_path)
     assert asyncio.run(number()) > before
 
 
@@ -279,12 +267,12 @@ def test_a_bad_field_is_named_with_its_line_and_nothing_of_its_batch_is_written(
     filled_url: str, target_url: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "logs.jsonl"
-    succeeds("export", str(file), "--what", "logs", url=filled_url, data_dir=tmp_path)
+    trunkline("export", str(file), "--what", "logs", url=filled_url, data_dir=tmp_path)
     lines = file.read_text().splitlines()
     lines[4] = json.dumps(json.loads(lines[4]) | {"status": "ok"})
     file.write_text("\n".join(lines))
     told = refusal("import", str(file), url=target_url, data_dir=tmp_path)
-    assert told == f"{file}:5: the field status of logs is not a whole number in range but 'ok'."
+    assert told == f"error: {file}:5: the field status of logs is not a whole number in range but 'ok'.\n"
     assert asyncio.run(contents(target_url, AREAS["logs"])) == {"logs": [], "log_payloads": []}
 
 
@@ -292,7 +280,7 @@ def test_a_row_whose_gateway_is_missing_is_refused_and_says_so(
     filled_url: str, target_url: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "setup.jsonl"
-    succeeds("export", str(file), "--what", "setup", url=filled_url, data_dir=tmp_path)
+    trunkline("export", str(file), "--what", "setup", url=filled_url, data_dir=tmp_path)
     lines = [line for line in file.read_text().splitlines() if '"table":"gateways"' not in line]
     file.write_text("\n".join(lines))
     told = refusal("import", str(file), url=target_url, data_dir=tmp_path)
@@ -328,9 +316,9 @@ def test_without_the_extra_parquet_says_what_to_install(tmp_path: Path, monkeypa
 
 def test_rows_pass_through_standard_output_and_input(filled_url: str, target_url: str, tmp_path: Path) -> None:
     variables = {**os.environ, "TRUNKLINE_DATABASE_URL": filled_url}
-    command = [sys.executable, "-m", "trunkline", "export", "-", "--what", "sessions", "--data-dir", str(tmp_path)]
-    done = subprocess.run(command, env=variables, capture_output=True, check=True, timeout=60)
-    told = succeeds("import", "-", url=target_url, data_dir=tmp_path, input=done.stdout)
+    export = [sys.executable, "-m", "trunkline", "export", "-", "--what", "sessions", "--data-dir", str(tmp_path)]
+    done = subprocess.run(export, env=variables, capture_output=True, check=True, timeout=60)
+    told = trunkline("import", "-", url=target_url, data_dir=tmp_path, input=done.stdout)
     assert "3 rows are added" in told
     tables = list(AREAS["sessions"])
     assert asyncio.run(contents(target_url, tables)) == asyncio.run(contents(filled_url, tables))
@@ -345,13 +333,13 @@ def test_a_backup_is_taken_while_others_write_and_put_back(tmp_path: Path) -> No
         database = await Database.open(tmp_path, url)  # as a gateway that is running
         async with database.reading() as reader:
             await reader.execute(select(schema.gateways))
-            told = await asyncio.to_thread(succeeds, "backup", str(copy), url=url, data_dir=tmp_path, master_key="")
+            told = await asyncio.to_thread(trunkline, "backup", str(copy), url=url, data_dir=tmp_path, master_key="")
         assert str(tmp_path / "master.key") in told
         assert stat.S_IMODE(copy.stat().st_mode) == 0o600
         async with database.transaction() as connection:
             await connection.execute(delete(schema.logs))
             await connection.execute(update(schema.vault_state).values(number=50))
-        await asyncio.to_thread(succeeds, "restore", str(copy), "--yes", url=url, data_dir=tmp_path)
+        await asyncio.to_thread(trunkline, "restore", str(copy), "--yes", url=url, data_dir=tmp_path)
         async with database.reading() as connection:
             assert await connection.scalar(select(func.count()).select_from(schema.logs)) == MANY
             assert await connection.scalar(select(schema.vault_state.c.number)) > 50

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 import trunkline
+from tests.commands import Done, command
 from trunkline import settings
 from trunkline.local import models
-
-
-def command(
-    *arguments: str, environment: Mapping[str, str] | None = None, directory: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("TRUNKLINE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "trunkline", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=directory,
-        env={**clean, "COLUMNS": "200", **(environment or {})},
-    )
 
 
 def test_the_version_is_printed() -> None:
@@ -188,10 +173,9 @@ def test_a_group_without_a_command_shows_its_help_and_is_a_mistake() -> None:
 
 
 def test_a_gateway_is_set_up_from_the_command_line_and_no_secret_is_listed(tmp_path: Path) -> None:
-    def run(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "trunkline", *arguments, "--data-dir", str(tmp_path)]
-        environment = {**os.environ, "PROVIDER_KEY": "sk-provider-0123456789", "CF_TOKEN": "Bearer cf-0123456789"}
-        return subprocess.run(command, input=given, capture_output=True, text=True, check=False, env=environment)
+    def run(*arguments: str, given: str = "") -> Done:
+        environment = {"PROVIDER_KEY": "sk-provider-0123456789", "CF_TOKEN": "Bearer cf-0123456789"}
+        return command(*arguments, "--data-dir", str(tmp_path), given=given, environment=environment)
 
     assert run("gateways", "create", "team", "--stored-key-wins", "--origins", "https://app.example").returncode == 0
     made = run("keys", "create", "app", "--gateway", "team", "--models", "gpt-*", "--expires", "30d")
@@ -203,7 +187,7 @@ def test_a_gateway_is_set_up_from_the_command_line_and_no_secret_is_listed(tmp_p
     assert "rotated" in run("vault", "set", "openai", "--gateway", "team", given="sk-second-0123456789\n").stderr
     chain = ("gateways", "via", "groq", "--account", "a", "--gateway-id", "g", "--token-from", "CF_TOKEN")
     assert run(*chain).returncode == 0
-    listed = [run(*command).stdout for command in (("gateways", "list"), ("keys", "list"), ("vault", "list"))]
+    listed = [run(*asked).stdout for asked in (("gateways", "list"), ("keys", "list"), ("vault", "list"))]
     for words, page in zip(("the stored key wins", "gpt-*", "6789"), listed, strict=True):
         assert words in " ".join(page.split())
     for secret in (key, "sk-provider", "sk-second", "cf-0123"):
@@ -244,8 +228,7 @@ def test_a_gateway_is_set_up_from_the_command_line_and_no_secret_is_listed(tmp_p
 def test_an_administrators_mistake_is_one_line_that_says_what_to_do(
     tmp_path: Path, arguments: tuple[str, ...], words: str
 ) -> None:
-    command = [sys.executable, "-m", "trunkline", *arguments, "--data-dir", str(tmp_path)]
-    done = subprocess.run(command, input="", capture_output=True, text=True, check=False)
+    done = command(*arguments, "--data-dir", str(tmp_path))
     assert done.returncode == 2
     assert words in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import errno
 from importlib import import_module
 from typing import Any, Final
 
@@ -39,6 +39,7 @@ _COMMANDS: Final = {
     "settings": "settings:settings",
     "bench": "bench:bench",
 }
+_REFUSED: Final = 2
 _INTERRUPTED: Final = 130
 
 
@@ -58,9 +59,20 @@ class _Commands(Group):
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command that was asked for; Ctrl+C ends it with the status that shells know it by."""
+        """Run the command that was asked for. An error is one line on standard error and exit status 2.
+
+        Ctrl+C ends it with the status that shells know it by.
+        """
         try:
             return super().invoke(ctx)
+        except TrunklineError as error:
+            complain(str(error))
+            ctx.exit(_REFUSED)
+        except OSError as error:  # a full disk, a folder that may not be written
+            if error.errno == errno.EPIPE:  # whoever reads has enough of it, which click knows how to end
+                raise
+            complain(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.")
+            ctx.exit(_REFUSED)
         except KeyboardInterrupt:
             ctx.exit(_INTERRUPTED)
 
@@ -72,12 +84,5 @@ def application() -> None:
 
 
 def main() -> None:
-    """Run the command line; an error is one line on standard error and exit status 2."""
-    try:
-        application()
-    except TrunklineError as error:
-        complain(str(error))
-        sys.exit(2)
-    except OSError as error:  # a full disk, a folder that may not be written
-        complain(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.")
-        sys.exit(2)
+    """Run the command line."""
+    application()

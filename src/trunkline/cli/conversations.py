@@ -6,6 +6,7 @@ import json as json_module
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -86,7 +87,7 @@ def export(file: Path, ids: Sequence[str], markdown: bool, user: str | None, dat
 
     async def write(store: Conversations, owner: str) -> int:
         count = 0
-        with sys.stdout.buffer if str(file) == _STANDARD else file.open("xb") as target:
+        with nullcontext(sys.stdout.buffer) if str(file) == _STANDARD else file.open("xb") as target:
             async for conversation in store.export(owner, ids or None):
                 count += 1
                 target.write(as_markdown(conversation).encode() if markdown else as_export_line(conversation))
