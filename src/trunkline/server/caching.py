@@ -40,14 +40,12 @@ from trunkline.policy.caching import (
 )
 from trunkline.policy.facts import Facts
 from trunkline.policy.registry import GatewayRules
-from trunkline.server.admission import Admission
 from trunkline.server.answer import Answer, Asked
 from trunkline.server.beside import LONG
 from trunkline.server.registry import LiveRegistry
 from trunkline.server.sharing import Reader, SharedAnswer
 from trunkline.server.similarity import Similarity, Sought, words_of
 from trunkline.store.cache import CacheStore, KeptAnswer, Place, Purge
-from trunkline.wire.head import Head
 
 log = structlog.get_logger("trunkline.cache")
 
@@ -65,20 +63,12 @@ _numbers: Final = itertools.count()
 
 
 class Bodies:
-    """Tells apart the bodies that come with heads alike: the same bytes ask for the same."""
+    """Tells apart the bodies that come with heads alike: the same bytes ask for the same. Kept with those heads."""
 
     __slots__ = ("_begun",)
 
     def __init__(self) -> None:
         self._begun = hashlib.blake2b(next(_numbers).to_bytes(8, "big"), digest_size=32)
-
-    @classmethod
-    def of(cls, head: Head, admission: Admission) -> Bodies | None:
-        """Return that of a head, or None where heads like it may be admitted otherwise."""
-        if not admission.is_lasting:
-            return None
-        known: Bodies | None = admission.known(head, cls)
-        return known or admission.remember(head, cls, cls())
 
     def mark(self, body: bytes) -> bytes:
         """Return what only such a head with this body has."""
@@ -351,8 +341,8 @@ class Caching:
     # Answers
 
     def _remember(self, asked: Asked, place: Place) -> None:
-        """Keep what a request asks for, which is found by reading all of it."""
-        bodies = Bodies.of(asked.head, asked.admission)
+        """Keep what a request asks for, which is found by reading all of it, where others alike are expected."""
+        bodies: Bodies | None = asked.admission.known(asked.head, Bodies)
         if bodies is None:
             return
         while len(self._known) >= _MOST_KNOWN:

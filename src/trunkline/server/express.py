@@ -101,7 +101,7 @@ class Express:
             return
         request = bodies = None
         if terms.wish is not None:
-            bodies = Bodies.of(head, admission)
+            bodies = admission.remember(head, Bodies, Bodies())
         else:
             request = await self._gateway.relayed_request(head, admission, plain=False)
         now, template = self._gateway.registry.now, _template(head, admission, words)
