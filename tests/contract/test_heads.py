@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from functools import partial
 
 import httpx
 import pytest
-import uvicorn
 
 from tests.contract.raw_server import raw_server
 from tests.contract.test_dataplane import Recorder, openai_at
 from tests.running import Address, gateway, run
+from trunkline.server import serving
 
 UPGRADE = (
     b"upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n"
@@ -124,7 +123,7 @@ def test_a_connection_is_closed_when_nothing_was_asked_for_a_while_and_not_durin
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
 
     async def main() -> None:
-        monkeypatch.setattr(uvicorn, "Config", partial(uvicorn.Config, timeout_keep_alive=1))
+        monkeypatch.setattr(serving, "KEEP_ALIVE_SECONDS", 1)
         async with raw_server(slow) as origin, gateway(**openai_at(origin)) as address:
             reader, writer = await asyncio.open_connection(address.host, address.port)
             for pause in (0.0, 0.5):  # the second is asked while the first one's time is running

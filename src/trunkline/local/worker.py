@@ -27,6 +27,8 @@ from trunkline.local.supervisor import READY
 _MAX_FRAME_BYTES: Final = 24 * 1024 * 1024
 _PING_SECONDS: Final = 20.0
 _GRACE_SECONDS: Final = 5
+# Longer than the gateway's pool keeps one.
+_KEEP_ALIVE_SECONDS: Final = 75
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -78,6 +80,7 @@ def _serve(listener: socket.socket, engines: Engines, keys: Keys) -> None:
         log_config=None,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     try:

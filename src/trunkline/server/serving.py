@@ -27,6 +27,9 @@ from trunkline.settings import Settings
 # Realtime clients may send 15 MiB of audio in one event, base64-encoded, with room for the JSON around it.
 MAX_FRAME_BYTES: Final = 24 * 1024 * 1024
 _PING_SECONDS: Final = 20.0
+# Longer than clients and balancers keep a connection without a request (5 to 60 s): they close it, who know that they ask
+# for nothing just then.
+KEEP_ALIVE_SECONDS: Final = 75
 _GRACE_SECONDS: Final = 10
 _BACKLOG: Final = 2048
 _TICK_SECONDS: Final = 0.1
@@ -68,6 +71,7 @@ def create_server(settings: Settings, listener: socket.socket) -> uvicorn.Server
         server_header=False,
         proxy_headers=False,
         date_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         ssl_certfile=str(tls.certificate) if tls else None,
         ssl_keyfile=str(tls.key) if tls else None,
