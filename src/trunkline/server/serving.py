@@ -27,8 +27,8 @@ from trunkline.settings import Settings
 # Realtime clients may send 15 MiB of audio in one event, base64-encoded, with room for the JSON around it.
 MAX_FRAME_BYTES: Final = 24 * 1024 * 1024
 _PING_SECONDS: Final = 20.0
-# Longer than clients and balancers keep a connection without a request (5 to 60 s): they close it, who know that they ask
-# for nothing just then.
+# Longer than clients and balancers keep a connection without a request (5 to 60 s): it is theirs to close, who know
+# that they ask for nothing just then.
 KEEP_ALIVE_SECONDS: Final = 75
 _GRACE_SECONDS: Final = 10
 _BACKLOG: Final = 2048
