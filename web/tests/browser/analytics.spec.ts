@@ -135,7 +135,14 @@ test('a time is chosen by mouse, by keyboard and in two fields, and a point lead
   await slider(page, 'tokens').focus();
   await page.keyboard.press('ArrowLeft');
   await expect(slider(page, 'tokens')).toHaveAttribute('aria-valuetext', /In \d+, Out \d+/);
-  await expect(chart(page, 'tokens').getByRole('link', { name: 'Logs of this point' })).toBeVisible();
+  const ofPoint = chart(page, 'tokens').getByRole('link', { name: 'Logs of this point' });
+  await expect(ofPoint).toBeVisible();
+  // It stays when the mouse leaves a chart, which all of them learn.
+  const beside = (await over.boundingBox())!;
+  await page.mouse.move(beside.x + beside.width * 0.75, beside.y + 60);
+  await page.mouse.move(beside.x - 5, beside.y - 5);
+  await expect(chart(page, 'requests').locator('.when')).toHaveText('All');
+  await expect(ofPoint).toBeVisible();
   await page.keyboard.press('Shift+ArrowLeft');
   await page.keyboard.press('Shift+ArrowLeft');
   await expect(chart(page, 'tokens').locator('.u-select')).not.toHaveCSS('width', '0px');
