@@ -35,7 +35,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -213,15 +213,7 @@ class Bench:
         most = self.arguments.most
         return sorted({min(size, most) for size in wanted})
 
-    def start(
-        self,
-        size: int,
-        folder: Path,
-        asks: dict[str, Ask],
-        stack: ExitStack,
-        url: str = "",
-        cores: Cores | None = None,
-    ) -> Sized:
+    def start(self, size: int, folder: Path, asks: dict[str, Ask], stack: ExitStack, url: str = "") -> Sized:
         """Start a gateway, and say how long it took to its first answer and what it takes when nobody asks."""
         port = free_port()
         environment = {
@@ -233,7 +225,7 @@ class Bench:
         }
         began = time.monotonic()
         running = stack.enter_context(
-            program([sys.executable, "-m", "trunkline", "serve"], environment, folder, cores or self.cores)
+            program([sys.executable, "-m", "trunkline", "serve"], environment, folder, self.cores)
         )
         await_answer(running, port, next(iter(asks.values())))
         sized = Sized(size, folder, url, port, asks, running, time.monotonic() - began)
@@ -461,19 +453,17 @@ def processes(bench: Bench, stack: ExitStack) -> dict[str, Any]:
     folder, made = bench.folder(), gateway_keys(1)
     url = stack.enter_context(postgres_server()).fresh()
     asyncio.run(administrate(folder, url, lambda admin: set_up(admin, made)))
-    asks = {"a chat": ask(made[0][0])}
+    name, wanted = "a chat", ask(made[0][0])
     other = Cores()
     other.gateway = other.load
-    gateways = [bench.start(1, folder, asks, stack, url, cores) for cores in (bench.cores, other)]
-    found: dict[tuple[int, str], list[float]] = {}
+    gateways = [one.start(1, folder, {name: wanted}, stack, url) for one in (bench, replace(bench, cores=other))]
+    alone: list[float] = []
+    both: list[float] = []
     for number in range(1, bench.arguments.rounds + 1):
-        for name, wanted in asks.items():
-            alone = statistics.mean(per_request(bench, wanted, sized) for sized in gateways)
-            both = per_request(bench, wanted, *gateways)
-            say(f"round {number}: {name}: {alone:.0f} us alone, {both:.0f} us both at once")
-            found.setdefault((1, name), []).append(alone)
-            found.setdefault((2, name), []).append(both)
-    return {"sizes": [], "requests": compared(found)}
+        alone.append(statistics.mean(per_request(bench, wanted, sized) for sized in gateways))
+        both.append(per_request(bench, wanted, *gateways))
+        say(f"round {number}: {alone[-1]:.0f} us alone, {both[-1]:.0f} us both at once")
+    return {"sizes": [], "requests": compared({(1, name): alone, (2, name): both})}
 
 
 def rows(bench: Bench, stack: ExitStack) -> dict[str, Any]:

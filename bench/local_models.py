@@ -122,6 +122,7 @@ def main() -> None:
         print(f"ready after {ready:.1f} s")
         print(f"memory when ready: {resident(process):.0f} MB")
         _, sound, length = speak(client)  # all of them once, for what only the first of a kind takes
+        speech = {"file": ("speech.wav", sound)}
         for number in range(arguments.rounds):
             # Different each time: what was read a moment ago is not read again.
             for name, words in (("short", SHORT), ("long", LONG)):
@@ -131,8 +132,7 @@ def main() -> None:
                 note(f"tokens written a second, {name} question", written)
             note("tokens written a second, four answers at once", four_chats(client))
             note("seconds spoken in a second", speak(client)[0])
-            heard = {"files": {"file": ("speech.wav", sound)}, "data": {"model": "local"}}
-            took = timed(lambda: client.post("audio/transcriptions", **heard))  # noqa: B023
+            took = timed(lambda: client.post("audio/transcriptions", files=speech, data={"model": "local"}))
             note(f"seconds heard in a second, of {length:.0f}", length / took)
         print(f"memory after chats and voice: {resident(process):.0f} MB")
         for _ in range(arguments.rounds):

@@ -11,15 +11,14 @@ from typing import Any
 
 import httpx
 import pytest
-from click.testing import CliRunner
 
+from tests import commands
 from tests.contract.administration import administration, new_key
 from tests.contract.log_rows import ANSWER, LoggedGateway, json_answer, rows_in, stream_of
 from tests.contract.raw_server import raw_server
 from tests.contract.test_dataplane import Recorder, openai_at, read_request
 from tests.running import Address, data_directory, gateway, run
 from tests.valkeys import valkey_server
-from trunkline.cli import application
 from trunkline.policy.registry import Scope
 from trunkline.store import Configuration
 
@@ -362,9 +361,9 @@ def test_two_gateways_share_answers_and_purges_through_valkey() -> None:
 
 def command(address: Address, directory: Path, *arguments: str) -> str:
     chosen = {"TRUNKLINE_DATA_DIR": str(directory), "TRUNKLINE_URL": address.http}
-    done = CliRunner().invoke(application, ["cache", *arguments], env=chosen, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return done.output
+    done = commands.command("cache", *arguments, environment=chosen)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
 
 
 def test_the_command_shows_and_empties_the_cache_of_a_running_gateway() -> None:

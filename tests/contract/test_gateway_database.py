@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
-from click.testing import CliRunner
 
 from tests.clients.ga_upstream import ga_upstream
+from tests.commands import command
 from tests.contract.administration import administration, new_key
 from tests.contract.conftest import STRICT_KEY
 from tests.contract.test_gateway_keys import eventually
@@ -15,7 +15,6 @@ from tests.contract.test_governed_sessions import dial, turn
 from tests.contract.test_resumption import KEY
 from tests.databases import PASSWORD, everything
 from tests.running import Address, data_directory, gateway, run
-from trunkline.cli import application
 from trunkline.store import Database, RealtimeSessions, SessionFilter, StoredSession
 from trunkline.store.log_filter import LogFilter
 from trunkline.store.logs import LogRow, Logs
@@ -91,6 +90,6 @@ def test_a_gateway_keeps_all_that_it_keeps_in_the_database_of_the_setting(
 
 def test_the_password_of_the_database_is_shown_nowhere() -> None:
     url = f"postgresql://app:{PASSWORD}@127.0.0.1:9/gate"
-    shown = CliRunner().invoke(application, ["settings"], env={"TRUNKLINE_DATABASE_URL": url})
+    shown = command("settings", environment={"TRUNKLINE_DATABASE_URL": url})
     assert "database_url = set, not shown" in shown.stdout
-    assert PASSWORD not in shown.output
+    assert PASSWORD not in shown.stdout + shown.stderr

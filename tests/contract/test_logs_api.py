@@ -11,14 +11,14 @@ from typing import Any
 
 import httpx
 import pytest
-from click.testing import CliRunner, Result
 
+from tests import commands
+from tests.commands import Done
 from tests.contract.administration import administration, new_key
 from tests.contract.log_rows import ANSWER, json_answer
 from tests.contract.raw_server import raw_server
 from tests.contract.test_dataplane import Recorder, openai_at
 from tests.running import data_directory, gateway, run
-from trunkline.cli import application
 from trunkline.policy.registry import GatewayRules, Scope
 
 ASKED = {"model": "gpt-4o", "messages": [{"role": "user", "content": "Hello"}]}
@@ -203,8 +203,8 @@ def test_the_switches_of_the_log_are_set_over_http() -> None:
     run(main())
 
 
-def command(directory: Path, *arguments: str) -> Result:
-    return CliRunner().invoke(application, [*arguments, "--data-dir", str(directory)])
+def command(directory: Path, *arguments: str) -> Done:
+    return commands.command(*arguments, "--data-dir", str(directory))
 
 
 def test_the_log_is_read_on_the_command_line() -> None:
@@ -248,4 +248,4 @@ def test_the_switches_of_the_log_are_set_on_the_command_line(tmp_path: Path) -> 
     command(tmp_path, "gateways", "set", "x", "--no-log-payloads", "--log-max-rows", "none", "--log-max-age", "none")
     assert "log of" not in command(tmp_path, "gateways", "list").stdout
     for wrong in (["--log-max-rows", "0"], ["--log-max-age", "soon"], ["--log-strategy", "x"]):
-        assert command(tmp_path, "gateways", "set", "x", *wrong).exit_code != 0
+        assert command(tmp_path, "gateways", "set", "x", *wrong).returncode != 0

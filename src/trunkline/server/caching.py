@@ -168,8 +168,10 @@ class Caching:
         Whoever gives it tells by `gave`.
         """
         known = self._known.get(bodies.mark(body))
-        answer = None if known is None else self._store.at_hand(known.place)
-        return None if known is None or answer is None else (known.facts, answer)
+        if known is None:
+            return None
+        answer = self._store.at_hand(known.place)
+        return None if answer is None else (known.facts, answer)
 
     def gave(self, gateway: str) -> None:
         """Count an answer that was kept."""
