@@ -10,20 +10,24 @@ on one core and are asked in turn from the other, 1 KB in and 0.7 KB out on 32 k
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, cast
 
 import uvicorn
 import uvloop
 
-from trunkline.server.asgi import Alike, Receive, Scope, Send, head_of, respond
+from trunkline.server.asgi import KNOWN_HEADS, Receive, Scope, Send, Whole, respond
 from trunkline.server.heads import BoundedHttpProtocol
+from trunkline.server.known_heads import KnownHeads
 
 KINDS = ("the gateway's", "by bytes, with a task", "by bytes")
 QUESTION = json.dumps({"model": "gpt-5-mini", "messages": [{"role": "user", "content": "y" * 930}]}).encode()
@@ -69,15 +73,31 @@ async def serve_by_bytes(port: int) -> None:
     await server.serve_forever()
 
 
+async def lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
 def serve_as_the_gateway(port: int) -> None:
-    alike = Alike()
+    def serve_whole(whole: Whole) -> Coroutine[Any, Any, None]:
+        return answer(whole)
+
+    async def answer(whole: Whole) -> None:
+        whole.answer(200, HEADERS, BODY)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        alike.recognise(head_of(scope))
-        await receive()
-        await respond(send, 200, HEADERS, BODY)
+        if scope["type"] == "lifespan":
+            scope["state"][KNOWN_HEADS] = known_heads
+            await lifespan(receive, send)
+        else:
+            await receive()
+            await respond(send, 200, HEADERS, BODY)
 
-    options = {"loop": "uvloop", "lifespan": "off", "access_log": False, "log_config": None, "proxy_headers": False}
+    known_heads = KnownHeads(serve_whole)
+    options = {"loop": "uvloop", "lifespan": "on", "access_log": False, "log_config": None, "proxy_headers": False}
     lean: Any = {**options, "server_header": False, "date_header": False}
     uvicorn.run(application, port=port, http=BoundedHttpProtocol, **lean)
 
@@ -121,6 +141,13 @@ async def per_request(port: int, process: int) -> float:
     return found
 
 
+def wait_for(port: int) -> None:
+    for _ in range(300):
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.1)
+
+
 def spent_by(process: int) -> float:
     fields = Path(f"/proc/{process}/stat").read_text("utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -138,7 +165,8 @@ def main() -> None:
     ]
     os.sched_setaffinity(0, {cores[-1]})
     try:
-        time.sleep(3)
+        for _, port, _ in servers:
+            wait_for(port)
         found: dict[str, list[float]] = {kind: [] for kind in KINDS}
         for number in range(ROUNDS):
             for kind, port, process in servers if number % 2 else reversed(servers):

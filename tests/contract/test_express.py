@@ -19,8 +19,9 @@ from tests.contract.test_dataplane import Recorder, openai_at, read_request
 from tests.contract.test_gateway_keys import eventually
 from tests.contract.test_limits_over_http import limit
 from tests.running import run
-from trunkline.server.asgi import Receive, Scope, Send
-from trunkline.server.express import Express, Left
+from trunkline.server.asgi import Whole
+from trunkline.server.dataplane import DataPlane
+from trunkline.server.express import Begun, Express, Left
 from trunkline.store import LogRow
 from trunkline.wire.head import Head
 
@@ -38,14 +39,27 @@ ITS_OWN = frozenset(
 def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The way that each request went: short, general, or begun on the short one."""
     gone: list[str] = []
-    serve = Express.serve
+    serve, give_again, relay = Express.serve, Express.give_again, DataPlane.__call__
 
-    async def noted(self: Express, head: Head, scope: Scope, receive: Receive, send: Send) -> Left | None:
-        left = await serve(self, head, scope, receive, send)
-        gone.append("short" if left is None else "general" if left.begun is None else "begun")
+    async def served(self: Express, whole: Whole) -> Left | None:
+        left = await serve(self, whole)
+        if left is None:
+            gone.append("short")
         return left
 
-    monkeypatch.setattr(Express, "serve", noted)
+    def gave_again(self: Express, whole: Whole) -> bool:
+        is_given = give_again(self, whole)
+        if is_given:
+            gone.append("short")
+        return is_given
+
+    async def relayed(self: DataPlane, head: Head, *asgi: Any, begun: Begun | None = None) -> None:
+        gone.append("general" if begun is None else "begun")
+        await relay(self, head, *asgi, begun=begun)
+
+    monkeypatch.setattr(Express, "serve", served)
+    monkeypatch.setattr(Express, "give_again", gave_again)
+    monkeypatch.setattr(DataPlane, "__call__", relayed)
     return gone
 
 

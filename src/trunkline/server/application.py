@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Coroutine, Iterable
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from trunkline.errors import ForbiddenOrigin, SettingsError
 from trunkline.providers import resolve_realtime
-from trunkline.server.asgi import Alike, App, Receive, Scope, Send, head_of, respond, respond_to_upgrade
+from trunkline.server.asgi import KNOWN_HEADS, App, Receive, Scope, Send, Whole, head_of, respond, respond_to_upgrade
 from trunkline.server.bodies import BoundedBodies
 from trunkline.server.console import Console
 from trunkline.server.dataplane import DataPlane
 from trunkline.server.dispatch import Dispatch
-from trunkline.server.express import Express
+from trunkline.server.express import Begun, Express
 from trunkline.server.gateway import Gateway
+from trunkline.server.known_heads import KnownHeads
 from trunkline.server.late import Late
 from trunkline.server.observability.operations import PATHS as OPERATION_PATHS
 from trunkline.server.observability.operations import Operations
@@ -38,8 +39,8 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         self.gateway = Gateway(settings)
-        self._alike = Alike()
-        self.gateway.registry.on_change(self._alike.forget)
+        self._known_heads = KnownHeads(self._serve_whole)
+        self.gateway.registry.on_change(self._known_heads.forget)
         self._express = Express(self.gateway)
         self._calls = WebRtcCalls(self.gateway)
         dispatch = Dispatch(self.gateway)
@@ -56,22 +57,34 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "lifespan":
+            scope.get("state", {})[KNOWN_HEADS] = self._known_heads
             await self._lifespan(receive, send)
             return
-        path: str = scope["path"]
         head = head_of(scope)
-        if scope["type"] == "websocket":
-            if path.startswith("/v1/"):
-                plane = self._universal_socket_plane if is_universal(head.path) else self._voice_plane
-                await plane(head, scope, receive, send)
-            else:
-                await receive()
-                await respond_to_upgrade(send, 404, [], b"No WebSocket is served here.\n")
-        elif path.startswith("/v1/"):
-            self._alike.recognise(head)
-            left = await self._express.serve(head, scope, receive, send)
-            if left is not None:
-                await self._plane_of(head)(head, scope, left.receive, send, left.begun)
+        if scope["type"] == "http":
+            await self._serve(head, scope, receive, send)
+        elif scope["path"].startswith("/v1/"):
+            plane = self._universal_socket_plane if is_universal(head.path) else self._voice_plane
+            await plane(head, scope, receive, send)
+        else:
+            await receive()
+            await respond_to_upgrade(send, 404, [], b"No WebSocket is served here.\n")
+
+    def _serve_whole(self, whole: Whole) -> Coroutine[Any, Any, None] | None:
+        """Answer a request whose head came before, if that can be done at once, or return what will."""
+        return None if self._express.give_again(whole) else self._serve_soon(whole)
+
+    async def _serve_soon(self, whole: Whole) -> None:
+        """Serve a request on the short way, or on the general one from where it has come to."""
+        left = await self._express.serve(whole)
+        if left is not None:
+            scope, receive, send = whole.as_asgi()
+            await self._serve(head_of(scope), scope, receive, send, left.begun)
+
+    async def _serve(self, head: Head, scope: Scope, receive: Receive, send: Send, begun: Begun | None = None) -> None:
+        path: str = scope["path"]
+        if path.startswith("/v1/"):
+            await self._plane_of(head)(head, scope, receive, send, begun=begun)
         elif path in OPERATION_PATHS:
             await self._operations(scope, receive, send)
         elif path == "/api" or path.startswith("/api/"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Final, NamedTuple, cast
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from trunkline.upstream.messages import Take
 from trunkline.wire.head import Head, Transport
@@ -37,25 +37,48 @@ class Direct(NamedTuple):
     send_now: Callable[[str | bytes], bool]
 
 
+class Whole(Protocol):
+    """A request whose head came before, byte for byte, and whose body is all there: beside ASGI's messages.
+
+    ``memo`` is that of all such heads (`trunkline.wire.head.Head.memo`). It is answered in one piece, or over the
+    messages of its scope.
+    """
+
+    memo: dict[object, Any]
+    listen: OnGone
+
+    @property
+    def content(self) -> bytes:
+        """The body."""
+
+    def as_asgi(self) -> tuple[Scope, Receive, Send]:
+        """Return the request as ASGI has it, body and all."""
+
+    def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """Write a whole answer without waiting."""
+
+
+# Answers a request at once, or returns what will answer it.
+ServeWhole = Callable[[Whole], Coroutine[Any, Any, None] | None]
+
 BODY_FOLLOWS: Final = "trunkline.body_follows"
 """Says of the beginning of an answer that its body comes at once, so that both can be written together."""
 
 DIRECT: Final = "trunkline.direct"
 """The extension of a scope whose ``direct`` is a `Direct`."""
 
-# So many heads are remembered, of so many bytes at most: anybody may send some.
-_MOST_ALIKE: Final = 1024
-_MAX_ALIKE: Final = 8192
-# While there is no room, one of so many newcomers takes the place of the oldest. If each did, more heads in turn than
-# fit would all be forgotten just before they come again.
-_ONE_OF: Final = 16
+KNOWN_HEADS: Final = "trunkline.known_heads"
+"""The `trunkline.server.known_heads.KnownHeads` that an application shares with its server, in the lifespan's state."""
+
+MEMO: Final = "trunkline.memo"
+"""The extension of a scope whose head came before, byte for byte: the memo of all of them."""
 
 
 def head_of(scope: Scope) -> Head:
     """Return the head of an ``http`` or ``websocket`` scope."""
     raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
     websocket = scope["type"] == "websocket"
-    return Head(
+    head = Head(
         transport=Transport.WEBSOCKET if websocket else Transport.HTTP,
         method="GET" if websocket else scope["method"],
         path=raw_path.decode("latin-1"),
@@ -63,36 +86,16 @@ def head_of(scope: Scope) -> Head:
         headers=[(name.lower(), value) for name, value in scope["headers"]] if websocket else scope["headers"],
         subprotocols=scope.get("subprotocols", ()),
     )
+    memo = memo_of(scope)
+    if memo is not None:
+        head.share(memo)
+    return head
 
 
-class Alike:
-    """Finds heads that came before: most of what a client sends differs in its body alone.
-
-    What follows from such heads alone is worked out once, in their common `Head.memo`.
-    """
-
-    def __init__(self) -> None:
-        self._memos: dict[object, dict[object, Any]] = {}
-        self._turned_away = 0
-
-    def recognise(self, head: Head) -> None:
-        """Give a head the memo of those like it."""
-        headers = tuple([pair for pair in head.headers if pair[0] != b"content-length"])
-        key = (head.method, head.path, head.query, headers)
-        memo = self._memos.get(key)
-        if memo is not None:
-            head.share(memo)
-        elif sum(len(name) + len(value) for name, value in headers) + len(head.path) + len(head.query) < _MAX_ALIKE:
-            if len(self._memos) >= _MOST_ALIKE:
-                self._turned_away = (self._turned_away + 1) % _ONE_OF
-                if self._turned_away:
-                    return
-                del self._memos[next(iter(self._memos))]
-            self._memos[key] = head.memo
-
-    def forget(self) -> None:
-        """Forget all of it, when it counts no more: each memo would keep the whole set-up as it was."""
-        self._memos.clear()
+def memo_of(scope: Scope) -> dict[object, Any] | None:
+    """Return what was worked out from heads like that of a scope, where the server knows them."""
+    memo: dict[object, Any] | None = scope.get("extensions", {}).get(MEMO)
+    return memo
 
 
 def on_gone_of(scope: Scope) -> OnGone | None:

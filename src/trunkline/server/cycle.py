@@ -6,12 +6,13 @@ itself or takes it from a parser, so that one look at the whole head is enough.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
-from trunkline.server.asgi import BODY_FOLLOWS
+from trunkline.server.asgi import BODY_FOLLOWS, GONE, MEMO, WRITE_NOW, OnGone, Receive, Scope, Send
+from trunkline.server.known_heads import KnownHead
 
 _BODILESS: Final = (204, 304)
 
@@ -44,12 +45,16 @@ class Cycle(RequestResponseCycle):
             self._write(body, more=True)
         return not self.flow.write_paused
 
-    def _begin(self, status: int, headers: Any) -> None:
+    def _begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.response_started = True
         self.waiting_for_100_continue = False
         pairs = [*self.default_headers, *headers]
         named: Mapping[bytes, bytes] = dict(pairs)
-        lines = [STATUS_LINE[status], *[b"%b: %b\r\n" % pair for pair in pairs]]
+        lines = [b": ".join(pair) for pair in pairs]
+        # A line break inside a header would begin another one, or an answer of somebody else's.
+        text = b" ".join(lines)
+        if b"\n" in text or b"\r" in text or b"\0" in text:
+            raise RuntimeError("A header of an answer holds a line break or a NUL.")
         length = named.get(b"content-length")
         if length is not None:
             self.chunked_encoding, self.expected_content_length = False, int(length)
@@ -57,17 +62,12 @@ class Cycle(RequestResponseCycle):
             self.chunked_encoding = True
         elif self.scope["method"] != "HEAD" and status not in _BODILESS:
             self.chunked_encoding = True
-            lines.append(b"transfer-encoding: chunked\r\n")
+            lines.append(b"transfer-encoding: chunked")
         if b"close" in named.get(b"connection", b"").lower():
             self.keep_alive = False
         elif not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        head = b"".join(lines)
-        # A line break inside a header would begin another one, or an answer of somebody else's.
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
-            raise RuntimeError("A header of an answer holds a line break or a NUL.")
-        self._head = head
+            lines.append(b"connection: close")
+        self._head = STATUS_LINE[status] + b"\r\n".join([*lines, b"\r\n"])
 
     def _write(self, body: bytes, *, more: bool) -> None:
         if not self.response_started or self.response_complete:
@@ -97,3 +97,38 @@ class Cycle(RequestResponseCycle):
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
+
+
+class KnownCycle(Cycle):
+    """That of a request whose head came before.
+
+    Once its body is there it is a `trunkline.server.asgi.Whole`. An ASGI scope is made only when one is asked for.
+    """
+
+    def __init__(self, known: KnownHead, digits: bytes, connection: Mapping[str, Any], **options: Any) -> None:
+        super().__init__(scope=known.scope, **options)
+        self.memo = known.memo
+        self.listen: OnGone = connection["extensions"][GONE]["listen"]
+        self._known = known
+        self._digits = digits
+        self._connection = connection
+
+    @property
+    def content(self) -> bytes:
+        """The body, once it is all there."""
+        return bytes(self.body)
+
+    def as_asgi(self) -> tuple[Scope, Receive, Send]:
+        """Return the scope that a parser would have made, and the ways to receive and to send."""
+        if self.scope is self._known.scope:
+            scope: Any = {**self.scope, **self._connection, "headers": self._known.headers(self._digits)}
+            scope["state"] = scope["state"].copy()
+            scope["extensions"] = {**scope["extensions"], MEMO: self.memo, WRITE_NOW: {"write": self.write_now}}
+            self.scope = scope
+        return cast("tuple[Scope, Receive, Send]", (self.scope, self.receive, self.send))
+
+    def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """Write a whole answer in one piece."""
+        if not self.disconnected:
+            self._begin(status, headers)
+            self._write(body, more=False)

@@ -21,7 +21,7 @@ from trunkline.policy.registry import Registry
 from trunkline.policy.usage import RequestFacts, kind_of, request_facts
 from trunkline.policy.usage.whole_chats import read_chat
 from trunkline.server.admission import Admission
-from trunkline.server.asgi import ClientGone, Message, OnGone, Receive, Scope, Send, on_gone_of, respond
+from trunkline.server.asgi import ClientGone, OnGone, Scope, Whole, memo_of
 from trunkline.server.caching import HIT, Bodies, headers_of
 from trunkline.server.dispatch import Terms
 from trunkline.server.gateway import Gateway
@@ -80,9 +80,8 @@ class Begun(NamedTuple):
 
 
 class Left(NamedTuple):
-    """What of a request is left to the general way: its messages, and how far it has come if it was sent."""
+    """What of a request is left to the general way: all of it, or what comes after it was sent."""
 
-    receive: Receive
     begun: Begun | None = None
 
 
@@ -94,7 +93,7 @@ class Express:
 
     async def learn(self, scope: Scope, head: Head, admission: Admission, terms: Terms, words: Words) -> None:
         """Take note of a head that went the general way, if those like it can go this one."""
-        if on_gone_of(scope) is None or not _is_plain(head, admission, terms):
+        if memo_of(scope) is None or not _is_plain(head, admission, terms):
             return
         takes = _takes(terms.limits, admission)
         if takes is None:
@@ -107,33 +106,26 @@ class Express:
         now, template = self._gateway.registry.now, _template(head, admission, words)
         head.memo[Plan] = Plan(now, admission, request, bodies, takes, words.secrets, template)
 
-    async def serve(self, head: Head, scope: Scope, receive: Receive, send: Send) -> Left | None:
-        """Answer a request, or return what is left of it."""
+    async def serve(self, whole: Whole) -> Left | None:
+        """Send a request on and give its answer, or return what is left of it."""
         gateway = self._gateway
-        plan: Plan | None = head.memo.get(Plan)
-        if plan is None or plan.now is not gateway.registry.now:
-            return Left(receive)
+        plan, body = self._plan(whole), whole.content
+        if plan is None or plan.request is None or len(body) > _LONGEST_BODY:
+            return Left()
         created_at, started = time.time(), time.perf_counter()
-        message = await receive()
-        body: bytes = message.get("body", b"")
-        if message["type"] != "http.request" or message.get("more_body") or len(body) > _LONGEST_BODY:
-            return Left(_again(message, receive))
-        if plan.request is None:
-            given = await self._give_again(plan, body, created_at, started, send)
-            return None if given else Left(_again(message, receive))
         admission, record = plan.admission, plan.record
         told = request_facts(admission.provider, admission.rest, record.request_content_type, body)
         lease = None if told.stream else gateway.limiter.take_now(plan.takes)
         if lease is None:
-            return Left(_again(message, receive))
-        outcome = await self._sent(plan.request.with_body(body, len(body)), on_gone_of(scope))
+            return Left()
+        outcome = await self._sent(plan.request.with_body(body, len(body)), whole.listen)
         first_byte = time.perf_counter()
-        answered = whole = None
+        answered = answer = None
         if isinstance(outcome, Response) and outcome.status == _OK:
-            whole = outcome.peek()
-            answered = read_chat(whole, told.model) if whole is not None else None
-        if answered is None or whole is None or isinstance(outcome, BaseException):
-            return Left(receive, Begun(admission, created_at, started, body, told, lease, outcome))
+            answer = outcome.peek()
+            answered = read_chat(answer, told.model) if answer is not None else None
+        if answered is None or answer is None or isinstance(outcome, BaseException):
+            return Left(Begun(admission, created_at, started, body, told, lease, outcome))
         outcome.finish()
         usage = answered.usage
         assert usage is not None
@@ -154,19 +146,22 @@ class Express:
             first_byte_ms=(first_byte - started) * 1000,
             user=cleaned(told.user, plan.secrets, MAX_WORDS),
             request_size=len(body),
-            response_size=len(whole),
+            response_size=len(answer),
         )
         gateway.logbook.keep(written, is_kept=True)
         ours = [*lease.headers(), (LOG_ID_HEADER, written.id.encode())]
         unsaid = {name for name, _ in ours}
         headers = [pair for pair in returned_headers(outcome.headers) if pair[0] not in unsaid]
-        await respond(send, _OK, headers + ours, whole)
+        whole.answer(_OK, headers + ours, answer)
         return None
 
-    async def _give_again(self, plan: Plan, body: bytes, created_at: float, started: float, send: Send) -> bool:
-        """Give a kept answer, if there is one at hand; return whether there is."""
-        gateway, gateway_id = self._gateway, plan.admission.gateway
-        found = gateway.caching.at_hand(plan.bodies, body) if plan.bodies is not None else None
+    def give_again(self, whole: Whole) -> bool:
+        """Give a kept answer at once, if there is one at hand; return whether there is."""
+        gateway, plan = self._gateway, self._plan(whole)
+        if plan is None or plan.bodies is None:
+            return False
+        created_at, started, body = time.time(), time.perf_counter(), whole.content
+        found = gateway.caching.at_hand(plan.bodies, body)
         if found is None:
             return False
         facts, answer = found
@@ -175,7 +170,7 @@ class Express:
         lease = gateway.limiter.take_now(plan.takes)
         if lease is None:
             return False
-        gateway.caching.gave(gateway_id)
+        gateway.caching.gave(plan.admission.gateway)
         milliseconds = (time.perf_counter() - started) * 1000
         written = msgspec.structs.replace(
             plan.record,
@@ -197,11 +192,15 @@ class Express:
         )
         gateway.logbook.keep(written, is_kept=True)
         ours = [HIT, *lease.headers(), (LOG_ID_HEADER, written.id.encode())]
-        headers = headers_of(answer.headers, answer.body) + ours
-        await respond(send, _OK, headers, answer.body)
+        whole.answer(_OK, headers_of(answer.headers, answer.body) + ours, answer.body)
         return True
 
-    async def _sent(self, request: Request, on_gone: OnGone | None) -> Response | BaseException:
+    def _plan(self, whole: Whole) -> Plan | None:
+        """Return what requests like this one have in common, if it is known and holds."""
+        plan: Plan | None = whole.memo.get(Plan)
+        return plan if plan is not None and plan.now is self._gateway.registry.now else None
+
+    async def _sent(self, request: Request, on_gone: OnGone) -> Response | BaseException:
         """Send a request, for as long as its client is there; return the answer whose head is there, or the error."""
         task = asyncio.current_task()
         gone = False
@@ -212,7 +211,6 @@ class Express:
             if task is not None:
                 task.cancel()
 
-        assert on_gone is not None
         on_gone(leave)
         try:
             return await self._gateway.http.send(request)
@@ -279,13 +277,3 @@ def _template(head: Head, admission: Admission, words: Words) -> LogRecord:
         user_agent=words.user_agent,
         metadata=words.metadata,
     )
-
-
-def _again(message: Message, receive: Receive) -> Receive:
-    """Return a ``receive`` that gives a message once more, and then what follows it."""
-    read = [message]
-
-    async def again() -> Message:
-        return read.pop() if read else await receive()
-
-    return again
