@@ -141,7 +141,7 @@ def request_facts(provider: Provider, rest: str, content_type: str, body: bytes)
         asked = _asked.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return RequestFacts(named, streams, kind)
-    model = named or next((words(name) for name in (asked.model, asked.model_id) if words(name)), "")
+    model = named or words(asked.model) or words(asked.model_id)
     return RequestFacts(
         model, streams or asked.stream is True, kind, _user(asked), _characters(asked) if kind == "speech" else 0
     )
