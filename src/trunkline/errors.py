@@ -7,6 +7,7 @@
     │   └── WorkerUnavailable
     └── GatewayError              answered to the caller, on any transport
         ├── MalformedRequest
+        │   └── InvalidFields         fields of a body or a query are not what they have to be
         ├── RequestTooLarge
         ├── UnknownGateway
         ├── UnknownProvider
@@ -22,8 +23,10 @@
         │   ├── SpendLimitReached     as much money was spent
         │   └── SessionRateReached    more sessions, minutes or tokens than a key may use in a time
         ├── LimitsUnavailable     nothing can be counted now, and nothing is to pass uncounted
-        ├── PromptBlocked         a check of the gateway's refuses what is asked
-        ├── AnswerBlocked         a check of the gateway's refuses what is answered
+        ├── PromptBlocked         a check of the gateway's refuses what is asked: data that must not leave
+        │   └── HarmfulPrompt         ... or harm
+        ├── AnswerBlocked         a check of the gateway's refuses what is answered: data that must not leave
+        │   └── HarmfulAnswer         ... or harm
         ├── RouteEnded            a dynamic route came to no answer
         ├── SpendCapReached       what a client secret may spend is spent
         ├── BudgetSpent           what a key may spend on realtime is spent
@@ -113,6 +116,13 @@ class MalformedRequest(GatewayError):
     reason = "malformed_request"
     type = "invalid_request_error"
     close_code = 4000
+
+
+class InvalidFields(MalformedRequest):
+    """Fields of a body or a query of the gateway's own API are missing, unknown or not what they have to be."""
+
+    status = 422
+    reason = "invalid_request"
 
 
 class RequestTooLarge(GatewayError):
@@ -247,7 +257,7 @@ class LimitsUnavailable(GatewayError):
 
 
 class PromptBlocked(GatewayError):
-    """A check refuses what is asked. ``code`` is 2016 for harm, 2029 for data that must not leave."""
+    """A check refuses what is asked: it holds data that must not leave."""
 
     status = 400
     code = 2029
@@ -256,14 +266,26 @@ class PromptBlocked(GatewayError):
     close_code = 4000
 
 
+class HarmfulPrompt(PromptBlocked):
+    """A check refuses what is asked: it does harm."""
+
+    code = 2016
+
+
 class AnswerBlocked(GatewayError):
-    """A check refuses what is answered. ``code`` is 2017 for harm, 2030 for data that must not leave."""
+    """A check refuses what is answered: it holds data that must not leave."""
 
     status = 400
     code = 2030
     reason = "response_blocked"
     type = "invalid_request_error"
     close_code = 4000
+
+
+class HarmfulAnswer(AnswerBlocked):
+    """A check refuses what is answered: it does harm."""
+
+    code = 2017
 
 
 class RouteEnded(GatewayError):

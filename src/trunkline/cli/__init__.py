@@ -10,6 +10,7 @@ import click
 
 import trunkline
 from trunkline.cli.commands import Group
+from trunkline.cli.endings import Ending
 from trunkline.cli.output import complain
 from trunkline.errors import TrunklineError
 
@@ -39,8 +40,6 @@ _COMMANDS: Final = {
     "settings": "settings:settings",
     "bench": "bench:bench",
 }
-_REFUSED: Final = 2
-_INTERRUPTED: Final = 130
 
 
 class _Commands(Group):
@@ -67,14 +66,14 @@ class _Commands(Group):
             return super().invoke(ctx)
         except TrunklineError as error:
             complain(str(error))
-            ctx.exit(_REFUSED)
+            ctx.exit(Ending.REFUSED)
         except OSError as error:  # a full disk, a folder that may not be written
             if error.errno == errno.EPIPE:  # whoever reads has enough of it, which click knows how to end
                 raise
             complain(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.")
-            ctx.exit(_REFUSED)
+            ctx.exit(Ending.REFUSED)
         except KeyboardInterrupt:
-            ctx.exit(_INTERRUPTED)
+            ctx.exit(Ending.INTERRUPTED)
 
 
 @click.group(cls=_Commands, context_settings={"max_content_width": 100})

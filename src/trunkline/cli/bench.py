@@ -13,6 +13,7 @@ import click
 
 from trunkline.cli.commands import Command
 from trunkline.cli.data_directory import chosen, data_dir_option
+from trunkline.cli.endings import Ending, judged
 from trunkline.cli.output import Progress, err, out
 from trunkline.errors import SettingsError
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from trunkline.benchmark.results import Results
     from trunkline.benchmark.running import Plan
 
-_INTERRUPTED: Final = 130
 _FOLDER: Final = "bench"
 
 
@@ -112,7 +112,7 @@ def bench(
         raise SettingsError("No gateway is left to measure.")
     results = _measure(Plan(ready, asked, rounds, seconds, homes), left_out)
     _write(results, output or _results_folder(), page)
-    raise click.exceptions.Exit(1 if results.failures else 0)
+    raise judged(is_good=not results.failures)
 
 
 def _names(listed: str) -> list[str]:
@@ -154,7 +154,7 @@ def _measure(plan: Plan, left_out: dict[str, str]) -> Results:
             results = run(plan, step)
         except KeyboardInterrupt:
             progress.say("Stopped; nothing was written.")
-            raise click.exceptions.Exit(_INTERRUPTED) from None
+            raise click.exceptions.Exit(Ending.INTERRUPTED) from None
     results.left_out = left_out
     return results
 

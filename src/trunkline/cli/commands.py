@@ -9,9 +9,10 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import click
 
+from trunkline.cli.endings import Ending
+
 _ARGUMENTS: Final = "Arguments"
 _OPTIONS: Final = "Options"
-_MISTAKE: Final = 2
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -74,7 +75,7 @@ class Group(click.Group):
         """Read the words behind the group; where there are none, show its help, and have it a mistake."""
         if not args and self.no_args_is_help and not ctx.resilient_parsing:
             click.echo(ctx.get_help())
-            ctx.exit(_MISTAKE)
+            ctx.exit(Ending.REFUSED)
         return super().parse_args(ctx, args)
 
     def get_short_help_str(self, limit: int = 0) -> str:

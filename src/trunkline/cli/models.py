@@ -8,6 +8,7 @@ import click
 
 from trunkline.cli.commands import Group
 from trunkline.cli.data_directory import chosen, data_dir_option
+from trunkline.cli.endings import judged
 from trunkline.cli.output import Progress, err, megabytes, out
 from trunkline.local import models
 
@@ -54,7 +55,7 @@ def verify(data_dir: Path | None) -> None:
         out(f"{state:8} {name}")
     if any(state != "ok" for _, state in states):
         err("Run: trunkline models install")
-        raise click.exceptions.Exit(1)
+        raise judged(is_good=False)
 
 
 @application.command("list")

@@ -13,6 +13,7 @@ import click
 
 from trunkline.cli.commands import Command, argument
 from trunkline.cli.configuration import chosen_settings
+from trunkline.cli.endings import Ending
 from trunkline.cli.output import Progress, err, out, styled, table
 from trunkline.errors import SettingsError
 from trunkline.settings import is_loopback_host
@@ -20,7 +21,6 @@ from trunkline.settings import is_loopback_host
 if TYPE_CHECKING:
     from trunkline import probe as probing
 
-_INTERRUPTED: Final = 130
 _STDOUT: Final = "-"
 _TOKEN_VARIABLE: Final = "CF_AIG_TOKEN"  # noqa: S105 - its name, not its value
 
@@ -129,7 +129,7 @@ def probe(
     for name, as_text in formats:
         if name:
             _write(name, as_text(report))
-    raise click.exceptions.Exit(report.exit_status if report.is_complete else _INTERRUPTED)
+    raise click.exceptions.Exit(report.exit_status if report.is_complete else Ending.INTERRUPTED)
 
 
 def _gateway_of_this_machine() -> str:

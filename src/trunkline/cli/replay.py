@@ -17,6 +17,7 @@ import click
 from trunkline.cli.commands import Command, argument, json_option
 from trunkline.cli.configuration import chosen_settings, provider_slug
 from trunkline.cli.data_directory import chosen, data_dir_option
+from trunkline.cli.endings import judged
 from trunkline.cli.output import err, out, plain, styled, table
 from trunkline.cli.secrets import ask
 from trunkline.credentials.redaction import redact_query
@@ -135,7 +136,7 @@ def replay(
         out(_as_json(session, target, before, run, comparison))
     else:
         _show(target, run, comparison)
-    raise click.exceptions.Exit(1 if comparison.regressed else 0)
+    raise judged(is_good=not comparison.regressed)
 
 
 # Where to

@@ -17,6 +17,7 @@ import click
 
 from trunkline.cli.commands import Command
 from trunkline.cli.data_directory import chosen, data_dir_option
+from trunkline.cli.endings import judged
 from trunkline.cli.output import Progress, err, out, styled, table
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def reproduce(json: str, data_dir: Path | None) -> None:
     _show(found, err if json == _STDOUT else out)
     if json:
         _write(json, found)
-    raise click.exceptions.Exit(0 if found.succeeded else 1)
+    raise judged(is_good=found.succeeded)
 
 
 async def _probe_both(models_home: Path, progress: Progress) -> Reproduction:

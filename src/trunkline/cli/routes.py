@@ -16,6 +16,7 @@ import msgspec
 from trunkline.cli.commands import Group, argument, json_option
 from trunkline.cli.configuration import chosen_settings, with_configuration, with_database
 from trunkline.cli.data_directory import data_dir_option
+from trunkline.cli.endings import judged
 from trunkline.cli.output import day, err, out, plain, table
 from trunkline.errors import SettingsError
 from trunkline.policy.facts import Tag
@@ -211,8 +212,7 @@ def simulate_(
         out(json_module.dumps(msgspec.to_builtins(found), indent=2))
     else:
         _print(found)
-    if not found.result.answered:
-        raise click.exceptions.Exit(1)
+    raise judged(is_good=found.result.answered)
 
 
 def _print(found: Simulation) -> None:

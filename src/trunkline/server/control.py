@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import trunkline
 from trunkline.credentials import tail
-from trunkline.errors import GatewayError, MalformedRequest
+from trunkline.errors import GatewayError, InvalidFields, MalformedRequest, NotFound
 from trunkline.providers import Provider
 from trunkline.server.account_routes import create_account_routes
 from trunkline.server.administration import administration_schemas, create_administration_routes
@@ -151,24 +151,19 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
     @api.exception_handler(GatewayError)
     async def refuse(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, GatewayError)
-        content = {"error": {"message": error.message, "type": error.type, "code": error.reason}}
-        headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
-        return JSONResponse(content, status_code=error.status, headers=headers)
+        return _refusal(error)
 
     @api.exception_handler(Exception)
     async def apologize(request: Request, error: Exception) -> JSONResponse:
         """Say that the gateway is at fault, and no more: the error may quote what it was about."""
-        message = "The gateway made a mistake. Its log says more, under the id in X-Request-Id."
-        content = {"error": {"message": message, "type": "server_error", "code": "internal_error"}}
-        return JSONResponse(content, status_code=500)
+        return _refusal(GatewayError("The gateway made a mistake. Its log says more, under the id in X-Request-Id."))
 
     @api.exception_handler(RequestValidationError)
     async def complain(request: Request, error: Exception) -> JSONResponse:
         """Say which field is wrong and how, and never what was in it: it may be a key."""
         assert isinstance(error, RequestValidationError)
         faults = [f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in error.errors()]
-        content = {"message": "; ".join(faults), "type": "invalid_request_error", "code": "invalid_request"}
-        return JSONResponse({"error": content}, status_code=422)
+        return _refusal(InvalidFields("; ".join(faults)))
 
     @api.get("/api/config")
     async def config(request: Request) -> ConfigView:
@@ -239,10 +234,7 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
 
     @api.api_route("/api/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
     async def unknown(path: str) -> JSONResponse:
-        content = {
-            "error": {"message": f"There is no /api/{path}.", "type": "invalid_request_error", "code": "not_found"}
-        }
-        return JSONResponse(content, status_code=404)
+        return _refusal(NotFound(f"There is no /api/{path}."))
 
     def _provider_view(provider: Provider, session: ConsoleSession) -> ProviderView:
         own = session.provider_keys.get(provider.slug)
@@ -260,6 +252,12 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
         )
 
     return api
+
+
+def _refusal(error: GatewayError) -> JSONResponse:
+    content = {"error": {"message": error.message, "type": error.type, "code": error.reason}}
+    headers = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
+    return JSONResponse(content, status_code=error.status, headers=headers)
 
 
 def _session_view(session: ConsoleSession) -> SessionView:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from trunkline.realtime.closing import NORMAL, SERVICE_RESTART
 from trunkline.server.asgi import DIRECT, Direct
 from trunkline.upstream.messages import Binary, Closed, Take, Text, Undone
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from trunkline.upstream.listener import MessageListener
 
-_SERVICE_RESTART: Final = 1012
 _READ_BUFFER: Final = 2048
 # What a client sends before its handshake is answered; past that it is not read.
 _MOST_EARLY: Final = 64 * 1024
@@ -84,7 +84,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if self._messages is None:
             super().shutdown()
         else:
-            self._close(self._messages, _SERVICE_RESTART, "")
+            self._close(self._messages, SERVICE_RESTART, "")
             self.transport.close()
 
     def _accept(self, message: Any) -> None:
@@ -145,7 +145,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def _say(self, messages: MessageListener, message: Any) -> None:
         if message["type"] == "websocket.close" and not self.close_sent and not self.disconnected:
-            self._close(messages, message.get("code", 1000), message.get("reason") or "")
+            self._close(messages, message.get("code", NORMAL), message.get("reason") or "")
             self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
             return
         text = message.get("text")

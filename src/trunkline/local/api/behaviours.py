@@ -28,6 +28,7 @@ from starlette.websockets import WebSocket
 from trunkline.local.api.chat import DONE, ChatRequest
 from trunkline.local.api.connection import Stream
 from trunkline.local.api.problems import Problem
+from trunkline.local.codes import ProblemCode
 
 PREFIX: Final = "test/"
 
@@ -112,7 +113,7 @@ class Behaviour:
     def _refusal(self) -> Problem:
         status = self.number if 400 <= self.number <= 599 else 500
         kind = "server_error" if status >= 500 else "invalid_request_error"
-        code = "rate_limit_exceeded" if status == 429 else None
+        code: ProblemCode | None = "rate_limit_exceeded" if status == 429 else None
         retry_after = _RETRY_AFTER if status == 429 else None
         return Problem(
             status, f"Refused with {status} because it was asked for.", type=kind, code=code, retry_after=retry_after

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from trunkline.local.api.problems import Problem
+from trunkline.local.codes import ProblemCode
 
 SECRET_SECONDS: Final = 600
 _MAX_SECRETS: Final = 10_000
@@ -70,5 +71,5 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
-def _refusal(message: str, code: str) -> Problem:
+def _refusal(message: str, code: ProblemCode) -> Problem:
     return Problem(401, message, code=code, close_code=3000)

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from starlette.responses import JSONResponse
 
+from trunkline.local.codes import ProblemCode
+
 INVALID: Final = "invalid_request_error"
 
 
@@ -20,7 +22,7 @@ class Problem(Exception):
         message: str,
         *,
         type: str = INVALID,
-        code: str | None = None,
+        code: ProblemCode | None = None,
         param: str | None = None,
         close_code: int = 4000,
         retry_after: int | None = None,

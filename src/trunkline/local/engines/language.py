@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import xllamacpp
 
+from trunkline.local.codes import ProblemCode
+
 MODEL_NAME: Final = "local"
 
 _SLOTS: Final = 4
@@ -178,5 +180,5 @@ def _refused(error: dict[str, Any]) -> LanguageError:
     return LanguageError(status, _problem(str(error.get("message") or "The request cannot be used."), kind))
 
 
-def _problem(message: str, kind: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+def _problem(message: str, kind: str, code: ProblemCode | None = None, param: str | None = None) -> dict[str, Any]:
     return {"message": message, "type": kind, "param": param, "code": code}

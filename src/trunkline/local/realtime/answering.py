@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from trunkline.local.audio import FloatArray, Resampler, to_alaw, to_mulaw, to_pcm16
+from trunkline.local.codes import failure
 from trunkline.local.engines.synthesis import Synthesiser, UnspeakableText
 from trunkline.local.realtime.brain import Brain, BrainError
 from trunkline.local.realtime.hearing import AudioFormat
@@ -103,8 +104,7 @@ class Answering:
             self._give(Broke(error.error))
         except Exception:
             log.exception("answer failed")
-            problem = {"type": "server_error", "code": "internal_error", "message": "The local voice failed."}
-            self._give(Broke(problem))
+            self._give(Broke(failure("internal_error", "The local voice failed.")))
         else:
             self._give(finished)
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from typing import Any, Final, Protocol
 
+from trunkline.local.codes import failure
 from trunkline.local.engines.language import BUILTIN_INSTRUCTIONS, LanguageError, LanguageModel
 from trunkline.local.realtime.prompts import Plan
 from trunkline.local.realtime.tools import calling, chosen_function
@@ -186,8 +187,9 @@ class RemoteBrain:
 
 def _checked_chunk(chunk: Any) -> dict[str, Any]:
     if not isinstance(chunk, dict):
-        message = "The chat provider sent something that is not a chat completion chunk."
-        raise BrainError({"type": "server_error", "code": "malformed_answer", "message": message})
+        raise BrainError(
+            failure("malformed_answer", "The chat provider sent something that is not a chat completion chunk.")
+        )
     if error := chunk.get("error"):
         raise BrainError(error if isinstance(error, dict) else {"type": "server_error", "message": str(error)})
     return chunk

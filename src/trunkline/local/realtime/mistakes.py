@@ -7,6 +7,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from trunkline.local.codes import MistakeCode
+
 Shape = TypeVar("Shape")
 
 _UNKNOWN_FIELD: Final = re.compile(r"Object contains unknown field `([^`]*)`")
@@ -17,7 +19,7 @@ _PLACE: Final = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
 class ClientMistake(Exception):
     """An event that changes nothing and is answered by ``error``. ``param`` is the path to the field at fault."""
 
-    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+    def __init__(self, code: MistakeCode, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

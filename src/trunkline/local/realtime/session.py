@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from trunkline.local.audio import resample
+from trunkline.local.codes import MistakeCode, failure
 from trunkline.local.realtime.configuration import Configuration, Kind, ResponseParameters
 from trunkline.local.realtime.conversation import Conversation, Item, Sound, item_of
 from trunkline.local.realtime.events import (
@@ -188,7 +189,7 @@ class RealtimeSession:
         self._note_words(item, content_index, "")
         effects: list[Effect] = []
         if self._is_transcribed(item):
-            error = {"type": "server_error", "code": "transcription_failed", "message": reason, "param": None}
+            error = failure("transcription_failed", reason)
             effects.append(self._tell_transcription("failed", item, content_index, error=error))
         return effects + self._generate_what_waited()
 
@@ -250,11 +251,8 @@ class RealtimeSession:
         response = self._responses.get(response_id)
         if response is None:
             return []
-        shown = {
-            "type": error.get("type") or "server_error",
-            "code": error.get("code") or "generation_failed",
-            "message": error.get("message") or "The answer could not be generated.",
-        }
+        unknown = failure("generation_failed", "The answer could not be generated.")
+        shown = {name: error.get(name) or unknown[name] for name in ("type", "code", "message")}
         return self._close(response, "failed", {"error": shown})
 
     # What the client asks for.
@@ -584,7 +582,7 @@ class RealtimeSession:
 
     # The rest.
 
-    def _known_item(self, item_id: str, code: str, param: str = "item_id") -> Item:
+    def _known_item(self, item_id: str, code: MistakeCode, param: str = "item_id") -> Item:
         item = self._conversation.get(item_id)
         if item is None:
             raise ClientMistake(code, f"There is no item '{item_id}' in the conversation.", param)

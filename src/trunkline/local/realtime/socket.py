@@ -17,9 +17,9 @@ from trunkline.local.realtime.cascade import Cascade
 from trunkline.local.realtime.configuration import Kind
 from trunkline.local.realtime.mistakes import ClientMistake
 from trunkline.local.realtime.session import RealtimeSession
+from trunkline.realtime.closing import GOING_AWAY
 
 _SESSION_SECONDS: Final = 60 * 60
-_GOING_AWAY: Final = 1001
 # An answer is made faster than it is heard; a client that reads slowly must not fill the memory with it.
 _MOST_QUEUED: Final = 1 << 20
 
@@ -83,7 +83,7 @@ async def _expire(websocket: WebSocket, outlet: _Outlet, session: RealtimeSessio
     reason = "session hit the maximum duration"
     outlet.send(session.complain(ClientMistake("session_expired", f"Your {reason} of 60 minutes.")).event)
     await outlet.flush()
-    await websocket.close(_GOING_AWAY, reason)
+    await websocket.close(GOING_AWAY, reason)
 
 
 class _Outlet:

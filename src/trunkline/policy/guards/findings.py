@@ -8,15 +8,15 @@ from typing import Any, Final
 
 import msgspec
 
-from trunkline.errors import AnswerBlocked, GatewayError, PromptBlocked
+from trunkline.errors import AnswerBlocked, GatewayError, HarmfulAnswer, HarmfulPrompt, PromptBlocked
 from trunkline.policy.guards.rules import GuardRule, Side
 
 FINDINGS_HEADER: Final = b"cf-aig-dlp"
 NO_VERDICT: Final = "no_verdict"
 UNREADABLE: Final = "unreadable"
 
-_HARM: Final = {"request": 2016, "response": 2017}
-_DATA: Final = {"request": 2029, "response": 2030}
+_OF_HARM: Final = {"request": HarmfulPrompt, "response": HarmfulAnswer}
+_OF_DATA: Final = {"request": PromptBlocked, "response": AnswerBlocked}
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -61,7 +61,6 @@ def header_of(findings: Sequence[Finding]) -> tuple[bytes, bytes]:
 def refusal(blocking: Finding, findings: Iterable[Finding]) -> GatewayError:
     """Return the error that ends an exchange for a finding; its header tells of all ``findings``."""
     is_request = blocking.side == "request"
-    code = (_DATA if blocking.rule.is_about_data else _HARM)[blocking.side]
     what = "request" if is_request else "answer"
     if blocking.kinds == (NO_VERDICT,):
         why = f"its rule {blocking.rule.id!r} has the {what} judged by a model, and got no verdict. Try again later"
@@ -71,7 +70,6 @@ def refusal(blocking: Finding, findings: Iterable[Finding]) -> GatewayError:
         why = f"its rule {blocking.rule.id!r} ({blocking.rule.check}) found: {', '.join(blocking.kinds)[:300]}"
     advice = " Leave that out of the request." if is_request and blocking.rule.is_about_data else ""
     message = f"The gateway blocked this {what}: {why}.{advice}"
-    error: GatewayError = PromptBlocked(message) if is_request else AnswerBlocked(message)
-    error.code = code
+    error: GatewayError = (_OF_DATA if blocking.rule.is_about_data else _OF_HARM)[blocking.side](message)
     error.headers.append(header_of(list(findings)))
     return error
