@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from typing import Final
 
 import msgspec
 from sqlalchemy import Table, func, select, text
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from trunkline.store import schema
 from trunkline.store.async_engine import AsyncConnection
@@ -58,9 +60,9 @@ class Contents(msgspec.Struct, frozen=True):
 async def health_of(database: Database) -> Health:
     """Look at an open database. Raises `AWAY`."""
     version = await database.version()
+    if database.dialect == "sqlite":
+        return Health(server=f"SQLite {sqlite3.sqlite_version}", version=version, faults=await _damage(database))
     async with database.reading() as connection:
-        if database.dialect == "sqlite":
-            return await _health_of_file(connection, version)
         return await _health_of_server(connection, version)
 
 
@@ -78,10 +80,15 @@ async def _count(connection: AsyncConnection, table: Table) -> int:
     return found
 
 
-async def _health_of_file(connection: AsyncConnection, version: str | None) -> Health:
-    number = (await connection.execute(text("SELECT sqlite_version()"))).scalar_one()
-    said = [row[0] for row in await connection.execute(text("PRAGMA quick_check(5)"))]
-    return Health(server=f"SQLite {number}", version=version, faults=() if said == ["ok"] else tuple(said))
+async def _damage(database: Database) -> tuple[str, ...]:
+    try:
+        async with database.reading() as connection:
+            said = tuple(str(row[0]) for row in await connection.execute(text("PRAGMA quick_check(5)")))
+    except OperationalError:  # it is busy, or cannot be read
+        raise
+    except DatabaseError as error:  # damage of some kinds keeps the check itself from going on
+        return (str(error.orig),)
+    return () if said == ("ok",) else said
 
 
 async def _health_of_server(connection: AsyncConnection, version: str | None) -> Health:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json as json_module
 import os
-import traceback
-from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,36 +15,10 @@ import trunkline
 from trunkline import settings
 from trunkline.cli.commands import Command, json_option
 from trunkline.cli.data_directory import data_dir_option
-from trunkline.cli.doctor import access, asking, configuration, directory, listening, machine, records
-from trunkline.cli.doctor.findings import Finding, Notes
-from trunkline.cli.doctor.installation import Installation
+from trunkline.cli.doctor.findings import Finding
 from trunkline.cli.endings import judged
 from trunkline.cli.output import err, out, styled, table
 
-Check = Callable[[Installation, Notes], Awaitable[None] | None]
-
-# In this order: what comes later may stand on what came before.
-CHECKS: Final[Sequence[tuple[str, Check]]] = (
-    ("python", machine.python),
-    ("open files", machine.open_files),
-    ("settings", configuration.settings),
-    ("packages", configuration.packages),
-    ("data directory", directory.data_directory),
-    ("secret files", directory.secret_files),
-    ("disk", directory.disk),
-    ("database", records.database),
-    ("master key", records.master_key),
-    ("journal", records.journal),
-    ("valkey", records.valkey),
-    ("clock", machine.clock),
-    ("address", listening.address),
-    ("tls", listening.tls),
-    ("public address", access.public_address),
-    ("access", access.access),
-    ("console", listening.console),
-    ("local models", asking.local_models),
-    ("providers", asking.providers),
-)
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "fault": "red"}
 
 
@@ -70,6 +42,9 @@ def doctor(config: Path | None, data_dir: Path | None, online: bool, json: bool)
     0  no fault was found; there may be warnings
     1  there are faults
     """  # noqa: D301 (click keeps the lines of a paragraph that begins so)
+    from trunkline.cli.doctor.examination import examine  # late: what it looks at is the whole program
+    from trunkline.cli.doctor.installation import Installation
+
     examined = settings.examine({"data_dir": data_dir}, file=config)
     findings = asyncio.run(examine(Installation(examined, os.environ, is_online=online)))
     counts = {level: sum(one.level == level for one in findings) for level in _COLOURS}
@@ -80,27 +55,6 @@ def doctor(config: Path | None, data_dir: Path | None, online: bool, json: bool)
         out(table(("", "check", "seen"), map(_row, findings)))
         err(f"{_count(counts['fault'], 'fault')}, {_count(counts['warning'], 'warning')}.")
     raise judged(is_good=not counts["fault"])
-
-
-async def examine(it: Installation) -> list[Finding]:
-    """Make all checks. One that fails itself is a fault, and the others go on."""
-    findings: list[Finding] = []
-    try:
-        for name, check in CHECKS:
-            notes = Notes(name)
-            try:
-                waiting = check(it, notes)
-                if waiting is not None:
-                    await waiting
-            except Exception as error:  # its words may hold anything
-                place = traceback.extract_tb(error.__traceback__)[-1]
-                where = f"{Path(place.filename).name}:{place.lineno}"
-                notes.fault(f"The check itself failed: {type(error).__name__} at {where}.", "Report this as a bug.")
-            findings += notes.findings
-    finally:
-        if it.database is not None:
-            await it.database.close()
-    return findings
 
 
 def _row(finding: Finding) -> tuple[str, str, str]:

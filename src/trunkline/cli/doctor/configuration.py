@@ -77,7 +77,7 @@ def packages(it: Installation, notes: Notes) -> None:
 
 def _is_installed(package: str) -> bool:
     try:
-        metadata.version(package)
+        metadata.Distribution.from_name(package)
     except metadata.PackageNotFoundError:
         return False
     return True
