@@ -10,12 +10,14 @@ a value ``env:NAME`` is replaced by that variable, so that a file holds no secre
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import math
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -369,8 +371,34 @@ def load_with_sources(
     file: Path | None = None,
 ) -> tuple[Settings, dict[str, str]]:
     """As `load`, and where each value came from: setting name -> words for a person."""
+    read = examine(flags, environment, file)
+    for fault in read.faults:
+        raise fault
+    return read.settings, read.sources
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What could be read of all sources. A setting at fault has its default in ``settings``."""
+
+    settings: Settings
+    sources: dict[str, str]
+    file: Path | None
+    faults: tuple[SettingsError, ...]
+
+
+def examine(
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] = os.environ,
+    file: Path | None = None,
+) -> Examined:
+    """As `load_with_sources`, with all that is wrong instead of the first thing."""
     typed = {name: value for name, value in (flags or {}).items() if value is not None}
-    path, document = _read_file(file, typed, environment)
+    faults: list[SettingsError] = []
+    path: Path | None = None
+    document: dict[str, Any] = {}
+    with _noting(faults):
+        path, document = _read_file(file, typed, environment)
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for entry in table():
@@ -381,15 +409,25 @@ def load_with_sources(
             sources[entry.name] = "default"
             continue
         raw, source = found
-        values[entry.name] = _checked(entry, raw, source)
+        with _noting(faults):
+            values[entry.name] = _checked(entry, raw, source)
         sources[entry.name] = source
-    _refuse_unknown_keys(document, path)
-    _refuse_unknown_variables(environment)
-    values["providers"] = _providers(document, environment)
-    sources["providers"] = f"{path} and {PROVIDER_PREFIX}*" if values["providers"] else "default"
+    faults += (SettingsError(fault) for fault in _unknown_keys(document, path))
+    faults += (SettingsError(fault) for fault in _unknown_variables(environment))
+    with _noting(faults):
+        values["providers"] = _providers(document, environment)
+    sources["providers"] = f"{path} and {PROVIDER_PREFIX}*" if values.get("providers") else "default"
     settings = Settings(**values)
-    _check_together(settings)
-    return settings, sources
+    faults += (SettingsError(fault) for fault in _contradictions(settings))
+    return Examined(settings, sources, path, tuple(faults))
+
+
+@contextmanager
+def _noting(faults: list[SettingsError]) -> Iterator[None]:
+    try:
+        yield
+    except SettingsError as error:
+        faults.append(error)
 
 
 def _read_file(
@@ -503,8 +541,9 @@ def _shown(entry: Field[Any], raw: Any) -> str:
     return "a value that is not shown" if entry.metadata["secret"] else repr(raw)
 
 
-def _refuse_unknown_keys(document: Mapping[str, Any], path: Path | None) -> None:
+def _unknown_keys(document: Mapping[str, Any], path: Path | None) -> Iterator[str]:
     known = {file_key(entry) for entry in table()}
+    names = [".".join(key) for key in known]
     sections = {key[0] for key in known if len(key) > 1}
     for name, value in document.items():
         if name == "providers":
@@ -512,20 +551,25 @@ def _refuse_unknown_keys(document: Mapping[str, Any], path: Path | None) -> None
         if name in sections and isinstance(value, dict):
             for inner in value:
                 if (name, inner) not in known:
-                    raise SettingsError(f"{path}: unknown setting {name}.{inner}; see `trunkline settings`.")
+                    yield f"{path}: unknown setting {name}.{inner}; {_nearest(f'{name}.{inner}', names)}"
         elif (name,) not in known:
-            raise SettingsError(f"{path}: unknown setting {name}; see `trunkline settings`.")
+            yield f"{path}: unknown setting {name}; {_nearest(name, names)}"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"did you mean {near[0]}?" if near else "see `trunkline settings` for those there are."
 
 
 # Read by other parts of Trunkline, and not settings of the gateway process.
 OTHER_VARIABLES = frozenset({"TRUNKLINE_CONFIG", "TRUNKLINE_CONSOLE", "TRUNKLINE_URL", "TRUNKLINE_LOCAL_KEY"})
 
 
-def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
     known = {environment_name(entry) for entry in table() if entry.name != "providers"} | OTHER_VARIABLES
     for name in environment:
         if name.startswith(ENVIRONMENT_PREFIX) and name not in known and not name.startswith(PROVIDER_PREFIX):
-            raise SettingsError(f"Unknown variable {name}; see `trunkline settings` for those there are.")
+            yield f"Unknown variable {name}; {_nearest(name, known)}"
 
 
 def _providers(document: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -563,27 +607,27 @@ def _from_environment(value: Any, where: str, environment: Mapping[str, str]) ->
     return environment[name]
 
 
-def _check_together(settings: Settings) -> None:
+def _contradictions(settings: Settings) -> Iterator[str]:
     if not settings.is_loopback and not settings.authenticated:
-        raise SettingsError(
+        yield (
             f"Refusing to listen on {settings.host} without authentication: anyone who reaches it could spend your"
             " keys. Set TRUNKLINE_GATEWAY_TOKEN to a long random value, or keep host = 127.0.0.1."
         )
     if settings.authenticated and len(settings.gateway_token) < 16:
-        raise SettingsError("gateway_token: use at least 16 characters, for example from `openssl rand -hex 24`.")
+        yield "gateway_token: use at least 16 characters, for example from `openssl rand -hex 24`."
     if settings.authenticated and not _TOKEN.fullmatch(settings.gateway_token):
-        raise SettingsError(
+        yield (
             "gateway_token: use only letters, digits and . _ ~ -, since a browser cannot send others on a WebSocket;"
             " for example from `openssl rand -hex 24`."
         )
     if settings.tls == "files" and not (settings.tls_certificate and settings.tls_key):
-        raise SettingsError("tls = files needs tls_certificate and tls_key.")
+        yield "tls = files needs tls_certificate and tls_key."
     if settings.public_url and not _is_address(settings.public_url, paths=False):
-        raise SettingsError("public_url: expected an address without a path, such as https://gateway.example.org.")
+        yield "public_url: expected an address without a path, such as https://gateway.example.org."
     if settings.oidc_issuer and not _is_address(settings.oidc_issuer):
-        raise SettingsError("oidc_issuer: expected https://..., as the issuer names itself; http:// only on loopback.")
+        yield "oidc_issuer: expected https://..., as the issuer names itself; http:// only on loopback."
     if settings.oidc_issuer and not settings.oidc_client_id:
-        raise SettingsError("oidc_issuer needs oidc_client_id, under which the gateway is known there.")
+        yield "oidc_issuer needs oidc_client_id, under which the gateway is known there."
 
 
 def _is_address(url: str, *, paths: bool = True) -> bool:

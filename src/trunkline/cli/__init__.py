@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "import": "transfer:import_",
     "backup": "transfer:backup",
     "restore": "transfer:restore",
+    "doctor": "doctor:doctor",
     "settings": "settings:settings",
     "bench": "bench:bench",
 }

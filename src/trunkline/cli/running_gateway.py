@@ -42,8 +42,9 @@ token_option = click.option(
 class RunningGateway:
     """One gateway, and the token that is shown to it and to nobody else: redirections are not followed."""
 
-    def __init__(self, url: str, token_from: str) -> None:
-        settings = chosen_settings(None)
+    def __init__(self, url: str, token_from: str, settings: Settings | None = None) -> None:
+        """``settings`` are those of the gateway on this machine; without them, as they are set here."""
+        settings = settings or chosen_settings(None)
         parts = urlsplit(url or _url_of(settings))
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SettingsError(f"{url!r} is no address of a gateway; give one such as https://HOST:8787.")
@@ -102,7 +103,9 @@ class RunningGateway:
 
 def _url_of(settings: Settings) -> str:
     scheme = "http" if settings.tls == "off" else "https"
-    return f"{scheme}://127.0.0.1:{settings.port}"
+    # An address that stands for all of this machine's is reached on loopback too; any other one only as it is.
+    host = settings.host if settings.host not in ("0.0.0.0", "::", "localhost") else "127.0.0.1"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 def _reason(response: HTTPResponse) -> str:

@@ -89,6 +89,18 @@ _DIALECTS: Final[dict[Protocol, Dialect]] = {
 }
 
 
+def choose_prices(settings: Settings) -> None:
+    """From now on let the prices count that the settings name. Raises `SettingsError` for a file that has none."""
+    path = settings.prices_file
+    try:
+        use_price_list(path.read_bytes() if path is not None else None)
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"prices_file: {path} cannot be used as a list of prices ({first_line(error)}). Take the"
+            " price_list.json of a newer Trunkline, or leave the setting out."
+        ) from error
+
+
 class Gateway:
     """One account's gateways and what they stand on. Start and stop belong to the application's lifespan."""
 
@@ -142,7 +154,7 @@ class Gateway:
 
     async def start(self) -> None:
         """Read the set-up. Raises `SettingsError` when it cannot be read."""
-        self._choose_prices()
+        choose_prices(self.settings)
         await self.registry.start()
         self.ledger = Ledger(await usage_since(self.database, time.time() - LONGEST_WINDOW))
         self.keeper.start(RealtimeSessions(self.database))
@@ -195,16 +207,6 @@ class Gateway:
             await self.drain.flush()
             row = await self.logs.get(id, gateway)
         return row
-
-    def _choose_prices(self) -> None:
-        path = self.settings.prices_file
-        try:
-            use_price_list(path.read_bytes() if path is not None else None)
-        except (OSError, ValueError) as error:
-            raise SettingsError(
-                f"prices_file: {path} cannot be used as a list of prices ({first_line(error)}). Take the"
-                " price_list.json of a newer Trunkline, or leave the setting out."
-            ) from error
 
     def _start_log(self, database: Database) -> None:
         self.journal = Journal.open(

@@ -60,20 +60,31 @@ class Database:
         Raises `SettingsError` when it cannot be used, or is newer than this program.
         """
         location = locate(data_dir, url)
-        engine = _sqlite_engine(location) if isinstance(location, SqliteFile) else _postgres_engine(location)
-        database = cls(engine, location)
-        try:
+        if isinstance(location, SqliteFile):
+            _make_private(location.path)
+        database = cls(_engine(location), location)
+        async with database._closed_on_failure():
             await database._bring_up_to_date()
-        except (OSError, DBAPIError) as error:
-            await engine.dispose()
-            why = error.orig if isinstance(error, DBAPIError) else error
-            raise SettingsError(
-                f"The database {location} cannot be used: {str(why).strip().rstrip('.') or type(why).__name__}."
-            ) from error
-        except BaseException:
-            await engine.dispose()
-            raise
         return database
+
+    @classmethod
+    async def look_at(cls, data_dir: Path, url: str = "") -> Database:
+        """Open a database as it is, for whoever only looks: its tables may be older, newer or missing.
+
+        Raises `SettingsError` as `open` does, and where there is no file.
+        """
+        location = locate(data_dir, url)
+        if isinstance(location, SqliteFile) and not location.path.is_file():
+            raise SettingsError(f"There is no database at {location}.")
+        database = cls(_engine(location), location)
+        async with database._closed_on_failure():
+            await database.version()
+        return database
+
+    async def version(self) -> str | None:
+        """Return the version of its tables, as `schema.HEAD` is one; None where there are none."""
+        async with self.reading() as connection:
+            return await connection.run_sync(_version)
 
     @property
     def dialect(self) -> str:
@@ -112,6 +123,21 @@ class Database:
         await self._engine.dispose()
 
     @asynccontextmanager
+    async def _closed_on_failure(self) -> AsyncIterator[None]:
+        """Close what cannot be used. Raises `SettingsError` for why it cannot."""
+        try:
+            yield
+        except (OSError, DBAPIError) as error:
+            await self.close()
+            why = error.orig if isinstance(error, DBAPIError) else error
+            raise SettingsError(
+                f"The database {self._location} cannot be used: {str(why).strip().rstrip('.') or type(why).__name__}."
+            ) from error
+        except BaseException:
+            await self.close()
+            raise
+
+    @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
         async with AsyncExitStack() as stack:
             try:
@@ -121,9 +147,8 @@ class Database:
             yield connection
 
     async def _bring_up_to_date(self) -> None:
-        async with self.reading() as connection:
-            if await connection.run_sync(_version) == HEAD:
-                return
+        if await self.version() == HEAD:
+            return
         async with self.transaction() as connection:
             if self.dialect == "postgresql":
                 # Another process may take long; the tables of a big database too.
@@ -140,8 +165,11 @@ _READS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
+def _engine(location: Location) -> AsyncEngine:
+    return _sqlite_engine(location) if isinstance(location, SqliteFile) else _postgres_engine(location)
+
+
 def _sqlite_engine(location: SqliteFile) -> AsyncEngine:
-    _make_private(location.path)
     address = URL.create("sqlite+aiosqlite", database=str(location.path))
     # Without values in errors: they may be anything that a caller sent, and errors are logged.
     engine = create_async_engine(address, hide_parameters=True)
