@@ -12,7 +12,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.commands import command as in_process
 from trunkline.benchmark.report import BEGIN, END, from_json
+from trunkline.benchmark.running import _Runner
 
 SHORT = ("--rounds", "1", "--seconds", "0.3")
 
@@ -109,6 +111,26 @@ def test_ctrl_c_ends_all_that_was_started_and_leaves_no_file(tmp_path: Path) -> 
     assert not programs(tmp_path)
     assert not list(tmp_path.glob("trunkline-bench-*"))
     assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_in_a_later_round_leaves_what_the_rounds_before_gave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = _Runner._step
+
+    def interrupted(self: _Runner, who: str, what: str) -> None:
+        step(self, who, what)
+        if self._number == 3 and who != "direct":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_Runner, "_step", interrupted)
+    chosen = ("--gateways", "trunkline-open", "--workloads", "chat-1", "--rounds", "9", "--seconds", "0.1")
+    done = in_process("bench", *chosen, "--output", str(tmp_path), "--data-dir", str(tmp_path))
+    assert done.returncode == 130
+    assert "what 2 of 9 rounds gave is written" in done.stderr
+    results = from_json((tmp_path / "results.json").read_text())
+    assert results.rounds == 2
+    assert {one.round for one in (*results.begun, *results.samples, *results.paced)} == {1, 2}
 
 
 def programs(folder: Path) -> list[int]:

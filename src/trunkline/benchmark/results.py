@@ -109,3 +109,9 @@ class Results(msgspec.Struct):
         outcomes = [one.outcome for one in self.samples]
         outcomes += [outcome for one in self.paced for outcome in (one.outcome, one.direct)]
         return sum(one.failures for one in outcomes) + len(self.failed)
+
+    def forget_after(self, last: int) -> None:
+        """Forget what was seen in later rounds than this one."""
+        self.begun = [one for one in self.begun if one.round <= last]
+        self.samples = [one for one in self.samples if one.round <= last]
+        self.paced = [one for one in self.paced if one.round <= last]

@@ -62,7 +62,8 @@ def run(plan: Plan, on_step: OnStep = lambda words: None) -> Results:
     """Measure, and say before each step what it is. Raises `BenchmarkError` when the upstream does not start.
 
     A gateway that does not start, or stops answering, is one line of the results. Whatever happens, all that was
-    started has ended and no file is left when this returns or raises.
+    started has ended and no file is left when this returns or raises. Ctrl+C in a later round than the first leaves
+    what the whole rounds before it gave.
     """
     adopt_orphans()
     cores = Cores()
@@ -70,14 +71,20 @@ def run(plan: Plan, on_step: OnStep = lambda words: None) -> Results:
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         trunkline=trunkline.__version__,
         machine=machine_of(cores),
-        rounds=plan.rounds,
+        rounds=0,
         seconds=plan.seconds,
         workloads=[one.name for one in plan.workloads],
     )
-    with upstream(cores) as port:
-        runner = _Runner(plan, results, cores, port, on_step)
-        for number in range(1, plan.rounds + 1):
-            runner.round(number)
+    try:
+        with upstream(cores) as port:
+            runner = _Runner(plan, results, cores, port, on_step)
+            for number in range(1, plan.rounds + 1):
+                runner.round(number)
+                results.rounds = number
+    except KeyboardInterrupt:
+        if not results.rounds:
+            raise
+        results.forget_after(results.rounds)
     # As they were named, and not as they came in turn.
     order = [one.name for one in plan.gateways]
     results.gateways.sort(key=lambda about: order.index(about.name))

@@ -112,6 +112,8 @@ def bench(
         raise SettingsError("No gateway is left to measure.")
     results = _measure(Plan(ready, asked, rounds, seconds, homes), left_out)
     _write(results, output or _results_folder(), page)
+    if results.rounds < rounds:
+        raise click.exceptions.Exit(Ending.INTERRUPTED)
     raise judged(is_good=not results.failures)
 
 
@@ -155,6 +157,8 @@ def _measure(plan: Plan, left_out: dict[str, str]) -> Results:
         except KeyboardInterrupt:
             progress.say("Stopped; nothing was written.")
             raise click.exceptions.Exit(Ending.INTERRUPTED) from None
+        if results.rounds < plan.rounds:
+            progress.say(f"Stopped; what {results.rounds} of {plan.rounds} rounds gave is written.")
     results.left_out = left_out
     return results
 
