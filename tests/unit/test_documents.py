@@ -62,3 +62,28 @@ def test_links_lead_to_files_and_headings_that_are_there(page: Path) -> None:
         path = (page.parent / name).resolve() if name else page
         assert path.exists(), target
         assert not anchor or anchor in anchors(path), target
+
+
+def figures(page: str, heading: str) -> list[list[str]]:
+    """The cells of the table behind a heading, without its head."""
+    section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows if not set("".join(row)) <= set("-: ")][1:]
+
+
+def test_what_a_billion_requests_cost_is_computed_from_what_was_measured() -> None:
+    scale = (ROOT / "docs" / "scale.md").read_text("utf-8")
+    measured = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    table = measured.partition("#### Processor time, in microseconds\n")[2].partition("\n#### ")[0]
+    row = re.search(r"^\| trunkline \| (.*) \|$", table, re.MULTILINE)
+    opened = re.search(r"^\| trunkline-open \| ([\d.,]+)", table, re.MULTILINE)
+    assert row is not None
+    assert opened is not None
+    chat, chunk, _, message, _, cached = (float(cell.split()[0].replace(",", "")) for cell in row[1].split("|"))
+    expected = [float(opened[1]), chat, cached, 200 * chunk, 3000 * message]
+    found = [row for row in figures(scale, "What a billion requests cost") if len(row) == 4]
+    assert len(found) == len(expected)
+    for (what, each, hours, dollars), microseconds in zip(found, expected, strict=True):
+        core_hours = microseconds * 1000 / 3600
+        said = tuple(float(cell.replace(",", "")) for cell in (each, hours, dollars))
+        assert said == (round(microseconds), round(core_hours), round(core_hours / 0.6 * 0.04)), what

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import gc
 import logging
+import math
 import socket
 import sys
 from collections.abc import Callable, MutableMapping
@@ -30,7 +31,8 @@ _PING_SECONDS: Final = 20.0
 # Longer than clients and balancers keep a connection without a request (5 to 60 s): it is theirs to close, who know
 # that they ask for nothing just then.
 KEEP_ALIVE_SECONDS: Final = 75
-_GRACE_SECONDS: Final = 10
+# Answers under way have at least so long to end when the gateway stops, whatever the setting drain_timeout.
+_LEAST_GRACE_SECONDS: Final = 10
 _BACKLOG: Final = 2048
 _TICK_SECONDS: Final = 0.1
 # So many new objects, instead of 700, that no count of references will free.
@@ -72,7 +74,7 @@ def create_server(settings: Settings, listener: socket.socket) -> uvicorn.Server
         proxy_headers=False,
         date_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_graceful_shutdown=max(math.ceil(settings.drain_timeout), _LEAST_GRACE_SECONDS),
         ssl_certfile=str(tls.certificate) if tls else None,
         ssl_keyfile=str(tls.key) if tls else None,
     )
