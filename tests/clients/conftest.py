@@ -16,6 +16,14 @@ from trunkline.local.engines.synthesis import Synthesiser
 SPOKEN = "What is the capital of France?"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a client says in one conversation is looked at by several tests: they stay in one process."""
+    for item in items:
+        told = getattr(item, "callspec", None)
+        if told is not None and "with_local" in item.fixturenames or "with_openai" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.name}-{told.params['client']}"))
+
+
 @pytest.fixture(scope="session")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A question, spoken by the local voice."""

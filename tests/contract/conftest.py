@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.databases import Postgres, postgres_server
-from tests.running import Address, program
+from tests.running import Address, new_database, program
 
 STRICT_KEY = "sk-strict-0123456789abcdef"
 
@@ -31,7 +31,9 @@ def postgres() -> Iterator[Postgres]:
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a new database with all its tables; a test that takes it runs on both engines."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'fresh.db'}"
+        file = tmp_path / "fresh.db"
+        file.write_bytes(new_database())
+        yield f"sqlite:///{file}"
         return
     server: Postgres = request.getfixturevalue("postgres")
     url = server.fresh()

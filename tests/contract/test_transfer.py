@@ -33,7 +33,7 @@ from sqlalchemy import (
 
 from tests.commands import command
 from tests.databases import PASSWORD, Postgres
-from tests.running import run
+from tests.running import new_database, run
 from trunkline.policy.registry import GatewayRules
 from trunkline.store import Configuration, Database, Vault, schema
 from trunkline.store.transfer import AREAS, BATCH, STAYS, Selection, is_sealed
@@ -113,18 +113,27 @@ async def contents(url: str, tables: Sequence[Table] = COPIED) -> dict[str, list
     return found
 
 
-@pytest.fixture
-def filled_url(database_url: str) -> str:
-    run(fill(database_url))
-    return database_url
+@pytest.fixture(scope="module")
+def filled_urls(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Of each engine a database with rows. Nothing writes to them: who needs other rows has a database of its own."""
+    file = tmp_path_factory.mktemp("filled") / "filled.db"
+    file.write_bytes(new_database())
+    urls = {"sqlite": f"sqlite:///{file}", "postgresql": postgres.fresh()}
+    for url in urls.values():
+        run(fill(url))
+    return urls
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def target_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "postgresql":
-        server: Postgres = request.getfixturevalue("postgres")
-        return server.fresh()
-    return f"sqlite:///{tmp_path / 'target.db'}"
+def filled_url(request: pytest.FixtureRequest, filled_urls: dict[str, str]) -> str:
+    url: str = filled_urls[request.param]
+    return url
+
+
+@pytest.fixture
+def target_url(filled_url: str, postgres: Postgres, tmp_path: Path) -> str:
+    """An empty database of the other engine: between the two there is nothing but a file, which knows no engine."""
+    return postgres.fresh() if filled_url.startswith("sqlite") else f"sqlite:///{tmp_path / 'target.db'}"
 
 
 def test_every_table_is_copied_or_stays_for_a_reason() -> None:
@@ -175,12 +184,12 @@ def test_an_import_that_broke_off_goes_on_where_it_was(filled_url: str, target_u
     assert asyncio.run(contents(target_url, tables)) == asyncio.run(contents(filled_url, tables))
 
 
-def test_logs_that_come_without_sums_are_in_the_charts_once(target_url: str, tmp_path: Path) -> None:
+def test_logs_that_come_without_sums_are_in_the_charts_once(database_url: str, tmp_path: Path) -> None:
     row = {"id": "01J00000000000000000000000", "created_at": START, "duration_ms": 12.5}
     file = tmp_path / "logs.jsonl"
 
     async def sums() -> tuple[int, int]:
-        database = await Database.open(tmp_path, target_url)
+        database = await Database.open(tmp_path, database_url)
         table = schema.analytics.rollup_sums
         async with database.reading() as connection:
             asked = select(func.count(), func.sum(table.c.requests)).where(table.c.cube == 1, table.c.step == 86400)
@@ -201,7 +210,7 @@ def test_logs_that_come_without_sums_are_in_the_charts_once(target_url: str, tmp
     run(fill_logs())
     trunkline("export", str(file), "--what", "logs", url=source, data_dir=tmp_path)
     for _ in range(2):
-        trunkline("import", str(file), url=target_url, data_dir=tmp_path)
+        trunkline("import", str(file), url=database_url, data_dir=tmp_path)
         assert asyncio.run(sums()) == (1, 3)
 
 

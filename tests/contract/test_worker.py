@@ -24,7 +24,7 @@ ASK = {"model": "local", "messages": [{"role": "user", "content": "What is the c
 
 def test_the_worker_starts_with_the_first_request_and_is_replaced_when_it_dies() -> None:
     async def main() -> None:
-        async with gateway() as address, httpx.AsyncClient(timeout=60) as client:
+        async with gateway(has_own_models=True) as address, httpx.AsyncClient(timeout=60) as client:
             url = f"{address.http}/v1/local/default/local/chat/completions"
 
             async def status() -> str:
@@ -60,7 +60,7 @@ def _children() -> set[int]:
 
 def test_a_request_whose_client_goes_away_stops_generating() -> None:
     async def main() -> None:
-        async with gateway() as address, httpx.AsyncClient(timeout=60) as client:
+        async with gateway(has_own_models=True) as address, httpx.AsyncClient(timeout=60) as client:
             url = f"{address.http}/v1/local/default/local/chat/completions"
             endless = {
                 "model": "local",
