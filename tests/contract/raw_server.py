@@ -21,8 +21,8 @@ async def raw_server(handler: Handler) -> AsyncIterator[Origin]:
         tasks.add(task)
         try:
             await handler(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # cancelled below, which asyncio's streams would take for a mistake
         finally:
             tasks.discard(task)
             writer.close()
