@@ -70,10 +70,12 @@ class Provider:
         """How many are open."""
         self.busy = 0
         """On how many of them there is a request."""
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self.open += 1
+        self._writers.add(writer)
         try:
             is_good = True
             while is_good:
@@ -87,6 +89,12 @@ class Provider:
                     self.busy -= 1
         finally:
             self.open -= 1
+            self._writers.discard(writer)
+
+    def leave(self) -> None:
+        """Reset every connection, as a host does that goes away."""
+        for writer in list(self._writers):
+            reset(writer)
 
     async def until_asked(self, model: str, times: int = 1) -> None:
         """Wait until a model was asked for so often."""
@@ -95,6 +103,14 @@ class Provider:
             return self.asked[model] >= times
 
         await until(is_asked)
+
+    async def until_gone(self) -> None:
+        """Wait until no connection is open."""
+
+        async def is_gone() -> bool:
+            return self.open == 0
+
+        await until(is_gone)
 
     async def until_left(self) -> None:
         """Wait until nothing is under way on any connection."""
@@ -106,10 +122,10 @@ class Provider:
 
 
 @asynccontextmanager
-async def provider(acts: Mapping[str, Act]) -> AsyncIterator[tuple[Provider, Origin]]:
-    """A provider that listens."""
+async def provider(acts: Mapping[str, Act], **listening: Any) -> AsyncIterator[tuple[Provider, Origin]]:
+    """A provider that listens, as `raw_server` does."""
     there = Provider(acts)
-    async with raw_server(there) as origin:
+    async with raw_server(there, **listening) as origin:
         yield there, origin
 
 
