@@ -1,4 +1,4 @@
-"""What the fault tests share: a provider whose faults are chosen by the model that is asked for, and what is left over."""
+"""What the fault tests share: a provider whose faults are chosen by the model that is asked for, and a client."""
 
 from __future__ import annotations
 

@@ -225,17 +225,19 @@ def test_a_name_that_is_not_found_for_a_while_is_found_as_soon_as_it_is_there(
 ) -> None:
     async def main() -> None:
         names = Names(monkeypatch)
-        async with provider(ONCE, tls=tls) as (_, origin):
-            async with logged(**at(Origin("https", "provider.test", origin.port))) as gateway:
-                before = left()
-                port = gateway.address.port
-                for _ in range(3):  # it flaps
-                    names.known["provider.test"] = error
-                    got = await exchange(port, chat_of("once"))
-                    assert (got.status, got.code) == (502, "upstream_unresolved")
-                    names.known["provider.test"] = "127.0.0.1"
-                    assert (await exchange(port, chat_of("once"))).status == 200
-                await until_no_more_than(before)
+        async with (
+            provider(ONCE, tls=tls) as (_, origin),
+            logged(**at(Origin("https", "provider.test", origin.port))) as gateway,
+        ):
+            before = left()
+            port = gateway.address.port
+            for _ in range(3):  # it flaps
+                names.known["provider.test"] = error
+                got = await exchange(port, chat_of("once"))
+                assert (got.status, got.code) == (502, "upstream_unresolved")
+                names.known["provider.test"] = "127.0.0.1"
+                assert (await exchange(port, chat_of("once"))).status == 200
+            await until_no_more_than(before)
         assert [row.status for row in gateway.rows] == [502, 200] * 3
         assert "provider.test" in gateway.rows[0].error
 

@@ -1,4 +1,4 @@
-"""Everything that can go wrong with a provider's answer: what the client gets, what is written, and what is left over."""
+"""Everything that can go wrong with a provider's answer: what the client gets, what is written, what is left."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ _OFFSET = time.time() - time.perf_counter()
 def steady_time() -> float:
     """Return Unix time as it was when this process began, and what has passed since.
 
-    Nobody sets it: what is counted as minutes of a session must be minutes, also while the machine's clock is put right.
+    Nobody sets it: minutes of a session must be minutes, also while the machine's clock is put right.
     When something expires is another matter: that is said in the machine's time.
     """
     return time.perf_counter() + _OFFSET
