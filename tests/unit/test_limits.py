@@ -246,13 +246,23 @@ def test_under_load_at_least_99_percent_of_the_limit_pass(technique: Any, limit:
     assert passed >= 0.99 * limit * windows
 
 
-def test_a_clock_that_is_set_back_forgets_nothing_and_adds_nothing() -> None:
+def test_what_was_used_before_a_clock_is_set_back_counts_for_a_window_from_then_on() -> None:
     slots = Slots(shape_of(60, "sliding"))
-    slots.add(slots.place(START + 30), 5, START + 30)
+    slots.add(slots.place(START + 7230), 5, START + 7230)
     assert slots.used(START) == 5
-    slots.add(slots.place(START), 1, START)
-    assert slots.used(START + 31) == 6
-    assert slots.used(START + 61) == 5
+    slots.add(slots.place(START + 1), 1, START + 1)
+    assert slots.used(START + 59) == 6
+    assert slots.used(START + 60.5) == 1
+    assert slots.used(START + 61.5) == 0
+
+
+def test_what_is_settled_after_a_clock_was_set_back_counts_as_of_now() -> None:
+    slots = Slots(shape_of(60, "fixed"))
+    place = slots.place(START + 7230)
+    slots.add(place, 5, START + 7230)
+    slots.add(place, -2, START)
+    assert slots.used(START) == 3
+    assert slots.used(START + 60) == 0
 
 
 # Taking and settling

@@ -78,9 +78,13 @@ class Slots:
         return int(now * SECOND) // self.shape.span
 
     def add(self, place: int, amount: float, now: float) -> bool:
-        """Count more, or less, in a slot; return whether it still counts. None is ever below nothing."""
+        """Count more, or less, in a slot; return whether it still counts. None is ever below nothing.
+
+        What is of later than ``now`` was counted before the clock was set back, and counts as of now.
+        """
         present = self.place(now)
         self._forget(present)
+        place = min(place, present)
         if place < present - self.shape.kept:
             return False
         before = self._amounts.get(place, 0.0)
@@ -128,9 +132,26 @@ class Slots:
         """Return when a slot stops counting."""
         return (place + self.shape.kept + 1) * self.shape.span / SECOND
 
+    def set_back(self, now: float) -> list[int]:
+        """Count what is of later than ``now`` as of now: the clock was set back. Return the slots that changed by it.
+
+        As it stands it would count for as long as the clock was set back, and a window more.
+        """
+        return self._set_back_to(self.place(now))
+
+    def _set_back_to(self, present: int) -> list[int]:
+        later = [place for place in self._amounts if place > present]
+        if not later:
+            return []
+        moved = math.fsum(self._amounts.pop(place) for place in later)
+        self._amounts[present] = self._amounts.get(present, 0.0) + moved
+        return [*later, present]
+
     def _forget(self, present: int) -> None:
         if present == self._seen:
             return
+        if present < self._seen:
+            self._set_back_to(present)
         self._seen = present
         kept = {place: amount for place, amount in self._amounts.items() if place >= present - self.shape.kept}
         if len(kept) < len(self._amounts):  # summed anew, so that no difference of roundings stays behind

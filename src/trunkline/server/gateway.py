@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -32,6 +31,7 @@ from trunkline.server.admission import Admission, Doorkeeper, ProviderKey, sits_
 from trunkline.server.attempts import Attempts
 from trunkline.server.caching import Caching
 from trunkline.server.chaining import KnownSlots
+from trunkline.server.clock import steady_time
 from trunkline.server.drain import Drain
 from trunkline.server.guarding import Guards
 from trunkline.server.health import Health
@@ -156,7 +156,8 @@ class Gateway:
         """Read the set-up. Raises `SettingsError` when it cannot be read."""
         choose_prices(self.settings)
         await self.registry.start()
-        self.ledger = Ledger(await usage_since(self.database, time.time() - LONGEST_WINDOW))
+        now = steady_time()
+        self.ledger = Ledger(await usage_since(self.database, now - LONGEST_WINDOW), now)
         self.keeper.start(RealtimeSessions(self.database))
         self.conversations = Conversations(self.database)
         self._start_log(self.database)

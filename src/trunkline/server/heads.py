@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from trunkline.server.asgi import GONE, KNOWN_HEADS, MEMO, WRITE_NOW, ServeWhole
 from trunkline.server.cycle import Cycle, KnownCycle
@@ -49,6 +49,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._has_body = False
         self._too_large = ""
         self._is_lost = False
+        self._overtaken: list[RequestResponseCycle] = []
+        """Requests that have no answer yet though others came behind them."""
         self._idle_since: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         self._listener: Callable[[], None] | None = None
@@ -157,7 +159,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever serves the client that it has left."""
+        for cycle in self._overtaken:  # uvicorn tells the last one alone
+            cycle.disconnected = True
         super().connection_lost(exc)
+        if self._unserved is not None:  # whose body did not come: it is written down as any other
+            self._unserved = None
+            known = cast("KnownCycle", self.cycle)
+            known.as_asgi()
+            self._start_asgi_task(known, self.app)
         self._is_lost = True
         if self._idle_timer is not None:
             self._idle_timer.cancel()
@@ -180,6 +189,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
+        self._overtaken.clear()
         self._idle_since = self.loop.time()
         if self._idle_timer is None:
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._check_idle)
@@ -244,6 +254,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
+            self._overtaken.append(last)
 
     def _options(self, *, keep_alive: bool) -> dict[str, Any]:
         """Return what a cycle of this connection has besides its scope."""

@@ -76,10 +76,11 @@ class Snapshot(msgspec.Struct, frozen=True):
 class Ledger:
     """The counts of every caller of this process, from those of earlier ones on."""
 
-    def __init__(self, past: Iterable[PastUsage] = ()) -> None:
+    def __init__(self, past: Iterable[PastUsage] = (), now: float = math.inf) -> None:
+        """``past`` of later than ``now`` was written before the clock was set back, and counts as of now."""
         self._accounts: dict[str, _Account] = {}
         for usage in sorted(past, key=lambda one: one.at):
-            self._account(caller_key(usage.gateway, usage.key_id)).remember(usage)
+            self._account(caller_key(usage.gateway, usage.key_id)).remember(usage, min(usage.at, now))
 
     def open(self, caller: str, limits: SessionLimits, now: float) -> Lease:
         """Count a new session of a caller (`caller_key`).
@@ -201,14 +202,14 @@ class _Account:
         self._passed_at = -math.inf
         self._warned_at: dict[str, float] = {}
 
-    def remember(self, usage: PastUsage) -> None:
+    def remember(self, usage: PastUsage, at: float) -> None:
         for name, amount in (
             ("sessions", usage.sessions),
             ("minutes", usage.minutes),
             ("tokens", usage.tokens),
             ("budget", usage.cost),
         ):
-            self.tallies[name].add(amount, usage.at)
+            self.tallies[name].add(amount, at)
 
     def pass_time(self, now: float) -> None:
         """Count the time since the last call for every open session."""

@@ -19,6 +19,7 @@ from trunkline.policy.limits import LimitRule, Measure, Technique
 from trunkline.policy.registry import GatewayKey, GatewayRules
 from trunkline.policy.sessions import merged
 from trunkline.server.answers import answers, json_answer, schemas_of
+from trunkline.server.clock import steady_time
 from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
 from trunkline.server.ledger import Ledger, caller_key
@@ -124,7 +125,7 @@ def create_limit_routes(gateway: Gateway) -> APIRouter:
         now = time.time()
         used = await gateway.limiter.standing(name, rules.control.limits)
         keys = [key for key in gateway.registry.now.keys.values() if key.gateway == name and not key.why_dead(now)]
-        return json_answer(KeyUses([_use(key, rules, used, gateway.ledger, now) for key in keys]))
+        return json_answer(KeyUses([_use(key, rules, used, gateway.ledger, steady_time()) for key in keys]))
 
     return routes
 

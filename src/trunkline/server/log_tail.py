@@ -36,6 +36,8 @@ class Tail:
     async def look(self, wanted: LogFilter) -> list[LogRow] | None:
         """Return what is new, in the order in which it was written; None where that is too much to be told."""
         now = time.time()
+        if now < self._since:  # the clock was set back
+            self._since = now - OVERLAP_SECONDS
         rows = await self._logs.written_since(wanted, self._since, self._told, self._most)
         if rows is None:
             self._since, self._told = now, {}

@@ -7,6 +7,7 @@ import errno
 import gc
 import logging
 import math
+import os
 import socket
 import sys
 from collections.abc import Callable, MutableMapping
@@ -34,6 +35,8 @@ KEEP_ALIVE_SECONDS: Final = 75
 # Answers under way have at least so long to end when the gateway stops, whatever the setting drain_timeout.
 _LEAST_GRACE_SECONDS: Final = 10
 _BACKLOG: Final = 2048
+# Names of providers are looked up in half of these, each for as long as DNS is silent.
+_THREADS: Final = "32"
 _TICK_SECONDS: Final = 0.1
 # So many new objects, instead of 700, that no count of references will free.
 _GARBAGE: Final = 20_000
@@ -43,6 +46,8 @@ def run(settings: Settings) -> None:
     """Serve until interrupted. Raises `SettingsError` when the address cannot be had or TLS cannot be set up."""
     configure_logging(settings.log_level, settings.log_format)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
+    # Before the loop's first lookup. libuv has four threads, and lets only half of them look up names.
+    os.environ.setdefault("UV_THREADPOOL_SIZE", _THREADS)
     listener = listen(settings)
     server = create_server(settings, listener)
     _collect_less()

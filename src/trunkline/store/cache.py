@@ -61,6 +61,10 @@ class KeptAnswer(msgspec.Struct, frozen=True, array_like=True):
                 return value.decode("latin-1")
         return ""
 
+    def is_fresh(self, now: float) -> bool:
+        """Whether it may be given. One of later than now was kept before the clock was set back: nobody knows when."""
+        return self.kept_at <= now < self.expires_at
+
     @property
     def size(self) -> int:
         """How much memory it takes, in bytes."""
@@ -158,7 +162,7 @@ class MemoryCache:
         if key not in self._kept:
             return None
         _, answer = self._kept[key]
-        if answer.expires_at <= now:
+        if not answer.is_fresh(now):
             self._remove(key)
             return None
         self._kept.move_to_end(key)
@@ -414,7 +418,7 @@ class LocalCache:
         answer = self._memory.find(place.key, self._now())
         if answer is None and self._disk is not None:
             answer = await self._disk.find(place.key)
-            if self._purges[place.gateway] != mark:
+            if self._purges[place.gateway] != mark or (answer is not None and not answer.is_fresh(self._now())):
                 answer = None
             if answer is not None:
                 self._memory.keep(place, answer)

@@ -27,6 +27,13 @@ end
 local function look(bucket)
   if bucket.span == 0 then
     redis.call('ZREMRANGEBYSCORE', bucket.key, '-inf', whole(now))
+    if bucket.length then
+      -- After the clock was set back: a lease that is not renewed ends in its time all the same.
+      local last = whole(now + bucket.length + 2 * SECOND)
+      for _, lease in ipairs(redis.call('ZRANGEBYSCORE', bucket.key, '(' .. last, '+inf')) do
+        redis.call('ZADD', bucket.key, last, lease)
+      end
+    end
     bucket.total, bucket.place, bucket.first = redis.call('ZCARD', bucket.key), 0, 0
     return
   end
@@ -37,17 +44,26 @@ local function look(bucket)
     return
   end
   bucket.is_new, bucket.total, bucket.first = true, 0, bucket.place
-  local fields, gone = redis.call('HGETALL', bucket.key), {}
+  local fields, gone, later = redis.call('HGETALL', bucket.key), {}, 0
   for number = 1, #fields, 2 do
     local slot = tonumber(fields[number])
     if slot and slot < bucket.place - bucket.kept then
       gone[#gone + 1] = fields[number]
+    elseif slot and slot > bucket.place then
+      -- The clock was set back: this would count for as long as that, and a window more. It counts as of now.
+      gone[#gone + 1] = fields[number]
+      later = later + tonumber(fields[number + 1])
+      bucket.total = bucket.total + tonumber(fields[number + 1])
     elseif slot then
       bucket.total = bucket.total + tonumber(fields[number + 1])
       bucket.first = math.min(bucket.first, slot)
     end
   end
   if #gone > 0 then redis.call('HDEL', bucket.key, unpack(gone)) end
+  if later > 0 then
+    local present = tonumber(redis.call('HGET', bucket.key, whole(bucket.place)) or 0)
+    redis.call('HSET', bucket.key, whole(bucket.place), exact(present + later))
+  end
 end
 
 local function leaves(bucket, slot)
@@ -104,7 +120,7 @@ local function take()
   for number = 1, #KEYS - 1 do
     local bucket, at = bucket_at(number, 6, 6)
     bucket.limit, bucket.amount = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
-    bucket.is_used, bucket.name = ARGV[at + 4] == '1', ARGV[at + 5]
+    bucket.is_used, bucket.name, bucket.length = ARGV[at + 4] == '1', ARGV[at + 5], length
     look(bucket)
     bucket.is_over = not bucket.is_used and is_over(bucket.total, bucket.amount, bucket.limit)
     is_refused = is_refused or bucket.is_over
@@ -146,8 +162,8 @@ local function settle()
       redis.call('ZREM', bucket.key, ARGV[at + 3])
       answer[number] = '0'
     else
-      local slot = tonumber(ARGV[at + 2])
       look(bucket)
+      local slot = math.min(tonumber(ARGV[at + 2]), bucket.place)
       -- What was reserved in a window that has passed is settled with it.
       if slot >= bucket.place - bucket.kept then add(bucket, slot, tonumber(ARGV[at + 3])) end
       answer[number] = exact(bucket.total)

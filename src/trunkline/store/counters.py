@@ -145,19 +145,24 @@ class MemoryCounters:
         self._database: Database | None = None
         self._flushing: asyncio.Task[None] | None = None
         self._is_failing = False
-        self._cleaned_at = 0.0
+        self._latest = self._cleaned_at = 0.0
 
     async def start(self, database: Database) -> None:
         """Read what earlier processes counted, and begin to write down."""
+        now = self._time()
         async with database.reading() as connection:
-            kept = select(limit_counts).where(limit_counts.c.expires_at > self._now())
+            kept = select(limit_counts).where(limit_counts.c.expires_at > now)
             rows = (await connection.execute(kept)).all()
         for row in rows:
             gateway, _, name = row.bucket.partition("/")
             window = window_in(name)
             if window is not None:
-                slots = self._slots_of((gateway, name), shape_of(*window))
-                slots.add(slots.place_at(row.start), row.amount, self._now())
+                key = (gateway, name)
+                slots = self._slots_of(key, shape_of(*window))
+                place = slots.place_at(row.start)
+                slots.add(place, row.amount, now)
+                if place > slots.place(now):  # of before the clock was set back
+                    self._changed |= {(key, place), (key, slots.place(now))}
         self._database = database
         self._flushing = asyncio.create_task(self._flush_regularly())
 
@@ -174,7 +179,7 @@ class MemoryCounters:
 
     def take_now(self, wanted: Sequence[Take]) -> Verdict:
         """As `take`, which has nothing to wait for here."""
-        now = self._now()
+        now = self._time()
         found = [self._slots_for(take.bucket) for take in wanted]
         standing = [self._count(take, slots, now) for take, slots in zip(wanted, found, strict=True)]
         lease = ""
@@ -191,12 +196,12 @@ class MemoryCounters:
 
     async def settle(self, changes: Sequence[Settle]) -> Sequence[float]:
         """Replace what was taken by what was used."""
-        now = self._now()
+        now = self._time()
         return [self._settled(change, now) for change in changes]
 
     async def claim(self, gateway: str, name: str, seconds: float) -> bool:
         """Return True to the first who asks for a name within so many seconds, and False to all others."""
-        now = self._now()
+        now = self._time()
         if self._claims.get((gateway, name), 0.0) > now:
             return False
         if len(self._claims) > _MOST_CLAIMS:
@@ -206,7 +211,7 @@ class MemoryCounters:
 
     async def standing(self, gateway: str) -> list[Standing]:
         """Return the buckets of a gateway that are in use."""
-        now = self._now()
+        now = self._time()
         leases = [Standing(name, len(held), 0.0) for (owner, name), held in self._leases.items() if owner == gateway]
         found = [
             Standing(name, used, slots.resets_in(now))
@@ -220,6 +225,20 @@ class MemoryCounters:
     def counts(self) -> dict[str, float]:
         """There is nothing to tell."""
         return {}
+
+    def _time(self) -> float:
+        """Return the time. When the clock was set back, what was counted of later counts as of now."""
+        now = self._now()
+        if now < self._latest:
+            for rule, of_rule in self._slots.items():
+                for name, slots in of_rule.items():
+                    moved = slots.set_back(now)
+                    if moved and _is_kept(slots.shape):
+                        self._changed.update(((rule[0], name), place) for place in moved)
+            self._claims.clear()
+            self._cleaned_at = min(self._cleaned_at, now)
+        self._latest = now
+        return now
 
     def _slots_for(self, bucket: Bucket) -> Slots | None:
         """Return the counts of a bucket, or None for one of concurrency, which has leases."""
@@ -282,7 +301,7 @@ class MemoryCounters:
     async def _flush(self) -> None:
         """Write changes down, and forget what has passed. What cannot be written is tried again the next time."""
         assert self._database is not None
-        now = self._now()
+        now = self._time()
         cleans = now - self._cleaned_at > _CLEAN_SECONDS
         if not (self._changed or cleans):
             return

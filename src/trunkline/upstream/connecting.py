@@ -34,6 +34,7 @@ class Connector:
     def __init__(self, ssl_context: ssl.SSLContext | None = None, proxies: Mapping[str, str] | None = None) -> None:
         self._given_context = ssl_context
         self._proxies = getproxies() if proxies is None else dict(proxies)
+        self._lookups: dict[tuple[str, int], asyncio.Task[Sequence[AddrInfoType]]] = {}
 
     @cached_property
     def ssl_context(self) -> ssl.SSLContext:
@@ -75,10 +76,24 @@ class Connector:
 
         Raises `socket.gaierror`, and `UpstreamNotPublic` as `open` does.
         """
-        addresses: Sequence[AddrInfoType] = await asyncio.get_running_loop().getaddrinfo(
-            origin.host, origin.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-        )
+        place = (origin.host, origin.port)
+        lookup = self._lookups.get(place)
+        if lookup is None:
+            # One for all who wait for it: each takes a thread, of which there are few, for as long as DNS is silent. The
+            # names of other providers would wait for one.
+            lookup = self._lookups[place] = asyncio.create_task(_look_up(*place))
+            lookup.add_done_callback(lambda done: self._looked_up(place, done))
+        addresses = await asyncio.shield(lookup)
         return _public(addresses, origin) if origin.public_only else addresses
+
+    def _looked_up(self, place: tuple[str, int], lookup: asyncio.Task[Sequence[AddrInfoType]]) -> None:
+        del self._lookups[place]
+        if not lookup.cancelled():
+            lookup.exception()  # told to whoever waited; perhaps nobody does any more
+
+
+async def _look_up(host: str, port: int) -> Sequence[AddrInfoType]:
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
 
 
 def _public(addresses: Sequence[AddrInfoType], origin: Origin) -> Sequence[AddrInfoType]:

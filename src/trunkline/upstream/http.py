@@ -24,7 +24,10 @@ from trunkline.upstream.connecting import Connector
 from trunkline.upstream.timeouts import Timeouts
 
 _HIGH_WATER: Final = 256 * 1024
+# Of what is no body: a head, interim answers before it, trailers, or what is said beside the lengths of chunks.
 _MAX_HEAD_BYTES: Final = 128 * 1024
+_FIRST_STATUS: Final = 100
+_LAST_STATUS: Final = 599
 # Shorter than the idle limits of common servers and balancers (60 s and more).
 _KEEP_ALIVE_SECONDS: Final = 50.0
 # RFC 9110 section 9.2.2: only these may be repeated when nobody knows whether the first was acted upon.
@@ -230,6 +233,10 @@ class _StaleConnection(Exception):
     """A kept connection turned out to be closed."""
 
 
+class _NotAnAnswer(Exception):
+    """What the parser takes for HTTP, and is no answer to the request."""
+
+
 class _OriginPool:
     """The connections to one origin: those idle, the number open, and who waits for one."""
 
@@ -373,7 +380,7 @@ class _Connection(asyncio.Protocol):
         self._has_head = False
         self._complete = False
         self._framed = False
-        self._head_bytes = 0
+        self._overhead = 0
         self._keep_alive = False
 
     @property
@@ -407,7 +414,7 @@ class _Connection(asyncio.Protocol):
                 if self._error is not None:
                     raise self._error
                 if self._lost:
-                    if stale_possible and not self._head_bytes:
+                    if stale_possible and not self._overhead:
                         raise _StaleConnection
                     raise failures.broken(self._pool.origin, "closed the connection without an answer")
                 await self._wait()
@@ -573,8 +580,7 @@ class _Connection(asyncio.Protocol):
             self.abort()
             return
         self._touched = self._loop.time()
-        if not self._has_head:
-            self._head_bytes += len(data)
+        self._overhead += len(data)
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -586,7 +592,7 @@ class _Connection(asyncio.Protocol):
                 return
             self._keep_alive = False
         # Judged after parsing: the piece that completes a head may bring a large body along.
-        if not self._has_head and self._head_bytes > _MAX_HEAD_BYTES:
+        if self._overhead > _MAX_HEAD_BYTES and not self._complete:
             self._fail(failures.broken(self._pool.origin, "sent more headers than anyone needs"))
             return
         if self._take is None or self._complete:
@@ -612,25 +618,34 @@ class _Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    # httptools callbacks
+    # httptools callbacks. What they raise ends the parsing, as what is not HTTP does.
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            raise _NotAnAnswer  # another one behind the answer, which nobody asked for
 
     def on_status(self, reason: bytes) -> None:
         self.reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
+        if not self._has_head:  # else a trailer (RFC 9110 section 6.5.1): not to be taken for a header
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         parser = self._parser
         assert parser is not None
         status = parser.get_status_code()
+        if not _FIRST_STATUS <= status <= _LAST_STATUS:
+            raise _NotAnAnswer
         if status < 200:
             return
         self.status = status
         self._keep_alive = parser.should_keep_alive()
-        for name, _ in self.headers:
+        for name, value in self.headers:
             if name.lower() in (b"content-length", b"transfer-encoding"):
                 self._framed = True
+                if name.lower() == b"transfer-encoding" and value.lower() != b"chunked":
+                    raise _NotAnAnswer  # in a coding that nobody said to understand
         self._has_head = True
         if self._head_only:
             # The parser does not know that HEAD was asked and waits for a body that will not come.
@@ -638,6 +653,7 @@ class _Connection(asyncio.Protocol):
             self._keep_alive = False
 
     def on_body(self, body: bytes) -> None:
+        self._overhead = 0
         if self._take is not None:
             if not self._take(body):
                 self._take = None

@@ -14,6 +14,7 @@ from trunkline.policy.limits import LimitRule
 from trunkline.realtime.record import SessionRecord
 from trunkline.realtime.usage import Usage
 from trunkline.server.broker import Broker
+from trunkline.server.clock import steady_time
 from trunkline.server.ledger import Lease
 from trunkline.server.limiting import Limiter, SessionLease
 from trunkline.server.voice.dialling import Route
@@ -44,7 +45,7 @@ class Account:
     def charge(self, usage: Usage) -> None:
         """Charge what was used. Raises the `GatewayError` that ends the session when nothing is left."""
         self.allowance.use(usage.tokens.total, usage.cost or 0.0)
-        self.lease.charge(usage.tokens.total, usage.cost or 0.0, time.time())
+        self.lease.charge(usage.tokens.total, usage.cost or 0.0, steady_time())
         if self.is_priced and usage.cost is None:
             named = f"{self.route.admission.provider.slug}/{(usage.model or self.route.model)[:99]}"
             raise NotPermitted(
@@ -56,7 +57,7 @@ class Account:
 
     def settle(self, record: SessionRecord) -> None:
         """Give the session's place back, and charge a response that was given up before it said what it used."""
-        self.lease.close(time.time())
+        self.lease.close(steady_time())
         if record.unsettled_bytes:
             provider, model = self.route.admission.provider.slug, self.route.model
             cost = cost_of_unfinished_turn(provider, model, record.unsettled_bytes)

@@ -19,6 +19,7 @@ from trunkline.providers.schema import Protocol
 from trunkline.realtime.observing import observer_of
 from trunkline.realtime.record import SessionRecord
 from trunkline.realtime.report import Report
+from trunkline.server.clock import steady_time
 from trunkline.server.gateway import Gateway
 from trunkline.server.ledger import caller_key
 from trunkline.server.session_log import SessionLog
@@ -48,7 +49,8 @@ class OpenedSession(ABC):
         socket = admission.provider.socket
         self.protocol: Protocol = socket.protocol if socket is not None else "openai"
         _check_budget(admission.limits, self.protocol, admission.provider.slug, route.model)
-        lease = gateway.ledger.open(caller_key(self.gateway, self.key_id), admission.limits, self.started_at)
+        self._opened_at = steady_time()
+        lease = gateway.ledger.open(caller_key(self.gateway, self.key_id), admission.limits, self._opened_at)
         allowance = Allowance(gateway.limiter, self._terms, self.end)
         self.account = Account(gateway.registry.broker, lease, route, allowance)
         self.record = SessionRecord(self.protocol, price=self.account.price, model=route.model)
@@ -83,21 +85,23 @@ class OpenedSession(ABC):
 
     def judge(self) -> None:
         """End the session if its key counts no more or a limit is reached; look again when that may be so."""
-        registry, lease, now = self._gateway.registry, self.account.lease, time.time()
+        registry, lease, now = self._gateway.registry, self.account.lease, steady_time()
         reason = registry.why_dead(self._caller) if self._caller is not None else ""
         if reason:
             self.end(Unauthorized(f"The gateway ended this session: the key that opened it {reason}."))
             return
         lease.limits = registry.limits(self.gateway, self.key_id)
         self.account.allowance.look()
-        last = self.started_at + self.record.active_at
+        last = self._opened_at + self.record.active_at
         try:
             lease.tick(now, last_activity=last)
         except GatewayError as error:
             self.end(error)
             return
-        regular = now + _LOOK_SECONDS if lease.limits != NO_LIMITS else None
-        due = [regular, lease.next_deadline(now, last_activity=last), self._expiry()]
+        expiry = self._expiry()
+        regular = now + _LOOK_SECONDS if lease.limits != NO_LIMITS or expiry is not None else None
+        expires_at = now + expiry - time.time() if expiry is not None else None
+        due = [regular, lease.next_deadline(now, last_activity=last), expires_at]
         self._look_at(min((moment for moment in due if moment is not None), default=None), now)
 
     def finish(self) -> Report:
