@@ -20,6 +20,7 @@ from trunkline.realtime.observing import observer_of
 from trunkline.realtime.observing.facts import SessionSet
 from trunkline.realtime.observing.reading import count, members, sound_size, words
 from trunkline.realtime.recording import Speaker, bytes_per_second, encoding_of
+from trunkline.wire.documents import json_text
 
 PATIENCE: Final = 10.0
 """Seconds for which something that was recorded may be overdue in the new run."""
@@ -365,7 +366,7 @@ class Replay:
         if step.item is not None and self._now.bytes_per_second:
             received = self._now.sound[step.item] * 1000 // self._now.bytes_per_second
             document["audio_end_ms"] = min(count(document.get("audio_end_ms")), received)
-        return json.dumps(document, ensure_ascii=False)
+        return json_text(document)
 
     def _why_not(self, step: _Step) -> str:
         if step.said == REDACTED:

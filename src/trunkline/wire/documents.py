@@ -13,3 +13,13 @@ def json_object(document: str | bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def json_text(document: Any) -> str:
+    """Return JSON as a text that can be sent and kept: as it reads, with halves of characters escaped as they came."""
+    text = json.dumps(document, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(document)
+    return text
