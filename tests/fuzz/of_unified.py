@@ -168,7 +168,7 @@ def usage(data: bytes) -> None:
         reader = UsageReader(provider, rest, "asked")
         reader.begin(200, [(b"content-type", b"application/json")])
         reader.feed(answer)
-        assert short == reader.finish()
+        assert short == reader.finish()._replace(finish_reason="")  # which the short way leaves out
     is_whole(provider, rest, headers, answer)
     assert b"".join(pieces(kept_headers(headers), answer)) == answer
 
@@ -196,7 +196,8 @@ def request_bodies(data: bytes) -> None:
         question.text.encode("utf-8", "surrogatepass")
         json.loads(question.rest)
     document = json_of(data)
-    if max(data.count(b"["), data.count(b"{")) < 100 and isinstance(document, dict):
+    is_canonical = max(data.count(b"["), data.count(b"{")) < 100 and b"NaN" not in data and b"Infinity" not in data
+    if is_canonical and isinstance(document, dict):
         turned = dict(reversed(document.items()))
         assert _key(json.dumps(document).encode()) == _key(json.dumps(turned, indent=1).encode())
 

@@ -368,7 +368,9 @@ def _clean_url(url: str) -> str:
         return REDACTED
     place = parts.netloc.rpartition("@")[2]
     redacted = redact_query(parts.query)
-    if place == parts.netloc and redacted == urlencode(parse_qsl(parts.query, keep_blank_values=True), errors="replace"):
+    if place == parts.netloc and redacted == urlencode(
+        parse_qsl(parts.query, keep_blank_values=True), errors="replace"
+    ):
         return url
     return urlunsplit(parts._replace(netloc=place, query=redacted))
 

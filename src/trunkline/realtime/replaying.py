@@ -6,7 +6,6 @@ long as the client took. Times are in seconds; those of the new run since any ze
 
 from __future__ import annotations
 
-import json
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
