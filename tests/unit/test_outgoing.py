@@ -316,6 +316,11 @@ def test_sub_protocols_are_offered_in_order_and_without_those_that_carry_secrets
     assert outgoing.subprotocols == ["realtime", "openai-agents-sdk.0.20.0"]
 
 
+def test_a_gateway_key_with_its_scheme_in_one_sub_protocol_stays_here() -> None:
+    offered = ["realtime", f"Bearer {TOKEN}", f"Token:{TOKEN}"]
+    assert sent("openai", transport=Transport.WEBSOCKET, subprotocols=offered, stored=True).subprotocols == ["realtime"]
+
+
 words = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=12)
 places = st.sampled_from([place for place in PLACEMENTS if place.carrier is not Carrier.QUERY])
 

@@ -121,7 +121,8 @@ def redact_query(query: str) -> str:
         [
             (name, REDACTED if _holds_a_secret(name) else value)
             for name, value in parse_qsl(query, keep_blank_values=True)
-        ]
+        ],
+        errors="replace",
     )
 
 

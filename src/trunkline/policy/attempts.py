@@ -10,6 +10,7 @@ import msgspec
 
 from trunkline.errors import MalformedRequest
 from trunkline.policy.usage.request import Kind
+from trunkline.wire.documents import UNREADABLE
 from trunkline.wire.head import Head
 
 # Longer than this nobody waits for a provider that says when to come back.
@@ -139,7 +140,7 @@ def is_hedgeable(method: str, kind: Kind, path: str, body: bytes) -> bool:
     stores = kind == "responses" or path.partition("?")[0].endswith("interactions")
     try:
         said = _stores.decode(body).store
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return False
     return said is False or (said is None and not stores)
 

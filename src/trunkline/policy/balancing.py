@@ -11,6 +11,7 @@ import msgspec
 from trunkline.policy.attempts import AttemptRules, Member, Pool
 from trunkline.policy.models import is_allowed, model_in_path
 from trunkline.providers.schema import Provider
+from trunkline.wire.documents import UNREADABLE
 
 # So many requests are shared by weight also where the quickest is chosen: how quick the others are now is else unknown.
 _EXPLORES: Final = 0.05
@@ -141,7 +142,7 @@ def with_model(body: bytes, model: str) -> bytes | None:
     """Return a JSON body that asks for another model, its other members byte for byte; None where it is no object."""
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return None
     members["model"] = msgspec.Raw(msgspec.json.encode(model))
     return msgspec.json.encode(members)

@@ -24,6 +24,7 @@ from trunkline.policy.facts import Facts
 from trunkline.policy.usage import UsageReader
 from trunkline.policy.usage.request import Kind
 from trunkline.providers.schema import Provider
+from trunkline.wire.documents import UNREADABLE
 from trunkline.wire.encodings import readable_encodings
 from trunkline.wire.head import Head, forwarded_headers
 
@@ -382,7 +383,7 @@ def _depends_on_state(body: bytes) -> bool:
         return False
     try:
         asked = _state.decode(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return False
     return any(getattr(asked, name) for name in _DEPENDS)
 
@@ -390,7 +391,7 @@ def _depends_on_state(body: bytes) -> bool:
 def _is_answer(body: bytes) -> bool:
     try:
         answer = _answer.decode(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return False
     if isinstance(answer, list):
         return True

@@ -14,6 +14,7 @@ from trunkline.policy.attempts import AttemptRules
 from trunkline.policy.caching import CacheRules
 from trunkline.policy.guards import GuardRule
 from trunkline.policy.limits import LimitRule
+from trunkline.wire.documents import converted
 
 # A step of the path by which msgspec names a place: `.limits` or `[0]`.
 _STEP: Final = re.compile(r"\w+|\[[^\]]*\]")
@@ -37,7 +38,7 @@ class ControlRules(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             below = document.get(name, {})
             document[name] = {**below, **value} if isinstance(value, Mapping) and isinstance(below, Mapping) else value
         try:
-            changed = msgspec.convert(document, ControlRules)
+            changed = converted(document, ControlRules)
         except msgspec.ValidationError as error:
             raise SettingsError(f"control: {error}{_choices(str(error))}.") from error
         for part in (changed.limits, changed.guards):

@@ -9,6 +9,7 @@ import msgspec
 
 from trunkline.errors import SettingsError
 from trunkline.policy.prices import ModelPrice
+from trunkline.wire.documents import converted
 
 Strategy = Literal["DELETE_OLDEST", "STOP_INSERTING"]
 # A database's numbers end somewhere, and so do those of JSON.
@@ -46,7 +47,7 @@ class LoggingRules(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     def changed(self, changes: Mapping[str, Any]) -> LoggingRules:
         """Return these rules with fields replaced. Raises `SettingsError` naming the field at fault."""
         try:
-            return msgspec.convert({**self.document(), **changes}, LoggingRules)
+            return converted({**self.document(), **changes}, LoggingRules)
         except msgspec.ValidationError as error:
             raise SettingsError(f"logging: {error}.") from error
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from trunkline.errors import SettingsError
+from trunkline.wire.documents import converted
 
 ROUTE_PREFIX: Final = "dynamic/"
 """What a model's name begins with that is a route's."""
@@ -162,7 +163,7 @@ def parse_route(elements: Sequence[Mapping[str, Any]], providers: Collection[str
     ``providers`` are the names that models may have, None any. Raises `SettingsError` naming the element at fault.
     """
     try:
-        parsed = msgspec.convert(list(elements), list[AnyElement])
+        parsed = converted(list(elements), list[AnyElement])
     except msgspec.ValidationError as error:
         raise SettingsError(f"elements: {error}.") from error
     if len(parsed) > _MAX_ELEMENTS:

@@ -15,6 +15,7 @@ import msgspec
 from trunkline.errors import SettingsError
 from trunkline.providers.schema import Provider, Via
 from trunkline.settings import is_loopback_host
+from trunkline.wire.documents import converted
 from trunkline.wire.public_addresses import broken_rule
 
 _CUSTOM_PREFIX: Final = "custom-"
@@ -158,7 +159,7 @@ def provider_from(data: Mapping[str, Any], where: str, check: Callable[[str, str
     """
     try:
         # Not strict, because variables of the environment are text: "false" is taken for a switch.
-        provider = msgspec.convert(data, Provider, strict=False)
+        provider = converted(data, Provider, strict=False)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{where}: {str(error).replace('stored_key', 'api_key')}.") from error
     for field, address in _addresses(provider):
@@ -198,7 +199,7 @@ def check_via(slug: str, data: Mapping[str, Any], where: str) -> Via:
     if slug == "local":
         raise SettingsError(f"{where}: the local models run on this machine, behind no other gateway.")
     try:
-        via = msgspec.convert(data, Via)
+        via = converted(data, Via)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{where}: {error}.") from error
     check_address(via.base_url, where)

@@ -33,7 +33,7 @@ from trunkline.realtime.observing.facts import Said, SessionSet
 from trunkline.realtime.observing.reading import sound_span
 from trunkline.realtime.report import Report
 from trunkline.wire import subprotocols
-from trunkline.wire.documents import json_object
+from trunkline.wire.documents import json_object, json_text
 from trunkline.wire.head import Head
 
 VERSION: Final = 1
@@ -333,7 +333,7 @@ def without_credentials(text: str) -> str:
         return REDACTED
     clean = _clean(document)
     # A member that stands twice is read once: what is written of such a frame is what was read.
-    return cleaned if clean == document and not _has_doubles(cleaned) else json.dumps(clean, ensure_ascii=False)
+    return cleaned if clean == document and not _has_doubles(cleaned) else json_text(clean)
 
 
 def _may_hold_a_credential(text: str) -> bool:
@@ -368,7 +368,9 @@ def _clean_url(url: str) -> str:
         return REDACTED
     place = parts.netloc.rpartition("@")[2]
     redacted = redact_query(parts.query)
-    if place == parts.netloc and redacted == urlencode(parse_qsl(parts.query, keep_blank_values=True)):
+    if place == parts.netloc and redacted == urlencode(
+        parse_qsl(parts.query, keep_blank_values=True), errors="replace"
+    ):
         return url
     return urlunsplit(parts._replace(netloc=place, query=redacted))
 

@@ -6,7 +6,6 @@ long as the client took. Times are in seconds; those of the new run since any ze
 
 from __future__ import annotations
 
-import json
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -20,6 +19,7 @@ from trunkline.realtime.observing import observer_of
 from trunkline.realtime.observing.facts import SessionSet
 from trunkline.realtime.observing.reading import count, members, sound_size, words
 from trunkline.realtime.recording import Speaker, bytes_per_second, encoding_of
+from trunkline.wire.documents import json_text
 
 PATIENCE: Final = 10.0
 """Seconds for which something that was recorded may be overdue in the new run."""
@@ -365,7 +365,7 @@ class Replay:
         if step.item is not None and self._now.bytes_per_second:
             received = self._now.sound[step.item] * 1000 // self._now.bytes_per_second
             document["audio_end_ms"] = min(count(document.get("audio_end_ms")), received)
-        return json.dumps(document, ensure_ascii=False)
+        return json_text(document)
 
     def _why_not(self, step: _Step) -> str:
         if step.said == REDACTED:

@@ -31,6 +31,7 @@ from trunkline.realtime.dialect import session_to_ga
 from trunkline.server.admission import Admission
 from trunkline.server.broker import Broker
 from trunkline.settings import Settings
+from trunkline.wire.documents import UNREADABLE
 from trunkline.wire.head import Head
 
 MODE_HEADER: Final = b"x-trunkline-client-secrets"
@@ -180,9 +181,7 @@ def _read(surface: Surface, body: bytes) -> _Request:
         expiry = msgspec.convert(flat.pop("client_secret", None) or {}, _Older).expires_after
         terms = msgspec.convert(flat.pop("trunkline", {}), _Terms)
         return _Request(flat, expiry, terms)
-    except RecursionError as error:
-        raise MalformedRequest("The request for a client secret is nested too deeply.") from error
-    except msgspec.DecodeError as error:  # its words name the field and what it may be
+    except UNREADABLE as error:  # its words name the field and what it may be
         raise MalformedRequest(f"The request for a client secret cannot be read: {error}.") from error
 
 

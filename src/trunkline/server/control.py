@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi import Body, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 import trunkline
 from trunkline.credentials import tail
@@ -164,6 +166,14 @@ def create_api(gateway: Gateway, console_build: str) -> FastAPI:
         assert isinstance(error, RequestValidationError)
         faults = [f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in error.errors()]
         return _refusal(InvalidFields("; ".join(faults)))
+
+    @api.exception_handler(HTTPException)
+    async def explain(request: Request, error: Exception) -> JSONResponse:
+        """Answer for the framework: a body that is no JSON, or a method that there is not."""
+        assert isinstance(error, HTTPException)
+        message = f"{HTTPStatus(error.status_code).phrase}: {error.detail}."
+        content = {"error": {"message": message, "type": "invalid_request_error", "code": "invalid_request"}}
+        return JSONResponse(content, status_code=error.status_code, headers=error.headers)
 
     @api.get("/api/config")
     async def config(request: Request) -> ConfigView:

@@ -40,6 +40,7 @@ from trunkline.store.conversations import (
     SearchHit,
     as_export_line,
 )
+from trunkline.wire.documents import UNREADABLE
 
 log = structlog.get_logger("trunkline.conversations")
 
@@ -302,7 +303,7 @@ async def _body_of(request: Request, kind: type[Answer]) -> Answer:
             raise RequestTooLarge(f"A change may have {_MAX_CHANGE_BYTES // 1024 // 1024} MiB; send messages in parts.")
     try:
         return msgspec.json.decode(bytes(body), type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         why = str(error) if isinstance(error, msgspec.ValidationError) else "it is no JSON."
         raise MalformedRequest(f"The body cannot be read: {why}") from None
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from trunkline.errors import MalformedRequest, UnknownProvider, UpstreamError
 from trunkline.providers import resolve_realtime
 from trunkline.server.gateway import Gateway
+from trunkline.wire.documents import UNREADABLE
 from trunkline.wire.head import Head, Transport
 
 _LIFETIME_SECONDS: Final = 600
@@ -67,7 +68,7 @@ async def mint(gateway: Gateway, head: Head, slug: str, model: str) -> DirectCal
         raise UpstreamError(f"{provider.name} minted no secret: it answered {response.status}. {_words(answer)}")
     try:
         minted = msgspec.json.decode(answer, type=_Minted)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise UpstreamError(f"{provider.name} answered, but not with a client secret.") from error
     target = resolve_realtime(await gateway.located(provider), "realtime", f"model={quote(model, safe='')}")
     if target is None:
@@ -82,5 +83,5 @@ async def mint(gateway: Gateway, head: Head, slug: str, model: str) -> DirectCal
 def _words(answer: bytes) -> str:
     try:
         return str(msgspec.json.decode(answer)["error"]["message"])
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*UNREADABLE, KeyError, TypeError):
         return ""

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
-import msgspec
 import structlog
 
 from trunkline.errors import first_line
 from trunkline.policy.logging import LoggingRules
 from trunkline.store import AWAY, Batch, Journal, LogRecord, Logs
 from trunkline.store.log_record import decoded
+from trunkline.wire.documents import UNREADABLE
 
 log = structlog.get_logger("trunkline.drain")
 
@@ -163,7 +163,7 @@ class Drain:
         for number, payload in enumerate(batch.records, 1):
             try:
                 records.append(decoded(payload))
-            except msgspec.DecodeError as error:
+            except UNREADABLE as error:
                 log.error("a record in the journal cannot be understood", why=first_line(error))
                 await asyncio.to_thread(self._journal.set_aside, payload)
             # Not in a thread: the event loop would wait longer for a thread that computes than for as few records.

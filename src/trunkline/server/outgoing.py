@@ -70,7 +70,8 @@ def compose(
     offered = [
         name
         for name in without_credentials(subprotocols)
-        if not (name.startswith(tuple(own["subprotocol"])) or is_ours(name))
+        # What is no token is a mistake, such as a scheme and a key in one: the provider would refuse it, and read it.
+        if is_token(name) and not (name.startswith(tuple(own["subprotocol"])) or is_ours(name))
     ]
     if admission.key is not None:
         slot, scheme = _slot_for(admission.key, slots)

@@ -12,6 +12,7 @@ import msgspec
 
 from trunkline.errors import SettingsError
 from trunkline.realtime.recording import VERSION, Line, Session, Sound, read_line
+from trunkline.wire.documents import UNREADABLE
 
 FOLDER: Final = "recordings"
 SESSION: Final = "session.json"
@@ -65,7 +66,7 @@ class StoredRecording:
             ) from error
         try:
             session = msgspec.json.decode(document, type=Session)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             raise SettingsError(f"{directory / SESSION} cannot be read: {error}") from error
         if session.version > VERSION:
             raise SettingsError(f"{directory} was written by a later Trunkline; update this one to read it.")

@@ -12,7 +12,7 @@ from trunkline.server.answer import Answer
 from trunkline.server.dataplane import DataPlane, Exchange
 from trunkline.server.steps import MAX_ANSWER, StepSender, are_for_one_provider, check_entrance
 from trunkline.server.unified_models import model_list
-from trunkline.wire.documents import json_object
+from trunkline.wire.documents import UNREADABLE, json_object
 from trunkline.wire.head import Head
 from trunkline.wire.path import UNIFIED, parse_path
 from trunkline.wire.refusal import Dialect, dialect_for
@@ -93,7 +93,7 @@ def _step_of_run(body: bytes) -> tuple[str, Step]:
     """Return the model that is meant, and the request to it. Raises `MalformedRequest`."""
     try:
         asked = msgspec.json.decode(body, type=_Run)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise MalformedRequest(
             f'The body is {{"model": "provider/model", "input": {{...}}}}, with messages or texts in input: {error}.'
         ) from error

@@ -31,6 +31,7 @@ from trunkline.store.conversation_tree import (
     storable,
 )
 from trunkline.store.conversations import OWN_ORIGIN, Conversations, Imported
+from trunkline.wire.documents import UNREADABLE
 
 MAX_ENTRIES: Final = 100_000
 # Of one conversation, and of all that a compressed file unfolds to.
@@ -413,7 +414,7 @@ def _entries(document: bytes | mmap.mmap) -> list[msgspec.Raw]:
             return _split(memoryview(document)[3 if document[:3] == _MARK else 0 :])
         except msgspec.DecodeError:
             return _split(memoryview(_ESCAPE.sub(_whole_character, document[:].removeprefix(_MARK))))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise ImportFault(
             "The file is no JSON that can be read. Give the .zip or the conversations.json of ChatGPT's export, the"
             " .json of Open WebUI's, or the .ndjson of this gateway's."

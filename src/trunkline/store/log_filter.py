@@ -25,6 +25,8 @@ _MAX_VALUES: Final = 200
 _MAX_CONDITIONS: Final = 50
 # Texts to look for within others: each is a comparison of its own, which takes its time before the first row is read.
 _MAX_CONTAINED: Final = 200
+# SQLite takes patterns of 50,000 bytes; a character has up to four, and no column holds as long a text.
+_LONGEST_CONTAINED: Final = 10_000
 _C: Final = logs.c
 
 
@@ -211,6 +213,8 @@ def _compared(column: ColumnElement[Any], operator: str, values: Sequence[Any]) 
 
 
 def _contains(column: ColumnElement[Any], value: str) -> Clause:
+    if len(value) > _LONGEST_CONTAINED:
+        raise MalformedRequest(f"filters: a text to be contained has at most {_LONGEST_CONTAINED} characters.")
     return column.icontains(value, autoescape=True)
 
 

@@ -11,6 +11,7 @@ import gzip
 import importlib
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +30,7 @@ from sqlalchemy import (
 from trunkline.errors import SettingsError
 from trunkline.store.schema import metadata
 from trunkline.store.transfer import AREAS, Row, table_named
+from trunkline.wire.documents import UNREADABLE
 
 JSON_LINES: Final = "jsonl"
 PARQUET: Final = "parquet"
@@ -257,7 +259,7 @@ def _read_lines(file: Path) -> tuple[Header, Iterator[tuple[Table, Row]]]:
     lines = _lines(file, name)
     try:
         header = msgspec.json.decode(next(lines, b""), type=Header)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise SettingsError(f"{name} is no export of Trunkline: it does not begin with an export's header.") from error
 
     def rows() -> Iterator[tuple[Table, Row]]:
@@ -268,7 +270,7 @@ def _read_lines(file: Path) -> tuple[Header, Iterator[tuple[Table, Row]]]:
             place = f"{name}:{number}"
             try:
                 values = decode(line)
-            except msgspec.MsgspecError as error:
+            except UNREADABLE as error:
                 raise SettingsError(f"{place}: {error}. A row is one JSON object on one line.") from error
             yield table_named(str(values.pop("table", "")), place), Row(place, values)
 
@@ -281,7 +283,7 @@ def _lines(file: Path, name: str) -> Iterator[bytes]:
         with opened:
             while line := opened.readline(_MAX_LINE):
                 yield line
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SettingsError(f"{name} is damaged or was cut short: {error}.") from error
 
 
@@ -316,7 +318,7 @@ def _read_parquet(file: Path) -> tuple[Header, Iterator[tuple[Table, Row]]]:
 def _decoded(value: str, where: str) -> Any:
     try:
         return msgspec.json.decode(value)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise SettingsError(f"{where} is not JSON: {error}.") from error
 
 

@@ -23,6 +23,7 @@ import msgspec
 
 from trunkline.errors import MalformedRequest, UpstreamBroken
 from trunkline.unified.adapter import Headers
+from trunkline.wire.documents import UNREADABLE
 from trunkline.wire.encodings import Unpacker
 from trunkline.wire.sse import SseParser
 
@@ -73,7 +74,7 @@ def read_object(body: bytes | str, what: str = "the body") -> Json:
     """Return a client's JSON object. Raises `MalformedRequest` for what is none."""
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise MalformedRequest(f"{_capital(what)} is not JSON: {error}.") from error
     if not isinstance(value, dict):
         raise MalformedRequest(f"{_capital(what)} is not a JSON object.")
@@ -89,7 +90,7 @@ def object_or_none(text: bytes | str) -> Json | None:
 def _value_or_none(text: bytes | str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 

@@ -23,6 +23,7 @@ from trunkline.unified.google import GoogleAdapter, GoogleEmbeddings
 from trunkline.unified.messages import MessagesSurface
 from trunkline.unified.plain_chat import plain_chat
 from trunkline.unified.responses import ResponsesSurface
+from trunkline.wire.documents import UNREADABLE
 from trunkline.wire.encodings import Unpacker
 
 Surface = Literal["chat", "embeddings", "responses", "messages"]
@@ -130,7 +131,7 @@ def with_model(body: bytes, model: str) -> bytes:
     """Return a JSON object with another ``model``; the other members keep their order and their bytes."""
     try:
         told = _MEMBERS.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise MalformedRequest(f"The body is not a JSON object: {error}.") from error
     told["model"] = msgspec.Raw(encode(model))
     return encode(told)

@@ -33,6 +33,7 @@ from trunkline.unified.chat import (
     object_or_none,
     words,
 )
+from trunkline.wire.documents import UNREADABLE
 from trunkline.wire.sse import SseParser
 
 Kind = Literal["thinking", "redacted", "text", "refusal", "tool"]
@@ -237,7 +238,7 @@ class ClientSide(ABC):
         text = body.decode("utf-8", "replace")
         try:
             said: Any = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        except UNREADABLE:
             said = None
         return Failure.read(said, text, self._status)
 

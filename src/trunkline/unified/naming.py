@@ -8,6 +8,7 @@ import msgspec
 
 from trunkline.errors import MalformedRequest
 from trunkline.unified.choosing import Surface
+from trunkline.wire.documents import UNREADABLE
 
 # Clients keep a ``v1`` of their own or not.
 _SURFACES: Final[dict[str, Surface]] = {
@@ -54,7 +55,7 @@ def wanted(path: str, body: bytes, default: str) -> Wanted:
     surface = surface_of(path)
     try:
         model = _NAMED.decode(body).model
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise MalformedRequest("The body is not a JSON object.") from error
     if not isinstance(model, str) or not model.strip():
         raise MalformedRequest(

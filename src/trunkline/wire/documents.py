@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+_Read = TypeVar("_Read")
+
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What decoding with msgspec raises for what strangers wrote: no JSON, no UTF-8, nesting without end."""
 
 
 def json_object(document: str | bytes) -> dict[str, Any]:
@@ -13,3 +20,28 @@ def json_object(document: str | bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def json_text(document: Any) -> str:
+    """Return JSON as a text that can be sent and kept: as it reads, with halves of characters escaped as they came."""
+    text = json.dumps(document, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(document)
+    return text
+
+
+def converted(document: Any, kind: type[_Read], *, strict: bool = True) -> _Read:
+    """Return what people set up as a struct or the like, as `msgspec.convert` does.
+
+    Raises `msgspec.ValidationError`, also where a text holds half a character, or what is kept as it is has depth
+    without end: no database, page or header could carry that.
+    """
+    try:
+        msgspec.json.encode(document)
+        return msgspec.convert(document, kind, strict=strict)
+    except UnicodeEncodeError as error:
+        raise msgspec.ValidationError("Expected whole characters, and a text holds half of one") from error
+    except RecursionError as error:
+        raise msgspec.ValidationError("It is nested too deeply") from error

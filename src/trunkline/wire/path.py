@@ -62,7 +62,7 @@ def parse_path(path: str) -> Target:
     Raises `MalformedRequest` for a path of neither form.
     """
     segments = path.split("/", 5)
-    if len(segments) < 3 or segments[1] != "v1":
+    if len(segments) < 3 or segments[:2] != ["", "v1"]:
         raise MalformedRequest("The path must begin with /v1/; see the form /v1/{account}/{gateway}/{provider}/...")
     if segments[2] in ROOT_RESOURCES:
         return Target(None, None, None, path.removeprefix("/v1/"))

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from trunkline.local.realtime.mistakes import ClientMistake, checked
+from trunkline.wire.documents import UNREADABLE
 
 MAX_AUDIO_BYTES: Final = 15 * 1024 * 1024
 
@@ -107,7 +108,7 @@ def decode(text: str) -> ClientEvent:
     except msgspec.ValidationError:
         # Once more, slowly, for a complaint that names the field.
         return checked(_parsed(text), ClientEvent)  # type: ignore[arg-type]
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise _not_json(error) from None
     return event
 
@@ -115,7 +116,7 @@ def decode(text: str) -> ClientEvent:
 def _parsed(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise _not_json(error) from None
 
 
@@ -127,7 +128,7 @@ def event_id_of(text: str) -> str | None:
     """Return the ``event_id`` of a frame that may be anything else than valid."""
     try:
         event = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError):
+    except UNREADABLE:
         return None
     event_id = event.get("event_id") if isinstance(event, dict) else None
     return event_id if isinstance(event_id, str) else None

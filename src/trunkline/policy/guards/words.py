@@ -17,6 +17,8 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from trunkline.wire.documents import UNREADABLE
+
 Speaker = Literal["system", "user", "assistant", "tool"]
 
 
@@ -222,7 +224,7 @@ def is_said_again(words: Words) -> bool:
 def _read(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         pass
     try:
         # More than JSON should be, and read by some providers: other encodings, NaN.

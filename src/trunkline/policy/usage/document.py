@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from trunkline.policy.usage.tokens import number, part, words
+from trunkline.wire.documents import UNREADABLE
 
 _LONGEST_ERROR: Final = 500
 _ABSENT: Final = msgspec.Raw()
@@ -76,7 +77,7 @@ def read_document(text: bytes | str | msgspec.Raw) -> Document | None:
     """Return the members of a JSON object, or None for what is none or cannot be read."""
     try:
         return _documents.decode(text)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 
@@ -84,7 +85,7 @@ def read_value(text: bytes | str | msgspec.Raw) -> Any:
     """Return a JSON value of any kind, or None for what cannot be read."""
     try:
         return _anything.decode(text)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 
@@ -92,7 +93,7 @@ def finish_reason_of(choices: msgspec.Raw) -> str:
     """Return why the first choice that says so ended, or nothing."""
     try:
         found = _choices.decode(choices)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return ""
     reasons: Sequence[Any] = [
         reason for one in found for reason in (one.finish_reason, one.finish_reason_camel) if reason
@@ -104,7 +105,7 @@ def length_of(values: msgspec.Raw) -> int:
     """Return how many objects a list has, or 0 for what is none."""
     try:
         return len(_blanks.decode(values))
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return 0
 
 

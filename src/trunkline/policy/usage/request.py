@@ -13,6 +13,7 @@ from trunkline.policy.models import model_in_path
 from trunkline.policy.usage.document import read_value
 from trunkline.policy.usage.tokens import words
 from trunkline.providers.schema import Provider
+from trunkline.wire.documents import UNREADABLE
 
 Kind = Literal[
     "chat",
@@ -139,7 +140,7 @@ def request_facts(provider: Provider, rest: str, content_type: str, body: bytes)
         )
     try:
         asked = _asked.decode(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return RequestFacts(named, streams, kind)
     model = named or words(asked.model) or words(asked.model_id)
     return RequestFacts(
@@ -153,7 +154,7 @@ def _user(asked: _Asked) -> str:
     if not found and asked.metadata:
         try:
             found = words(_metadata.decode(asked.metadata).user_id)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        except UNREADABLE:
             return ""
     return found
 

@@ -12,6 +12,7 @@ import msgspec
 
 from trunkline.policy.usage.request import kind_of, path_end
 from trunkline.providers.schema import Provider
+from trunkline.wire.documents import UNREADABLE
 
 # Whose streams state their usage in any case, and whose APIs refuse members that they do not know.
 _STATES_IT_ANYWAY: Final = frozenset({"mistral", "perplexity-ai"})
@@ -71,13 +72,13 @@ def _asks_silently(provider: Provider, rest: str, body: bytes) -> _Asked | None:
         return None
     try:
         asked = _asked.decode(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return None
     if not asked.stream:
         return None
     try:
         options = _options.decode(asked.stream_options) if asked.stream_options else None
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return asked
     return None if options is not None and options.include_usage is True else asked
 
@@ -99,7 +100,7 @@ def _with_option(body: bytes, options: bytes) -> bytes | None:
     else:
         try:
             kept = msgspec.json.decode(options, type=dict[str, msgspec.Raw])
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        except UNREADABLE:
             return None
         kept["include_usage"] = msgspec.Raw(b"true")
         changed = msgspec.json.encode(kept)
@@ -165,6 +166,6 @@ def _states_usage_only(event: bytes) -> bool:
         return False
     try:
         chunk = _chunks.decode(b"\n".join(data))
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return False
     return chunk.choices == [] and isinstance(chunk.usage, dict)

@@ -6,6 +6,7 @@ import msgspec
 
 from trunkline.policy.usage.reader import Answered
 from trunkline.policy.usage.tokens import TokenUsage, words
+from trunkline.wire.documents import UNREADABLE
 
 
 class _Given(msgspec.Struct, forbid_unknown_fields=True):
@@ -51,7 +52,7 @@ def read_chat(body: bytes, asked_model: str) -> Answered | None:
     """Return what a successful answer tells of itself, or None where it is to be read as any other answer is."""
     try:
         chat = _chat.decode(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+    except UNREADABLE:
         return None
     usage = chat.usage
     given, made = usage.prompt_tokens_details or _NOTHING_GIVEN, usage.completion_tokens_details or _NOTHING_MADE

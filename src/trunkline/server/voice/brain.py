@@ -17,6 +17,7 @@ from trunkline.errors import GatewayError, UpstreamError
 from trunkline.server.admission import Admission
 from trunkline.server.gateway import Gateway
 from trunkline.upstream.http import Response
+from trunkline.wire.documents import UNREADABLE
 from trunkline.wire.head import Head, Transport
 from trunkline.wire.sse import SseParser
 
@@ -103,6 +104,6 @@ async def _complaint(response: Response) -> str:
     try:
         error = msgspec.json.decode(body)["error"]
         said = error["message"] if isinstance(error, dict) else str(error)
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (*UNREADABLE, KeyError, TypeError):
         said = "it gave no reason that could be read"
     return f"The chat provider behind this voice answered {response.status}: {said}"
