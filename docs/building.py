@@ -36,7 +36,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Lead the links that leave docs/ to those files. One to a file that is not there stays as it is, and is reported."""
+    """Lead the links that leave docs/ to those files. One to a file that is not there stays, and is reported."""
 
     def led(match: re.Match[str]) -> str:
         path = _of_checkout(match[1], page.file, config)

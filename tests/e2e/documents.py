@@ -19,7 +19,7 @@ WORDS = frozenset({"text", "http"})
 
 _FENCE = re.compile(r"^(\s*)(`{3,})\s*([\w-]*)(.*)$")
 _TITLE = re.compile(r'title="([^"]+)"')
-_NOTE = re.compile(r"^\s*<!--\s*(not run|prints|exits):\s*(.+?)\s*-->\s*$")
+_NOTE = re.compile(r"^\s*<!--\s*(not run|prints|exits|runs in):\s*(.+?)\s*-->\s*$")
 _LIST_ITEM = re.compile(r"^\s*([-*+]|\d+\.)\s")
 _INLINE = re.compile(r"(?<!`)`(trunkline [^`]+)`(?!`)")
 _HERE = re.compile(r"<<-?\s*(['\"]?)(\w+)\1")
