@@ -41,7 +41,7 @@ together = $(if $(filter output-sync,$(.FEATURES)),--output-sync=$(1))
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help run test dev build preview bench clean gen installed checks lint types console unit browser models
+.PHONY: help run test dev build preview bench clean docs gen installed checks lint types console unit browser models
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -112,6 +112,10 @@ preview: build  ## install the built wheel in an environment of its own and serv
 bench: $(STAMPS)/dev models  ## measure; results are printed
 	$(say) "Voice latency through the gateway"
 	@$(BIN)/python bench/voice_latency.py $(ARGS)
+
+docs: $(STAMPS)/dev  ## the documentation as a site, in dist/site; a link that leads nowhere is an error
+	$(say) "Building the documentation"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 gen: $(STAMPS)/dev $(PACKAGES)  ## write the files made from others: docs/settings.md, docs/providers.md, web/src/gen, prices
 	$(say) "Generating"

@@ -486,9 +486,10 @@ async def ga_upstream(
     hears: str = HEARD,
     pace: float = 1.0,
     port: int = 0,
+    kind: type[GaUpstream] = GaUpstream,
 ) -> AsyncIterator[GaUpstream]:
     """Serve a provider on loopback until the end of the block."""
-    upstream = GaUpstream(key, models=models, hears=hears, pace=pace)
+    upstream = kind(key, models=models, hears=hears, pace=pace)
     config = uvicorn.Config(
         upstream,
         port=port,

@@ -217,7 +217,7 @@ def is_written(place: str, text: str, slot: tuple[str, str], key: str) -> bool:
 
 
 @asynccontextmanager
-async def served(upstream: StrictUpstream) -> AsyncIterator[str]:
+async def served(upstream: Any) -> AsyncIterator[str]:
     """Serve it on a free port; yield its address."""
     config = uvicorn.Config(
         upstream, port=0, ws="websockets-sansio", lifespan="off", log_config=None, access_log=False, server_header=False
