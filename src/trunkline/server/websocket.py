@@ -48,7 +48,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Take the handshake; what comes behind it waits until that is answered."""
         if not self.handshake_initiated:
             super().data_received(data)
-            if not self.close_sent:  # it was no good
+            if not self.handshake_initiated:
+                self._refuse_handshake()
+            elif not self.close_sent:  # it was no good
                 self.scope["extensions"][DIRECT] = {"direct": Direct(self._hear, self._send_now)}
             return
         self._early += data
@@ -86,6 +88,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         else:
             self._close(self._messages, SERVICE_RESTART, "")
             self.transport.close()
+
+    def _refuse_handshake(self) -> None:
+        """Answer what the second parser does not take for a handshake: its answers, if it has any, stay in it."""
+        self.handshake_initiated = self.handshake_complete = self.close_sent = True
+        refusal = self.conn.reject(400, "This is no handshake of a WebSocket: it is a GET of HTTP/1.1 without a body.\n")
+        self.transport.write(b"".join(self.conn.data_to_send()) or refusal.serialize())
+        self.transport.close()
 
     def _accept(self, message: Any) -> None:
         """Answer the handshake, and hand the connection to picows."""
