@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from trunkline.credentials.redaction import REDACTED
-from trunkline.errors import MalformedRequest, UpstreamBroken, UpstreamTimeout
+from trunkline.errors import UpstreamBroken, UpstreamTimeout
 from trunkline.policy.attempts import AttemptRules, attempt_rules
 from trunkline.policy.caching import CacheWish, cache_wish
 from trunkline.policy.control import ControlRules
@@ -23,14 +23,13 @@ from trunkline.policy.usage import UsageStripper, kind_of
 from trunkline.server import governing, observing
 from trunkline.server.admission import Admission
 from trunkline.server.answer import Answer, Asked
-from trunkline.server.asking import facts_of
+from trunkline.server.asking import check_readable, facts_of, work_of
 from trunkline.server.beside import beside
 from trunkline.server.gateway import Gateway
 from trunkline.server.limiting import Lease
 from trunkline.server.logbook import Entry
 from trunkline.server.metering import Meter
 from trunkline.upstream.http import Request, Response
-from trunkline.wire.encodings import readable_encodings
 from trunkline.wire.head import Head
 
 Fetch = Callable[[], Awaitable[Answer]]
@@ -158,7 +157,7 @@ class Dispatch:
             return await fetch()
         whole = sent.body if isinstance(sent.body, bytes) else b""
         reading = partial(facts_of, head, admission, whole, estimates=observing.is_spent(terms.limits))
-        facts, told = await beside(len(whole), reading)
+        facts, told = await beside(work_of(head, whole), reading)
         entry.knows(told)
         asked = Asked(head, admission, whole, facts, entry)
         return await self._governed(asked, fetch, terms)
@@ -166,7 +165,8 @@ class Dispatch:
     async def _governed(self, asked: Asked, fetch: Fetch, terms: Terms) -> Answer:
         gateway, admission, entry = self._gateway, asked.admission, asked.entry
         if terms.limits:
-            _check_encoding(asked.head)
+            checking = partial(check_readable, asked.head, asked.body)
+            await beside(work_of(asked.head, asked.body), checking)
         # Not a price of the caller's own: what is spent is not for the caller to say.
         custom = custom_cost_for(admission.rules.logging.custom_costs, asked.facts.provider, asked.facts.model)
         lease = await gateway.limiter.take(terms.limits, asked.facts, entry.charged, custom=custom)
@@ -250,16 +250,6 @@ async def _closed(close: Close, settle: Settling, error: BaseException | None) -
 
 async def _nothing() -> None:
     """There is no answer to give up."""
-
-
-def _check_encoding(head: Head) -> None:
-    """Raise `MalformedRequest` for a body packed in a way in which its model cannot be read, where that counts."""
-    encoding = (head.header(b"content-encoding") or "").strip().lower()
-    if encoding not in ("", "identity") and readable_encodings(encoding) == "identity":
-        raise MalformedRequest(
-            f"This gateway has limits, and cannot read a request whose content-encoding is {encoding[:20]!r}: send it"
-            " as gzip, or not packed."
-        )
 
 
 async def _observed(

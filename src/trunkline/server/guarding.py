@@ -20,6 +20,7 @@ from trunkline.policy.guards.words import Words, answered, asked
 from trunkline.policy.registry import GatewayRules
 from trunkline.server.admission import Admission
 from trunkline.server.answer import Answer, Asked
+from trunkline.server.asking import packing_of
 from trunkline.server.judging import Judge
 from trunkline.server.logbook import Entry
 from trunkline.wire.encodings import Unpacker
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("trunkline.guards")
 
 _MAX_WHOLE: Final = 32 * 1024 * 1024
-_MAX_UNPACKED: Final = 256 * 1024 * 1024
+_MAX_UNPACKED: Final = 64 * 1024 * 1024
 _MAX_EVENT: Final = 16 * 1024 * 1024
 # From this size on, it is read and searched beside the event loop.
 _MUCH_TEXT: Final = 32 * 1024
@@ -264,10 +265,7 @@ def _asked(asked_for: Asked, guards: Iterable[Guard]) -> list[Words]:
 
 
 def _unpacked(asked_for: Asked, guards: Iterable[Guard]) -> bytes:
-    # Several such headers are one: of "identity" and "gzip", who reads only the first sees what nobody can read.
-    encoding = ", ".join(
-        value.decode("latin-1") for name, value in asked_for.head.headers if name == b"content-encoding" and value
-    )
+    encoding = packing_of(asked_for.head)
     unpacker = Unpacker(encoding, _MAX_UNPACKED)
     body = unpacker.feed(asked_for.body)
     if not unpacker.is_whole and any(guard.rule.action == "block" for guard in guards):

@@ -1,12 +1,13 @@
-"""uvicorn's HTTP protocol with a bound for heads, which would fill the memory without one, and a memory for them.
+"""uvicorn's HTTP protocol, stricter: what it would read otherwise than others do, or wait for without end, is refused.
 
-A head that came before is known by its bytes and not parsed again.
+Its parser sets no bound to a head, waits for the rest of a request for ever, takes trailers for headers and the body of
+a request that asks for another protocol for the next request. Besides, a head that came before is known by its bytes
+here and not parsed again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -15,48 +16,55 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from trunkline.server import head_rules
 from trunkline.server.asgi import GONE, KNOWN_HEADS, MEMO, WRITE_NOW, ServeWhole
 from trunkline.server.cycle import Cycle, KnownCycle
+from trunkline.server.head_rules import MAX_HEAD_BYTES, Refusal, malformed
 from trunkline.server.known_heads import Cut, KnownHead, KnownHeads, cut
 
-# Every field and the path together, as common servers have it.
-MAX_HEAD_BYTES: Final = 64 * 1024
-# One field of a WebSocket handshake, whose second parser (websockets) takes no longer line and no more lines.
-_MAX_HANDSHAKE_FIELD: Final = 8000
-_MAX_HANDSHAKE_FIELDS: Final = 120
+# How long a head may take from its first byte to its last, and how long the rest of a body may keep us waiting.
+HEAD_SECONDS = 30.0
+STALL_SECONDS = 60.0
 # A larger body is not waited for before it is served (`trunkline.server.express` takes none).
 _LARGE_BODY: Final = 128 * 1024
 _LINGER_SECONDS: Final = 1.0
-_PUNCTUATION: Final = len(b": \r\n")
+# What a trailer would say of the connection, which was judged by the head.
+_NOT_IN_TRAILERS: Final = frozenset({b"connection", b"proxy-connection", b"upgrade"})
 
 
-class HeadTooLarge(Exception):
+class HeadRefused(Exception):
     """Stops the parser."""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, answering 431 to a head that is too large (RFC 6585 section 5)."""
+    """uvicorn's HTTP protocol, for requests that all read alike (RFC 9112), of bounded heads, sent in bounded time.
+
+    Others are refused: with 431 where the head is too large, 408 where the rest does not come, and 400. The connection
+    is closed behind that, and what was asked before is answered first.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._known_heads: KnownHeads = self.app_state.get(KNOWN_HEADS) or KnownHeads()
-        self._is_between = True
         self._awaited = 0
         self._unserved: ServeWhole | None = None
         self._begun = self._body_seen = 0
         self._in_head = True
+        self._is_unfinished = False
         self._unfinished = 0
         self._has_body = False
-        self._too_large = ""
+        self._refusal: Refusal | None = None
         self._is_lost = False
         self._overtaken: list[RequestResponseCycle] = []
         """Requests that have no answer yet though others came behind them."""
         self._idle_since: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        self._late_timer: asyncio.TimerHandle | None = None
         self._listener: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Note what all requests of the connection have in common."""
+        """Note what all requests of the connection have in common, and wait for the first no longer than for others."""
         super().connection_made(transport)
         self._connection = {
             "server": self.server,
@@ -65,14 +73,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             "state": self.app_state,
             "extensions": {GONE: {"listen": self._tell}},
         }
+        self._be_idle()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes: of a request whose head is known, or whatever the parser makes of them."""
+        if self._refusal is not None:
+            return  # the rest of what was refused
         if self._awaited:
             data = self._take_body(data)
             if not data:
                 return
-        is_idle = self._is_between and (self.cycle is None or self.cycle.response_complete)
+        is_idle = not self._is_unfinished and (self.cycle is None or self.cycle.response_complete)
         found = cut(data) if is_idle else None
         if found is None:
             self._parse(data)
@@ -86,28 +97,34 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._learn(found)
 
     def _parse(self, data: bytes) -> None:
-        """Have bytes parsed; a head that does not end is refused before it is complete."""
-        if self._too_large:
-            return  # the rest of what was refused
-        super().data_received(data)
+        """Have bytes parsed; a request that is no good is refused before it is complete."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self._refuse(self._refusal or malformed("This is no HTTP/1.1 request that can be read in one way only"))
+            return
         self._unfinished = 0 if self._has_body else self._unfinished + len(data)
         self._has_body = False
-        if self._unfinished <= MAX_HEAD_BYTES:
-            return
-        if self._in_head:
-            self._refuse_if(self._unfinished, MAX_HEAD_BYTES, "The request's head")
-            self.send_400_response("")
-        else:  # trailers without end, behind a chunked body
-            self.transport.abort()
+        if self._unfinished > MAX_HEAD_BYTES:
+            if not self._in_head:  # trailers without end, behind a chunked body
+                self.transport.abort()
+                return
+            self._refuse(head_rules.too_large("The request's head"))
+        elif self._is_unfinished:
+            self._await_rest()
 
     def on_message_begin(self) -> None:
         """Start to count."""
         super().on_message_begin()
         self.scope["extensions"] = {GONE: {"listen": self._tell}}
-        self._is_between = False
         self._begun += 1
-        self._in_head = True
+        self._in_head = self._is_unfinished = True
         self._unfinished = 0
+        self._due = 0.0
+        self._idle_since = None
 
     # Heads that came before.
 
@@ -128,6 +145,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         One with a small body is served when it is whole, so that nobody has to wait for it.
         """
         self._idle_since = None
+        self._in_head, self._is_unfinished = False, True
         self._awaited = int(found.digits)
         self.expect_100_continue = False
         cycle = self.cycle = KnownCycle(known, found.digits, self._connection, **self._options(keep_alive=True))
@@ -149,27 +167,35 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if len(cycle.body) > HIGH_WATER_LIMIT and self._unserved is None:
                 self.flow.pause_reading()
             cycle.message_event.set()
-        serve = self._unserved
-        if serve is not None and not self._awaited:
-            self._unserved = None
+        if self._awaited:
+            self._await_rest()
+            return b""
+        self._is_unfinished = False
+        serve, self._unserved = self._unserved, None
+        if serve is not None:
             serving = serve(cast("KnownCycle", cycle))
             if serving is not None:
                 self._start_asgi_task(cycle, lambda *_: serving)
         return data[len(taken) :]
+
+    def _give_up(self) -> None:
+        """Have a request written down whose body does not come, as any other."""
+        if self._unserved is not None:
+            self._unserved = None
+            known = cast("KnownCycle", self.cycle)
+            known.as_asgi()
+            self._start_asgi_task(known, self.app)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever serves the client that it has left."""
         for cycle in self._overtaken:  # uvicorn tells the last one alone
             cycle.disconnected = True
         super().connection_lost(exc)
-        if self._unserved is not None:  # whose body did not come: it is written down as any other
-            self._unserved = None
-            known = cast("KnownCycle", self.cycle)
-            known.as_asgi()
-            self._start_asgi_task(known, self.app)
+        self._give_up()
         self._is_lost = True
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
+        for timer in (self._idle_timer, self._late_timer):
+            if timer is not None:
+                timer.cancel()
         self._tell(self._listener)
 
     def _tell(self, listener: Callable[[], None] | None) -> None:
@@ -188,8 +214,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-            return
-        self._overtaken.clear()
+        elif self._refusal is not None:
+            self._say(self._refusal)
+        else:
+            self._overtaken.clear()
+            self._be_idle()
+
+    def _be_idle(self) -> None:
         self._idle_since = self.loop.time()
         if self._idle_timer is None:
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._check_idle)
@@ -207,6 +238,39 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         else:
             self.timeout_keep_alive_handler()
 
+    # How long the rest of a request may take: nothing is measured of those that come in one piece.
+
+    def _await_rest(self) -> None:
+        if not self._in_head:
+            self._due = self.loop.time() + STALL_SECONDS
+        elif not self._due:
+            self._due = self.loop.time() + HEAD_SECONDS
+        if self._late_timer is None:
+            self._late_timer = self.loop.call_later(self._due - self.loop.time(), self._check_late)
+
+    def _check_late(self) -> None:
+        self._late_timer = None
+        if not self._is_unfinished or self._refusal is not None:
+            return
+        if self.flow.read_paused:  # it is the application that is slow
+            self._due = self.loop.time() + STALL_SECONDS
+        left = self._due - self.loop.time()
+        if left > 0:
+            self._late_timer = self.loop.call_later(left, self._check_late)
+        elif self._in_head:
+            self._refuse(head_rules.late(f"The request's head did not come within {HEAD_SECONDS:g} seconds"))
+        else:
+            self._refuse(head_rules.late(f"Nothing came of the rest of the request for {STALL_SECONDS:g} seconds"))
+
+    # What the parser finds
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. A trailer is none: who serves the request may have read the headers already."""
+        if self._in_head:
+            super().on_header(name, value.rstrip(b" \t"))  # the parser leaves the blanks behind it
+        elif name.lower() in _NOT_IN_TRAILERS:
+            raise HeadRefused
+
     def on_body(self, body: bytes) -> None:
         """Take a part of the body, whose size is the application's to bound."""
         super().on_body(body)
@@ -215,24 +279,52 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
-        super().on_message_complete()
-        self._is_between = True
+        self._is_unfinished = False
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
 
     def on_headers_complete(self) -> None:
         """Judge the whole head before anything reads it."""
+        self._refusal = self._judged()
+        if self._refusal is not None:
+            raise HeadRefused
+        if not self.parser.should_upgrade():
+            self._begin()
         self._in_head = False
         self._has_body = True  # what came behind the head in the same piece is not the head's
-        sizes = [len(name) + len(value) + _PUNCTUATION for name, value in self.headers]
-        self._refuse_if(len(self.url) + sum(sizes), MAX_HEAD_BYTES, "The request's head")
-        if self.parser.should_upgrade() and self._get_upgrade() == b"websocket":
-            longest = max([len(self.url), *sizes])
-            self._refuse_if(longest, _MAX_HANDSHAKE_FIELD, "A header or the path of a WebSocket's handshake")
-            if len(sizes) > _MAX_HANDSHAKE_FIELDS:
-                self._refuse(f"A WebSocket's handshake may have {_MAX_HANDSHAKE_FIELDS} headers")
-        if self.parser.should_upgrade() and self._should_upgrade():
-            super().on_headers_complete()
-        else:
-            self._begin()
+
+    def _judged(self) -> Refusal | None:
+        parser, version = self.parser, self.parser.get_http_version()
+        refusal = head_rules.why_refused(parser.get_method(), self.url, version, self.headers)
+        if refusal is not None or not parser.should_upgrade() or not self._should_upgrade():
+            return refusal
+        if self.cycle is not None and not self.cycle.response_complete:
+            return malformed("A WebSocket begins when what was asked before on its connection is answered")
+        return head_rules.why_no_handshake(self.url, version, self.headers)
+
+    # Other protocols
+
+    def _get_upgrade(self) -> bytes | None:
+        # That Connection names it, the parser has seen.
+        return next((value.lower() for name, value in self.headers if name == b"upgrade"), None)
+
+    def _upgrade(self, rest: bytes) -> None:
+        """Begin a WebSocket; a request that offers another protocol is served as if it did not (RFC 9110 section 7.8).
+
+        The parser takes what is behind the head for that protocol's, so that it has to read the request anew.
+        """
+        method = self.parser.get_method()
+        if self._should_upgrade():
+            self.scope["method"] = method.decode("ascii")
+            self.handle_websocket_upgrade()
+            if rest and not self.transport.is_closing():
+                self.transport.get_protocol().data_received(rest)  # type: ignore[attr-defined]  # which it has now
+            return
+        line = b"%b %b HTTP/%b\r\n" % (method, self.url, self.parser.get_http_version().encode("ascii"))
+        fields = [b"%b: %b\r\n" % pair for pair in self.headers if pair[0] not in (b"upgrade", b"http2-settings")]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parse(b"".join([line, *fields, b"\r\n", rest]))
 
     def _begin(self) -> None:
         """Serve the request whose head was parsed; one that came before the answer to the last waits for it."""
@@ -246,6 +338,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         scope["raw_path"] = url.path
         scope["query_string"] = url.query or b""
         last = self.cycle
+        self.expect_100_continue &= version != "1.0"
         keep_alive = version != "1.0" and parser.should_keep_alive()
         self.cycle = Cycle(scope=scope, **self._options(keep_alive=keep_alive))
         scope["extensions"][WRITE_NOW] = {"write": self.cycle.write_now}
@@ -271,25 +364,30 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             "on_response": self.on_response_complete,
         }
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what could not be parsed; a head that is too large with 431 and the reason."""
-        if not self._too_large:
-            super().send_400_response(msg)
-            return
-        problem = {"message": f"{self._too_large}; send less.", "type": "invalid_request_error", "param": None}
-        body = json.dumps({"error": {**problem, "code": "request_header_fields_too_large"}}).encode()
-        self.transport.write(
-            b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\nconnection: close\r\n\r\n%s" % (len(body), body)
-        )
+    # Refusing
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Take nothing more, and say why when what was asked before is answered."""
+        self._refusal = refusal
+        cycle = self.cycle
+        if cycle is None or (cycle.response_complete and self._in_head):
+            self._say(refusal)
+        elif self._in_head:
+            self.flow.pause_reading()  # until `on_response_complete`
+        elif self.pipeline and self.pipeline[0][0] is cycle:
+            self.pipeline.popleft()
+        elif cycle.response_started:  # an answer in the middle of another would be read as a part of it
+            self.transport.close()
+        else:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            self._give_up()
+            self._say(refusal)
+
+    def _say(self, refusal: Refusal) -> None:
+        self.flow.resume_reading()
+        self.transport.write(refusal.answer())
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
         # Closing now, with bytes of the client's unread, would reset the connection and take the answer with it.
         self.loop.call_later(_LINGER_SECONDS, self.transport.close)
-
-    def _refuse_if(self, size: int, limit: int, what: str) -> None:
-        if size > limit:
-            self._refuse(f"{what} is larger than {limit} bytes")
-
-    def _refuse(self, reason: str) -> None:
-        self._too_large = reason
-        if not self._in_head:
-            raise HeadTooLarge

@@ -18,9 +18,12 @@ from trunkline.upstream.messages import Binary, Closed, Take, Text, Undone
 
 if TYPE_CHECKING:
     from picows import WSCloseCode
+    from websockets.http11 import Request, Response
 
     from trunkline.upstream.listener import MessageListener
 
+_VERSION: Final = "13"
+_NO_HANDSHAKE: Final = "This is no handshake of a WebSocket: that is a GET of HTTP/1.1 without a body.\n"
 _READ_BUFFER: Final = 2048
 # What a client sends before its handshake is answered; past that it is not read.
 _MOST_EARLY: Final = 64 * 1024
@@ -47,16 +50,19 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def data_received(self, data: bytes) -> None:
         """Take the handshake; what comes behind it waits until that is answered."""
         if not self.handshake_initiated:
-            super().data_received(data)
-            if not self.handshake_initiated:
-                self._refuse_handshake()
-            elif not self.close_sent:  # it was no good
-                self.scope["extensions"][DIRECT] = {"direct": Direct(self._hear, self._send_now)}
+            self._begin(data)
             return
         self._early += data
         if len(self._early) > _MOST_EARLY and not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
+
+    def _begin(self, handshake: bytes) -> None:
+        super().data_received(handshake)
+        if not self.handshake_initiated:
+            self._refuse_handshake(self.conn.reject(400, _NO_HANDSHAKE))
+        elif not self.close_sent:  # it was no good
+            self.scope["extensions"][DIRECT] = {"direct": Direct(self._hear, self._send_now)}
 
     async def send(self, message: Any) -> None:
         """Send what the application sends, when the client reads fast enough. Raises `ClientDisconnected`."""
@@ -69,7 +75,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def receive(self) -> Any:
         """Return the next message of the client, or its leaving."""
-        if self._messages is None or not self.queue.empty():
+        if self._messages is None:  # from then on the queue holds no more than a loss, which waits for what came before
             return await super().receive()
         match await self._messages.next():
             case Undone() as undone:
@@ -89,10 +95,19 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self._close(self._messages, SERVICE_RESTART, "")
             self.transport.close()
 
-    def _refuse_handshake(self) -> None:
-        """Answer what the second parser does not take for a handshake: its answers, if it has any, stay in it."""
+    def handle_connect(self, event: Request) -> None:
+        """Take a handshake; of another version is said which one is spoken here (RFC 6455 section 4.4)."""
+        if event.headers.get_all("Sec-WebSocket-Version") == [_VERSION]:
+            super().handle_connect(event)
+            return
+        refusal = self.conn.reject(426, f"Version {_VERSION} of the WebSocket protocol is spoken here.\n")
+        refusal.headers["Sec-WebSocket-Version"] = _VERSION
+        refusal.headers["Upgrade"] = "websocket"
+        self._refuse_handshake(refusal)
+
+    def _refuse_handshake(self, refusal: Response) -> None:
         self.handshake_initiated = self.handshake_complete = self.close_sent = True
-        refusal = self.conn.reject(400, "This is no handshake of a WebSocket: it is a GET of HTTP/1.1 without a body.\n")
+        # The second parser has answers to some; nobody asks it for them.
         self.transport.write(b"".join(self.conn.data_to_send()) or refusal.serialize())
         self.transport.close()
 
@@ -128,7 +143,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             self.ping_interval,
             self.ping_timeout,
             picows.WSAutoPingStrategy.PING_WHEN_IDLE,
-            True,
+            False,  # the listener answers pings
             self.config.ws_max_size,
             None,
             _READ_BUFFER,
@@ -153,9 +168,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         return self._messages is not None and self._messages.send_now(payload)
 
     async def _say(self, messages: MessageListener, message: Any) -> None:
-        if message["type"] == "websocket.close" and not self.close_sent and not self.disconnected:
-            self._close(messages, message.get("code", NORMAL), message.get("reason") or "")
-            self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
+        if message["type"] == "websocket.close":
+            if not self.close_sent and not self.disconnected:
+                self._close(messages, message.get("code", NORMAL), message.get("reason") or "")
+                self.close_timer = self.loop.call_later(self.close_timeout, self.transport.close)
             return
         text = message.get("text")
         if not await messages.send(text if text is not None else message["bytes"]):

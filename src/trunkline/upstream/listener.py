@@ -9,13 +9,17 @@ from typing import Any, Final, NoReturn
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSProtocolError, WSTransport
 
-from trunkline.realtime.closing import ABNORMAL, NO_STATUS
+from trunkline.realtime.closing import ABNORMAL, NO_STATUS, may_be_sent
 from trunkline.upstream.messages import Binary, Closed, Take, Text
 
 _HIGH_WATER: Final = 1 << 20
+# What a message takes besides its payload: of empty ones, too, there is room for so many only.
+_MESSAGE_COST: Final = 128
 _LONGEST_REASON: Final = 123
 # Every frame is compared with them: a name of the module is found sooner than a member of an enumeration.
 _CONTINUATION, _TEXT, _BINARY, _CLOSE = WSMsgType.CONTINUATION, WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CLOSE
+_PING: Final = WSMsgType.PING
+_FAULTS: Final = (WSCloseCode.PROTOCOL_ERROR, WSCloseCode.INVALID_TEXT, WSCloseCode.MESSAGE_TOO_BIG)
 
 
 def close_reason(reason: str) -> bytes:
@@ -44,8 +48,8 @@ class MessageListener(WSListener):
         self._waiter: asyncio.Future[None] | None = None
         self._can_write = asyncio.Event()
         self._can_write.set()
-        self._fragments: list[bytes] = []
-        self._fragments_size = 0
+        self._owed_pong: bytes | None = None
+        self._fragments = bytearray()
         self._fragment_type: Any = None
 
     async def next(self) -> Text | Binary | Closed:
@@ -129,11 +133,17 @@ class MessageListener(WSListener):
             self._collect(frame.get_payload_as_bytes())
             if frame.fin:
                 begun, self._fragment_type = self._fragment_type, None
-                payload, self._fragments, self._fragments_size = b"".join(self._fragments), [], 0
+                payload, self._fragments = bytes(self._fragments), bytearray()
                 self._deliver(begun, payload)
+        elif kind == _PING:
+            self._owed_pong = frame.get_payload_as_bytes()
+            self._answer_ping(transport)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """Learn that the connection is gone."""
+        found = transport.close_handshake
+        if self._is_strict and found is not None and found.sent is not None and found.sent.code in _FAULTS:
+            self._finish(_number(found.sent.code), found.sent.reason or "")  # one that picows has seen
         self._finish(ABNORMAL, "")
         self._can_write.set()
         self.closed.set()
@@ -147,9 +157,14 @@ class MessageListener(WSListener):
     def resume_writing(self) -> None:
         """Learn that it has caught up."""
         self._can_write.set()
+        if self.transport is not None:
+            self._answer_ping(self.transport)
 
     def _on_close(self, transport: WSTransport, frame: WSFrame) -> None:
-        code = _number(frame.get_close_code())
+        said = frame.get_payload_as_bytes()
+        code = int.from_bytes(said[:2], "big") if said else NO_STATUS
+        if said and not may_be_sent(code):
+            self._fail(WSCloseCode.PROTOCOL_ERROR, f"A close frame holds {code}.")
         self._finish(code, frame.get_close_reason() or "")
         if not transport.is_close_frame_sent:
             if code == NO_STATUS:  # which no frame may say
@@ -158,10 +173,15 @@ class MessageListener(WSListener):
                 transport.send_close(frame.get_close_code(), frame.get_close_message())
         transport.disconnect()
 
+    def _answer_ping(self, transport: WSTransport) -> None:
+        """Answer the last ping, once that is read (RFC 6455 section 5.5.3): pongs that nobody reads would pile up."""
+        if self._owed_pong is not None and self._can_write.is_set() and not transport.is_close_frame_sent:
+            pong, self._owed_pong = self._owed_pong, None
+            transport.send_pong(pong)
+
     def _collect(self, fragment: bytes) -> None:
-        self._fragments.append(fragment)
-        self._fragments_size += len(fragment)
-        self._check_size(self._fragments_size)
+        self._fragments += fragment
+        self._check_size(len(self._fragments))
 
     def _deliver(self, kind: Any, payload: bytes) -> None:
         size = len(payload)
@@ -173,6 +193,7 @@ class MessageListener(WSListener):
             if left is None:
                 return
             message = left
+        size += _MESSAGE_COST
         self._messages.append((size, message))
         self._buffered += size
         if self._buffered > _HIGH_WATER and not self._paused and self.transport is not None:
@@ -194,7 +215,7 @@ class MessageListener(WSListener):
 
     def _fail(self, code: WSCloseCode, reason: str) -> NoReturn:
         """End a faulty connection: picows tells the other side, and closes."""
-        self._fragments = []
+        self._fragments.clear()
         self._finish(_number(code) if self._is_strict else ABNORMAL, reason if self._is_strict else "")
         raise WSProtocolError(code, reason)
 

@@ -78,6 +78,7 @@ class Dialer:
                         logger_name=_log,
                         max_frame_size=self._max_message,
                         read_buffer_init_size=_READ_BUFFER,
+                        enable_auto_pong=False,  # the listener's
                         extra_headers=[("Host", origin.netloc), *extra],
                         max_redirects=0,  # a redirect would carry the key to a host of the answer's choice
                         socket_factory=lambda _: opened,
@@ -95,6 +96,9 @@ class Dialer:
             raise _dial_failure(error, origin) from error
         if listener.transport is None:
             raise UpstreamBroken(f"{origin} closed the connection during the WebSocket handshake.")
+        if "sec-websocket-extensions" in listener.transport.response.headers:
+            listener.transport.disconnect(graceful=False)
+            raise UpstreamBroken(f"{origin} chose an extension of WebSockets that it was not offered.")
         return UpstreamSocket(listener, listener.transport)
 
 

@@ -19,7 +19,7 @@ from trunkline.wire.json_stream import JsonArrayParser, LineParser
 from trunkline.wire.sse import SseParser
 
 _MAX_BODY: Final = 32 * 1024 * 1024
-_MAX_UNPACKED: Final = 256 * 1024 * 1024
+_MAX_UNPACKED: Final = 64 * 1024 * 1024
 # Which model answers stands in the first events; who never names it is not asked for ever.
 _EVENTS_THAT_NAME: Final = 4
 _SPACE: Final = b" \t\r\n"
