@@ -35,7 +35,7 @@ SERVE_UNTIL_STOPPED = $(BIN)/trunkline serve $(ARGS) || [ $$? = 130 ]
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help run test dev build preview bench clean gen lint types unit browser models
+.PHONY: help run test fuzz dev build preview bench clean gen lint types unit browser models
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -61,9 +61,13 @@ types: $(STAMPS)/dev
 
 unit: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/chromium models $(CONSOLE)
 	$(say) "Unit, contract and end-to-end tests"
-	@$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/e2e $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/e2e tests/fuzz $(ARGS)
 	@# Voice is heard in time or not at all: these have the machine to themselves. With ARGS there may be none of them.
 	@$(BIN)/pytest tests/clients $(ARGS) || { code=$$?; [ $$code = 5 ] && [ -n "$(ARGS)" ]; }
+
+fuzz: $(STAMPS)/dev  ## arbitrary input for all that reads what strangers write, for a minute; ARGS="--minutes 60" for longer
+	$(say) "Fuzzing"
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 browser: $(STAMPS)/dev models $(PACKAGES) $(STAMPS)/chromium $(CONSOLE)
 	$(say) "Console: types, lint, unit and browser tests"
