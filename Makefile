@@ -41,7 +41,7 @@ together = $(if $(filter output-sync,$(.FEATURES)),--output-sync=$(1))
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help run test dev build preview bench clean docs gen installed checks lint types console unit browser models
+.PHONY: help run test fuzz dev build preview bench clean docs gen installed checks lint types console unit browser models
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -76,7 +76,7 @@ types: $(STAMPS)/dev
 
 unit: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/chromium $(STAMPS)/nginx $(STAMPS)/helm models $(CONSOLE)
 	$(say) "Unit, contract and end-to-end tests"
-	@$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/e2e $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/e2e tests/fuzz $(ARGS)
 	@# Voice is heard in time or not at all: these have the machine to themselves, two conversations at a time, which wait
 	@# for each other's sound most of the time. With ARGS there may be none of them.
 	@$(BIN)/pytest -n 2 --dist loadgroup tests/clients $(ARGS) || { code=$$?; [ $$code = 5 ] && [ -n "$(ARGS)" ]; }
@@ -84,6 +84,10 @@ unit: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/chromium 
 console: $(PACKAGES)
 	$(say) "Console: types, lint and unit tests"
 	@cd web && npm run --silent check && npm run --silent lint && npm run --silent test
+
+fuzz: $(STAMPS)/dev  ## arbitrary input for all that reads what strangers write, for a minute; ARGS="--minutes 60" for longer
+	$(say) "Fuzzing"
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 browser: $(STAMPS)/dev models $(PACKAGES) $(STAMPS)/chromium $(CONSOLE)
 	$(say) "Console: browser tests"

@@ -186,3 +186,16 @@ def test_the_local_voice_mints_a_secret_for_the_direct_page() -> None:
         assert none.json()["error"]["code"] == "unknown_provider"
 
     run(main())
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"a": "\xff"}', b'{"id": "\\ud800"}', b"[" * 5000])
+def test_a_body_that_cannot_be_read_is_refused_in_the_apis_own_shape(body: bytes) -> None:
+    async def main() -> None:
+        async with gateway() as address, httpx.AsyncClient(base_url=address.http) as client:
+            headers = {"content-type": "application/json"}
+            for path in ("/api/gateways", "/api/direct", "/api/gateways/default/routes/simulate"):
+                answer = await client.post(path, content=body, headers=headers)
+                assert answer.status_code in (400, 403, 422), path
+                assert set(answer.json()["error"]) == {"message", "type", "code"}
+
+    run(main())

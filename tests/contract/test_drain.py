@@ -226,12 +226,18 @@ def test_a_record_that_nobody_understands_keeps_no_other_out(tmp_path: Path, dat
     async def main() -> None:
         async with store(tmp_path, database_url) as opened:
             ids = opened.append(150)
-            for nonsense in (b"", b"nonsense", b"\xc1", encoded(record())[:-3]):
+            for nonsense in (
+                b"",
+                b"nonsense",
+                b"\xc1",
+                encoded(record())[:-3],
+                encoded(record(model="mm")).replace(b"mm", b"\xff\xff"),
+            ):
                 assert opened.journal.append(nonsense)
             ids |= opened.append(1200)
             assert await opened.drain.flush()
             assert await opened.ids() == ids
-            assert opened.journal.stats().set_aside == 4
+            assert opened.journal.stats().set_aside == 5
 
     run(main())
 

@@ -26,7 +26,7 @@ def main() -> None:
     if len(asked.names) == 2 and Path(asked.names[1]).is_file():
         _repeat(asked.names[0], Path(asked.names[1]))
         return
-    atheris = atheris_or_none()
+    atheris = None if asked.list or asked.keep else atheris_or_none()
     targets = load_targets(atheris)
     unknown = [name for name in asked.names if name not in targets]
     if unknown:
@@ -36,7 +36,7 @@ def main() -> None:
         print("\n".join(targets))
         return
     if asked.keep:
-        keep(chosen, atheris)
+        keep(chosen)
         return
     if atheris is None:
         print("No atheris here (it has wheels for CPython on Linux, x86-64): hypothesis alone, not guided by coverage.")

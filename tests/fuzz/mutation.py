@@ -12,13 +12,60 @@ LONGEST = 8192
 
 _ODD: list[Any] = [
     *(None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63) - 1, 10**40, 0.5, -0.0, 1e308, float("nan"), float("inf")),
-    *("", " ", "0", "true", "\x00", "\ud800", "a\udc00b", "é", "你好", "\u2028", "\r\n", "..", "/", "%2e%2e", "%", "[DONE]"),
+    *(
+        "",
+        " ",
+        "0",
+        "true",
+        "\x00",
+        "\ud800",
+        "a\udc00b",
+        "é",
+        "你好",
+        "\u2028",
+        "\r\n",
+        "..",
+        "/",
+        "%2e%2e",
+        "%",
+        "[DONE]",
+    ),
     *("-1", "1e999", "NaN", "9" * 30, "9" * 5000, "x" * 300, "sk-proj-0123456789abcdefABCDEF0123", "data:,"),
     *([], {}, [[]], [None], {"": None}, [{}], {"type": "text", "text": "hi"}),
 ]
 _PIECES = [
-    *(b"\x00", b"\xff", b"\r\n", b"\n\n", b"\r", b"\n", b":", b'"', b"\\", b"{", b"}", b"[", b"]", b",", b"=", b"&", b"%"),
-    *(b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\\ud800", b"\\u0000", b"data: ", b"9" * 40, b"NaN", b"-", b"/", b"..", b"%00"),
+    *(
+        b"\x00",
+        b"\xff",
+        b"\r\n",
+        b"\n\n",
+        b"\r",
+        b"\n",
+        b":",
+        b'"',
+        b"\\",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b"=",
+        b"&",
+        b"%",
+    ),
+    *(
+        b"\xef\xbb\xbf",
+        b"\xed\xa0\x80",
+        b"\\ud800",
+        b"\\u0000",
+        b"data: ",
+        b"9" * 40,
+        b"NaN",
+        b"-",
+        b"/",
+        b"..",
+        b"%00",
+    ),
 ]
 _DEEP = 1200
 
@@ -56,7 +103,9 @@ def _change(document: list[Any], chance: Random, words: Sequence[str]) -> None:
             elsewhere, other = chance.choice(places)
             container[key] = _copy(elsewhere[other])
         case 5 if isinstance(there, dict):
-            there[_word(chance, words)] = chance.choice([_odd(chance), _odd(chance), _word(chance, words), _copy(there)])
+            there[_word(chance, words)] = chance.choice(
+                [_odd(chance), _odd(chance), _word(chance, words), _copy(there)]
+            )
         case 5 | 6 if isinstance(there, list):
             there.insert(chance.randint(0, len(there)), _copy(chance.choice(there)) if there else _odd(chance))
         case 6 if isinstance(container, dict):

@@ -17,7 +17,7 @@ import msgspec
 from sqlalchemy import Connection, create_engine, func, insert, select
 from sqlalchemy.dialects import postgresql
 
-from tests.fuzz.target import NotForThis, Target, json_of, object_of, pairs_of, seed
+from tests.fuzz.target import NotForThis, Target, json_of, object_of, pairs_of
 from trunkline.errors import MalformedRequest, SettingsError, TrunklineError
 from trunkline.providers.catalogue import check_address
 from trunkline.server.log_words import conditions_of
@@ -295,182 +295,30 @@ def urls(data: bytes) -> None:
     assert path.startswith("/") or not path
 
 
-_ROW = {
-    "table": "gateways",
-    "id": "default",
-    "authenticated": True,
-    "stored_key_wins": False,
-    "client_secrets": "brokered",
-    "allowed_origins": [],
-    "realtime": {},
-    "logging": {},
-    "control": {},
-    "created_at": 1.0,
-}
-_HEADER = {"trunkline": "0.1.0", "schema": "0011", "tables": ["gateways"], "key_check": None}
-_CHATGPT = [
-    {
-        "title": "Rome",
-        "create_time": 1700000000.0,
-        "update_time": 1700000001.0,
-        "current_node": "c",
-        "conversation_id": "x",
-        "default_model_slug": "gpt-5",
-        "mapping": {
-            "a": {"id": "a", "message": None, "parent": None, "children": ["b"]},
-            "b": {"id": "b", "message": {"id": "b", "author": {"role": "user"}, "create_time": 1.0, "content": {"content_type": "text", "parts": ["How warm?"]}, "metadata": {}}, "parent": "a", "children": ["c"]},
-            "c": {"id": "c", "message": {"id": "c", "author": {"role": "assistant"}, "content": {"content_type": "multimodal_text", "parts": [{"content_type": "image_asset_pointer", "asset_pointer": "file://x"}, "21"]}, "metadata": {"model_slug": "gpt-5"}, "weight": 1.0}, "parent": "b", "children": []},
-        },
-    }
-]  # fmt: skip
-_OPEN_WEBUI = [
-    {
-        "id": "x",
-        "user_id": "u",
-        "title": "Rome",
-        "chat": {
-            "title": "Rome",
-            "models": ["gpt-5"],
-            "history": {
-                "currentId": "b",
-                "messages": {
-                    "a": {"id": "a", "parentId": None, "childrenIds": ["b"], "role": "user", "content": "How warm?", "timestamp": 1700000000},
-                    "b": {"id": "b", "parentId": "a", "childrenIds": [], "role": "assistant", "content": "21", "model": "gpt-5", "done": True},
-                },
-            },
-            "messages": [{"id": "a", "role": "user", "content": "How warm?"}],
-            "timestamp": 1700000000000,
-        },
-        "updated_at": 1700000001,
-        "created_at": 1700000000,
-        "archived": False,
-        "pinned": True,
-    }
-]  # fmt: skip
-_OWN = {
-    "trunkline_conversation": 1,
-    "id": "c1",
-    "kind": "text",
-    "title": "Rome",
-    "model": "m",
-    "provider": "openai",
-    "settings": {},
-    "head": "m2",
-    "pinned": False,
-    "archived": False,
-    "origin": None,
-    "created_at": 1.0,
-    "changed_at": 2.0,
-    "messages": [
-        {"id": "m1", "parent": None, "role": "user", "text": "How warm?", "created_at": 1.0},
-        {"id": "m2", "parent": "m1", "role": "assistant", "text": "21", "created_at": 2.0, "parts": [{"a": 1}], "cost": 0.5},
-    ],
-    "tags": ["a"],
-}
-_FILTERS = {
-    "parameters": [
-        ["filters", json.dumps([{"key": "cost", "operator": "gt", "value": [0.1]}, {"key": "model", "operator": "contains", "value": ["gp"]}])],
-        ["search", "op"],
-        ["min_cost", "0.1"],
-        ["start_date", "2023-11-14T22:13:20Z"],
-        ["order_by", "cost"],
-        ["order_by_direction", "asc"],
-    ],
-    "words": ["status:>=400", 'model:gpt-5,"50%_off"', "metadata.team:!=blue", "duration:<1.5s", "success:true"],
-    "filters": [
-        {"key": "created_at", "operator": "lte", "value": ["2024-01-01", 1700000000, None]},
-        {"key": "metadata.value", "operator": "eq", "value": ["blue", True, 3]},
-        {"key": "metadata:n", "operator": "neq", "value": [3]},
-        {"key": "tokens_in", "operator": "eq", "value": [None, "5"]},
-        {"key": "kind", "operator": "neq", "value": ["sse", None]},
-    ],
-    "search": "open",
-}  # fmt: skip
-_SPREAD = {
-    "parameters": [["filters[0][key]", "model"], ["filters[0][operator]", "eq"], ["filters[0][value]", "gpt-5"], ["filters.key", "provider"], ["filters.operator", "neq"], ["filters.value", "x"], ["feedback", "1"], ["cached", "false"]],
-    "filters": [],
-    "words": [],
-}  # fmt: skip
-_SETTINGS_FILE = b"""host = "127.0.0.1"
-port = 9000
-gateway_token = "hunter2-secret-token-of-many-letters"
-allowed_origins = ["https://a.example"]
-[upstream]
-connect_timeout = 2.5
-[local]
-model = "~/x.gguf"
-[providers.openai]
-base_url = "https://eu.api.openai.com/v1"
-api_key = "env:OPENAI_API_KEY"
-[providers.custom-mine]
-base_url = "http://127.0.0.1:11434/v1"
-needs_key = false
-# environment
-OPENAI_API_KEY=hunter2-secret-key
-TRUNKLINE_PORT=8001
-TRUNKLINE_PROVIDERS__CUSTOM_MINE__CHAT_PATH=chat/completions
-TRUNKLINE_DATABASE_URL=postgresql://u:hunter2-secret@h:5432/n
-"""
-
-
-def _segment(*records: bytes) -> bytes:
-    folder = _folder() / "seed"
-    folder.mkdir(exist_ok=True)
-    with _opened(folder) as written:
-        for record in records:
-            written.append(record)
-    (file,) = folder.glob("*.segment")
-    content = file.read_bytes()
-    # The mark is random, and seeds are the same each time.
-    fixed = content.replace(content[4:8], b"MARK")
-    for path in folder.iterdir():
-        path.unlink()
-    return fixed
-
-
 TARGETS = [
-    Target("journal", journal, [_segment(b"one", b"", b"two" * 20), _segment(b"x" * 300), b"TLJ\x01MARK", b""], [], is_json=False),
-    Target("damaged_journal", damaged_journal, [b"one\ntwo\n\nfour\x00\x01", b"\x80one\nMARK" + b"x" * 99 + b"\ntwo\x10\x20", b"a"], [], is_json=False),
+    Target("journal", journal, [], is_json=False),
+    Target("damaged_journal", damaged_journal, [], is_json=False),
+    Target("log_records", log_records, ["trunkline.store.log_record"]),
     Target(
-        "log_records",
-        log_records,
-        [seed({"provider": "openai", "model": "m", "tokens_in": 5, "cost": 0.5, "usage": {"input": 5, "more": {"a": [1]}}, "metadata": {"team": "blue"}, "status": 200, "success": True})],
-        ["trunkline.store.log_record"],
+        "log_filters",
+        log_filters,
+        ["trunkline.store.log_filter", "trunkline.server.management.log_queries", "trunkline.server.log_words"],
+        (MalformedRequest,),
     ),
-    Target("log_filters", log_filters, [seed(_FILTERS), seed(_SPREAD)], ["trunkline.store.log_filter", "trunkline.server.management.log_queries", "trunkline.server.log_words"], (MalformedRequest,)),
-    Target(
-        "search_words",
-        search_words,
-        [
-            b"warm rom\nHow warm is it in Rome?",
-            "straße café\nDie Straße am Café, ½ Meile; ﬁn.".encode(),
-            "東京 天気\n東京の天気は良い".encode(),
-            b'"a" OR NEAR(b) * - :\nwords: "a" AND b*',
-            "İstanbul ǅ\nİSTANBUL ǅ ß ſ K Å".encode(),
-        ],
-        [],
-        is_json=False,
-    ),
-    Target("transfer", transfer, [seed(_HEADER) + b"\n" + seed(_ROW) + b"\n" + seed({"table": "logs", "id": "1"}) + b"\n"], ["trunkline.store.transfer", "trunkline.store.schema.configuration"], is_json=False),
+    Target("search_words", search_words, [], is_json=False),
+    Target("transfer", transfer, ["trunkline.store.transfer", "trunkline.store.schema.configuration"], is_json=False),
     Target(
         "conversation_imports",
         conversation_imports,
-        [seed(_CHATGPT), seed(_OPEN_WEBUI), seed(_OWN), seed([_OWN, _CHATGPT[0], _OPEN_WEBUI[0], 5])],
         ["trunkline.store.conversation_imports", "trunkline.store.conversation_tree"],
         (ImportFault,),
     ),
-    Target("settings_files", settings_files, [_SETTINGS_FILE], ["trunkline.settings", "trunkline.providers.schema"], (SettingsError,), is_json=False),
     Target(
-        "urls",
-        urls,
-        [
-            b"postgresql://u:hunter2@h:5432/n?sslmode=require",
-            b"sqlite:///x/y.db",
-            b"https://a.example:8443/x?y=1",
-            b"ws://[::1]:80/x",
-        ],
-        ["trunkline.store.location"],
+        "settings_files",
+        settings_files,
+        ["trunkline.settings", "trunkline.providers.schema"],
         (SettingsError,),
         is_json=False,
     ),
-]  # fmt: skip
+    Target("urls", urls, ["trunkline.store.location"], (SettingsError,), is_json=False),
+]

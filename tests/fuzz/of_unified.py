@@ -7,7 +7,7 @@ import math
 from typing import Any, get_args
 
 from tests.fuzz.of_wire import CATALOGUE, compressed
-from tests.fuzz.target import NotForThis, Target, body_of, cut, json_of, object_of, seed, text_at
+from tests.fuzz.target import NotForThis, Target, body_of, cut, json_of, object_of, text_at
 from trunkline.errors import MalformedRequest, UnknownProvider, UpstreamBroken
 from trunkline.policy.balancing import with_model as with_members_model
 from trunkline.policy.caching import cache_key, is_whole, kept_headers, pieces, question_of
@@ -75,12 +75,12 @@ def unified_answers(data: bytes) -> None:
     answer = _answer(told, kind)
     whole = _said(_asked(surface, provider, told), kind, status, [answer])
     assert _said(_asked(surface, provider, told), kind, status, cut(answer)) == whole
-    status, type, body = whole
+    status, content_type, body = whole
     if status == 0 or isinstance(_asked(surface, provider, told), PassedThrough):
         return
-    if type.startswith("application/json"):
+    if content_type.startswith("application/json"):
         json.loads(body.decode())
-    elif type.startswith(_SSE):
+    elif content_type.startswith(_SSE):
         for line in body.decode().split("\n"):
             assert line.startswith(("event: ", "data: ")) or not line, line
             if line.startswith("data: ") and line != "data: [DONE]":
@@ -152,7 +152,7 @@ def usage(data: bytes) -> None:
         for part in parts:
             reader.feed(part)
         found.append(reader.finish())
-    assert found[0] == found[1] or kind.startswith(_SSE) is False and len(answer) > 10_000
+    assert found[0] == found[1] or (kind.startswith(_SSE) is False and len(answer) > 10_000)
     answered = found[0]
     for text in (answered.model, answered.error, answered.finish_reason):
         assert len(text) <= 1000
@@ -175,7 +175,11 @@ def usage(data: bytes) -> None:
 
 def request_bodies(data: bytes) -> None:
     """What is read of a body on its way to a provider, whichever that is."""
-    for slug, rest in (("openai", "chat/completions"), ("google-ai-studio", "v1beta/models/g:generateContent"), ("cohere", "v2/chat")):
+    for slug, rest in (
+        ("openai", "chat/completions"),
+        ("google-ai-studio", "v1beta/models/g:generateContent"),
+        ("cohere", "v2/chat"),
+    ):
         provider = PROVIDERS[slug]
         facts = request_facts(provider, rest, "application/json", data)
         facts.user.encode()
@@ -204,7 +208,14 @@ def request_bodies(data: bytes) -> None:
 
 def _key(body: bytes) -> str:
     return cache_key(
-        gateway="g", provider="openai", path="p", query="", model="m", identity="i", body=body, content_type="application/json"
+        gateway="g",
+        provider="openai",
+        path="p",
+        query="",
+        model="m",
+        identity="i",
+        body=body,
+        content_type="application/json",
     )
 
 
@@ -217,208 +228,63 @@ def aws_messages(data: bytes) -> None:
     assert (event.type, event.payload) == (kind, payload)
 
 
-_WEATHER = {"type": "function", "function": {"name": "weather", "description": "The weather.", "parameters": {"type": "object", "properties": {"place": {"type": "string"}}}, "strict": True}}
-_PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk=", "detail": "low"}}
-_CHAT = {
-    "model": "openai/gpt-5",
-    "messages": [
-        {"role": "system", "content": "Be kind."},
-        {"role": "user", "content": [{"type": "text", "text": "How warm is it?"}, _PICTURE]},
-        {"role": "assistant", "content": None, "reasoning_content": "hm", "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": "{\"place\":\"Rome\"}"}}]},
-        {"role": "tool", "tool_call_id": "call_1", "content": "21"},
-        {"role": "user", "content": "Thank you.", "name": "jo"},
-    ],
-    "tools": [_WEATHER],
-    "tool_choice": {"type": "function", "function": {"name": "weather"}},
-    "parallel_tool_calls": False,
-    "temperature": 0.5,
-    "top_p": 0.9,
-    "max_completion_tokens": 100,
-    "stop": ["END"],
-    "n": 1,
-    "seed": 7,
-    "stream": True,
-    "stream_options": {"include_usage": True},
-    "reasoning_effort": "low",
-    "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object", "properties": {"a": {"type": "integer"}}}}},
-    "user": "someone",
-    "metadata": {"a": "b"},
-}  # fmt: skip
-_MESSAGES = {
-    "model": "openai/gpt-5",
-    "max_tokens": 100,
-    "system": [{"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}}],
-    "messages": [
-        {"role": "user", "content": [{"type": "text", "text": "See."}, {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}, {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}}]},
-        {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "redacted_thinking", "data": "d"}, {"type": "tool_use", "id": "t1", "name": "weather", "input": {"place": "Rome"}}]},
-        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "is_error": False, "content": [{"type": "text", "text": "21"}]}]},
-    ],
-    "tools": [{"name": "weather", "description": "d", "input_schema": {"type": "object"}}],
-    "tool_choice": {"type": "tool", "name": "weather", "disable_parallel_tool_use": True},
-    "thinking": {"type": "enabled", "budget_tokens": 1024},
-    "stop_sequences": ["END"],
-    "top_k": 5,
-    "stream": True,
-    "metadata": {"user_id": "u"},
-}  # fmt: skip
-_RESPONSES = {
-    "model": "anthropic/claude-sonnet-4-5",
-    "instructions": "Be kind.",
-    "input": [
-        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "See."}, {"type": "input_image", "image_url": "data:image/png;base64,aGk=", "detail": "auto"}, {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,aGk="}]},
-        {"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "hm"}], "encrypted_content": "e"},
-        {"type": "function_call", "id": "fc_1", "call_id": "c1", "name": "weather", "arguments": "{}"},
-        {"type": "function_call_output", "call_id": "c1", "output": "21"},
-        {"role": "assistant", "content": [{"type": "output_text", "text": "It is 21.", "annotations": []}]},
-        {"role": "user", "content": "Thank you."},
-    ],
-    "tools": [{"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": True}],
-    "tool_choice": "auto",
-    "text": {"format": {"type": "json_schema", "name": "a", "schema": {"type": "object"}}, "verbosity": "low"},
-    "reasoning": {"effort": "low", "summary": "auto"},
-    "max_output_tokens": 100,
-    "stream": True,
-    "store": False,
-    "include": ["reasoning.encrypted_content"],
-}  # fmt: skip
-_EMBEDDINGS = {"model": "cohere/embed", "input": ["a", "b"], "dimensions": 256, "encoding_format": "base64"}
-_WORDS = (
-    ("openai", "gpt-5"),
-    ("anthropic", "claude-sonnet-4-5"),
-    ("google-ai-studio", "gemini-2.5-flash"),
-    ("google-vertex-ai", "p/europe-west4/google/gemini-2.5-pro"),
-    ("aws-bedrock", "us-east-1/amazon.nova-pro-v1:0"),
-    ("cohere", "command-a"),
-    ("azure-openai", "res/dep"),
-    ("mistral", "mistral-small"),
-)
-_CLAUDE_STREAM = [
-    {"type": "message_start", "message": {"id": "m", "model": "claude-sonnet-4-5", "role": "assistant", "content": [], "usage": {"input_tokens": 5, "cache_read_input_tokens": 2, "output_tokens": 1}}},
-    {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": "", "signature": ""}},
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "hm"}},
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "s"}},
-    {"type": "content_block_stop", "index": 0},
-    {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}},
-    {"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "Grüß"}},
-    {"type": "content_block_stop", "index": 1},
-    {"type": "content_block_start", "index": 2, "content_block": {"type": "tool_use", "id": "t", "name": "f", "input": {}}},
-    {"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": "{\"a\":1}"}},
-    {"type": "content_block_stop", "index": 2},
-    {"type": "ping"},
-    {"type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": None}, "usage": {"output_tokens": 9}},
-    {"type": "message_stop"},
-]  # fmt: skip
-_CLAUDE = {"id": "m", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "content": [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "text", "text": "Hi", "citations": None}, {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}], "stop_reason": "tool_use", "usage": {"input_tokens": 5, "output_tokens": 9, "cache_creation": {"ephemeral_5m_input_tokens": 1}, "server_tool_use": {"web_search_requests": 1}}}
-_GEMINI = {"candidates": [{"content": {"role": "model", "parts": [{"text": "hm", "thought": True}, {"text": "Hi", "thoughtSignature": "c2ln"}, {"functionCall": {"name": "f", "args": {"a": 1}}}]}, "finishReason": "STOP", "index": 0}], "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 7, "thoughtsTokenCount": 2, "totalTokenCount": 14, "promptTokensDetails": [{"modality": "IMAGE", "tokenCount": 3}], "cachedContentTokenCount": 1}, "modelVersion": "gemini-2.5-flash", "promptFeedback": {}}
-_NOVA = {"output": {"message": {"role": "assistant", "content": [{"text": "Hi"}, {"toolUse": {"toolUseId": "t", "name": "f", "input": {"a": 1}}}, {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "s"}}}]}}, "stopReason": "tool_use", "usage": {"inputTokens": 5, "outputTokens": 7, "totalTokens": 12, "cacheReadInputTokens": 1}, "metrics": {"latencyMs": 5}}
-_NOVA_STREAM = [
-    ["messageStart", {"role": "assistant"}],
-    ["contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "Hi"}}],
-    ["contentBlockStop", {"contentBlockIndex": 0}],
-    ["contentBlockStart", {"contentBlockIndex": 1, "start": {"toolUse": {"toolUseId": "t", "name": "f"}}}],
-    ["contentBlockDelta", {"contentBlockIndex": 1, "delta": {"toolUse": {"input": "{}"}}}],
-    ["contentBlockStop", {"contentBlockIndex": 1}],
-    ["messageStop", {"stopReason": "tool_use"}],
-    ["metadata", {"usage": {"inputTokens": 5, "outputTokens": 7}, "metrics": {"latencyMs": 5}}],
-]  # fmt: skip
-_COMMAND = {"id": "m", "finish_reason": "COMPLETE", "message": {"role": "assistant", "tool_plan": "hm", "content": [{"type": "text", "text": "Hi"}, {"type": "thinking", "thinking": "hm"}], "tool_calls": [{"id": "t", "type": "function", "function": {"name": "f", "arguments": "{}"}}], "citations": [{"start": 0, "end": 2, "text": "Hi", "sources": []}]}, "usage": {"billed_units": {"input_tokens": 9, "output_tokens": 7, "search_units": 1}, "tokens": {"input_tokens": 79, "output_tokens": 8}}}
-_COMMAND_STREAM = [
-    {"id": "m", "type": "message-start", "delta": {"message": {"role": "assistant", "content": []}}},
-    {"type": "tool-plan-delta", "delta": {"message": {"tool_plan": "hm"}}},
-    {"type": "content-start", "index": 0, "delta": {"message": {"content": {"type": "text", "text": ""}}}},
-    {"type": "content-delta", "index": 0, "delta": {"message": {"content": {"text": "Hi"}}}},
-    {"type": "content-end", "index": 0},
-    {"type": "tool-call-start", "index": 1, "delta": {"message": {"tool_calls": {"id": "t", "type": "function", "function": {"name": "f", "arguments": ""}}}}},
-    {"type": "tool-call-delta", "index": 1, "delta": {"message": {"tool_calls": {"function": {"arguments": "{}"}}}}},
-    {"type": "tool-call-end", "index": 1},
-    {"type": "message-end", "delta": {"finish_reason": "TOOL_CALL", "usage": {"tokens": {"input_tokens": 1, "output_tokens": 2}}}},
-]  # fmt: skip
-_GPT = {"id": "c", "object": "chat.completion", "created": 1, "model": "gpt-5", "service_tier": "default", "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi", "refusal": None, "reasoning_content": "hm", "thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "s"}], "tool_calls": [{"id": "t", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": {"google": {"thought_signature": "x"}}}]}, "finish_reason": "tool_calls"}], "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12, "prompt_tokens_details": {"cached_tokens": 1, "audio_tokens": 1}, "completion_tokens_details": {"reasoning_tokens": 2}, "cost": 0.5}}
-_GPT_STREAM = [
-    {"id": "c", "object": "chat.completion.chunk", "model": "gpt-5", "choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hi"}, "finish_reason": None}]},
-    {"id": "c", "object": "chat.completion.chunk", "model": "gpt-5", "choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "id": "t", "type": "function", "function": {"name": "f", "arguments": "{"}}]}}]},
-    {"id": "c", "object": "chat.completion.chunk", "model": "gpt-5", "choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "function": {"arguments": "}"}}]}}]},
-    {"id": "c", "object": "chat.completion.chunk", "model": "gpt-5", "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]},
-    {"id": "c", "object": "chat.completion.chunk", "model": "gpt-5", "choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}},
-    "[DONE]",
-]  # fmt: skip
-_ERROR = {"type": "error", "error": {"type": "overloaded_error", "message": "Busy.", "code": 529, "status": "UNAVAILABLE", "param": None}}
-_ANSWERS = [
-    {"provider": "anthropic", "body": _CLAUDE},
-    {"provider": "anthropic", "type": _SSE, "events": _CLAUDE_STREAM, "stream": True, "usage": True},
-    {"provider": "google-ai-studio", "body": _GEMINI},
-    {"provider": "google-ai-studio", "type": _SSE, "events": [_GEMINI, _GEMINI], "stream": True},
-    {"provider": "aws-bedrock", "body": _NOVA},
-    {"provider": "aws-bedrock", "type": _AWS, "events": _NOVA_STREAM, "stream": True},
-    {"provider": "cohere", "body": _COMMAND},
-    {"provider": "cohere", "type": _SSE, "events": _COMMAND_STREAM, "stream": True, "usage": True},
-    {"provider": "anthropic", "status": 529, "body": _ERROR},
-    {"provider": "anthropic", "type": _SSE, "events": [*_CLAUDE_STREAM[:7], _ERROR], "stream": True},
-    {"provider": "google-ai-studio", "status": 429, "body": [_ERROR]},
-    *({"surface": surface, "provider": "mistral", "body": _GPT} for surface in ("messages", "responses")),
-    *(
-        {"surface": surface, "provider": "mistral", "type": _SSE, "events": _GPT_STREAM, "stream": True}
-        for surface in ("messages", "responses")
-    ),
-    *(
-        {"surface": surface, "provider": "aws-bedrock", "type": _AWS, "events": _NOVA_STREAM, "stream": True}
-        for surface in ("messages", "responses")
-    ),
-    {"surface": "messages", "provider": "google-ai-studio", "type": _SSE, "events": [_GEMINI], "stream": True},
-    {"surface": "responses", "provider": "anthropic", "type": _SSE, "events": _CLAUDE_STREAM, "stream": True},
-    {"surface": "messages", "provider": "mistral", "status": 400, "body": _ERROR},
-    {"surface": "embeddings", "provider": "google-ai-studio", "body": {"embeddings": [{"values": [0.5, 1]}, {"values": [0.25, 2]}]}},
-    {"surface": "embeddings", "provider": "cohere", "body": {"embeddings": {"float": [[0.5], [1.0]]}, "meta": {"billed_units": {"input_tokens": 3}}}},
-]  # fmt: skip
-_PATHS = {
-    "anthropic": "v1/messages",
-    "google-ai-studio": "v1beta/models/gemini-2.5-flash:generateContent",
-    "aws-bedrock": "bedrock-runtime/us-east-1/model/amazon.nova-pro-v1:0/converse",
-    "cohere": "v2/chat",
-    "mistral": "v1/chat/completions",
-}
-_USAGES = [
-    *({"path": _PATHS[str(one["provider"])], **one} for one in _ANSWERS[:12]),
-    {"provider": "openai", "path": "chat/completions", "body": _GPT},
-    {"provider": "openai", "path": "chat/completions", "type": _SSE, "events": _GPT_STREAM},
-    {"provider": "openai", "path": "chat/completions", "encoding": "gzip", "body": _GPT},
-    {"provider": "openai", "path": "responses", "type": _SSE, "events": [{"type": "response.completed", "response": {"model": "gpt-5", "status": "completed", "usage": {"input_tokens": 5, "output_tokens": 7, "total_tokens": 12, "input_tokens_details": {"cached_tokens": 1}}}}]},
-    {"provider": "openai", "path": "audio/transcriptions", "body": {"text": "hi", "duration": 1.5, "usage": {"type": "tokens", "input_tokens": 5, "input_token_details": {"audio_tokens": 5}, "output_tokens": 3}}},
-    {"provider": "openai", "path": "images/generations", "body": {"data": [{"b64_json": "aGk="}], "usage": {"input_tokens": 5, "output_tokens": 7, "input_tokens_details": {"image_tokens": 2}}}},
-    {"provider": "google-vertex-ai", "path": "v1/projects/p/locations/l/publishers/google/models/g:predict", "body": {"predictions": [{}], "metadata": {"tokenMetadata": {"inputTokenCount": {"totalTokens": 5}}}}},
-    {"provider": "perplexity-ai", "path": "chat/completions", "body": {"model": "sonar", "usage": {"prompt_tokens": 5, "completion_tokens": 7, "cost": {"total_cost": 0.01}, "num_search_queries": 1}, "choices": []}},
-]  # fmt: skip
-_UNIFIED = [f"trunkline.unified.{name}" for name in ("anthropic", "bedrock", "chat", "cohere", "google", "messages", "responses")]
-_USAGE = [f"trunkline.policy.usage.{name}" for name in ("anthropic", "bedrock", "cohere", "document", "google", "openai", "reader")]
-
 TARGETS = [
     Target(
         "unified_requests",
         unified_requests,
         [
-            *(seed({"surface": "chat", "provider": slug, "model": model, "body": _CHAT}) for slug, model in _WORDS),
-            *(
-                seed({"surface": surface, "provider": slug, "model": model, "body": body})
-                for surface, body in (("messages", _MESSAGES), ("responses", _RESPONSES), ("embeddings", _EMBEDDINGS))
-                for slug, model in _WORDS
-            ),
+            "trunkline.unified.anthropic",
+            "trunkline.unified.bedrock",
+            "trunkline.unified.chat",
+            "trunkline.unified.cohere",
+            "trunkline.unified.google",
+            "trunkline.unified.messages",
+            "trunkline.unified.responses",
         ],
-        _UNIFIED,
-        (MalformedRequest, UnknownProvider),
+        (
+            MalformedRequest,
+            UnknownProvider,
+        ),
     ),
     Target(
         "unified_answers",
         unified_answers,
-        [seed(one) for one in _ANSWERS],
-        _UNIFIED,
-        (MalformedRequest, UnknownProvider),
+        [
+            "trunkline.unified.anthropic",
+            "trunkline.unified.bedrock",
+            "trunkline.unified.chat",
+            "trunkline.unified.cohere",
+            "trunkline.unified.google",
+            "trunkline.unified.messages",
+            "trunkline.unified.responses",
+        ],
+        (
+            MalformedRequest,
+            UnknownProvider,
+        ),
     ),
-    Target("usage", usage, [seed(one) for one in _USAGES], _USAGE),
+    Target(
+        "usage",
+        usage,
+        [
+            "trunkline.policy.usage.anthropic",
+            "trunkline.policy.usage.bedrock",
+            "trunkline.policy.usage.cohere",
+            "trunkline.policy.usage.document",
+            "trunkline.policy.usage.google",
+            "trunkline.policy.usage.openai",
+            "trunkline.policy.usage.reader",
+        ],
+    ),
     Target(
         "request_bodies",
         request_bodies,
-        [seed(_CHAT), seed(_MESSAGES), seed(_RESPONSES), seed(_EMBEDDINGS), seed({"contents": [{"role": "user", "parts": [{"text": "Is 7 prime?"}]}]})],
-        ["trunkline.policy.usage.request", "trunkline.policy.models", "trunkline.policy.estimating", "trunkline.policy.caching"],
+        [
+            "trunkline.policy.usage.request",
+            "trunkline.policy.models",
+            "trunkline.policy.estimating",
+            "trunkline.policy.caching",
+        ],
     ),
-    Target("aws_messages", aws_messages, [seed({"type": "throttlingException", "body": {"message": "x"}})], []),
-]  # fmt: skip
+    Target("aws_messages", aws_messages, []),
+]

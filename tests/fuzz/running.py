@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import shutil
@@ -11,10 +12,10 @@ import tempfile
 import time
 import traceback
 from collections.abc import Sequence
-from contextlib import redirect_stderr, suppress
+from contextlib import redirect_stderr
 from pathlib import Path
 from random import Random
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from tests.fuzz.mutation import LONGEST, mutated
@@ -28,8 +29,13 @@ _HANGS_SECONDS = 20
 _SHRINK_SECONDS = 3.0
 # What no target needs longer for than to stop.
 _MARGIN_SECONDS = 4.0
-_MOST_KEPT = 24
+_MOST_KEPT = 12
 _LONGEST_KEPT = 3000
+# What decides; to watch all of the gateway takes as long again before the first input.
+_WATCHED = [
+    f"trunkline.{name}" for name in ("wire", "credentials", "providers", "policy", "unified", "realtime", "store")
+]
+_PACKAGE = f"{os.sep}trunkline{os.sep}"
 
 
 def atheris_or_none() -> ModuleType | None:
@@ -45,9 +51,9 @@ def atheris_or_none() -> ModuleType | None:
 def load_targets(atheris: ModuleType | None) -> dict[str, Target]:
     """Import the table; with atheris, so that what runs of Trunkline is seen."""
     if atheris is not None:
-        with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):  # it names every module
-            with atheris.instrument_imports(include=["trunkline"]):
-                from tests.fuzz.targets import TARGETS
+        # It names every module.
+        with redirect_stderr(io.StringIO()), atheris.instrument_imports(include=_WATCHED):
+            from tests.fuzz.targets import TARGETS
     else:
         from tests.fuzz.targets import TARGETS
     return TARGETS
@@ -180,45 +186,57 @@ def _shrunk(target: Target, data: bytes) -> bytes:
     return data
 
 
-def keep(targets: Sequence[Target], atheris: ModuleType | None) -> None:
-    """Take into the corpus of each target, of what was found, the few inputs that see the most of it."""
-    if atheris is None:
-        sys.exit("To choose what is kept takes atheris, which is not here.")
+def keep(targets: Sequence[Target]) -> None:
+    """Take into the corpus of each target, of what was found, the small inputs that see what its seeds do not."""
+    _be_quiet()
     for target in targets:
-        found = FOUND / target.name
-        if not found.is_dir():
-            continue
-        process = os.fork()
-        if not process:
-            _be_quiet()
-            with tempfile.TemporaryDirectory() as folder:
-                small = Path(folder) / "small"
-                small.mkdir()
-                for path in [*target.kept, *found.iterdir()]:
-                    if path.stat().st_size <= _LONGEST_KEPT:
-                        shutil.copy(path, small / path.name)
-                chosen = CORPUS / f"{target.name}.new"
-                chosen.mkdir(parents=True, exist_ok=True)
-                options = ["-set_cover_merge=1", f"-max_len={_LONGEST_KEPT}", "-verbosity=0"]
-                atheris.Setup([sys.argv[0], *options, str(chosen), str(small)], target.run)
-                atheris.Fuzz()
-        os.waitpid(process, 0)
-        _replace_corpus(target)
+        folder = FOUND / target.name
+        found = folder.iterdir() if folder.is_dir() else ()
+        inputs = {path.read_bytes() for path in (*target.kept, *found) if path.stat().st_size <= _LONGEST_KEPT}
+        seen = {step for seed in target.seeds for step in _steps(target, seed)}
+        chosen = []
+        for data in sorted(inputs, key=len):
+            steps = _steps(target, data)
+            if len(chosen) < _MOST_KEPT and not steps <= seen:
+                chosen.append(data)
+                seen |= steps
+        _replace_corpus(target, chosen)
 
 
-def _replace_corpus(target: Target) -> None:
-    chosen, folder = CORPUS / f"{target.name}.new", CORPUS / target.name
-    if not chosen.is_dir():
-        return
-    best = sorted(chosen.iterdir(), key=lambda path: path.stat().st_size)[:_MOST_KEPT]
-    contents = [path.read_bytes() for path in best]
-    shutil.rmtree(chosen)
-    with suppress(FileNotFoundError):
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+def _steps(target: Target, data: bytes) -> set[tuple[str, int, int]]:
+    """Return which steps from line to line of Trunkline are taken for an input."""
+    seen: set[tuple[str, int, int]] = set()
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        name = frame.f_code.co_filename
+        if _PACKAGE not in name:
+            return None
+        before = frame.f_lineno
+
+        def follow(frame: FrameType, event: str, argument: Any) -> Any:
+            nonlocal before
+            seen.add((name, before, frame.f_lineno))
+            before = frame.f_lineno
+            return follow
+
+        return follow
+
+    sys.settrace(trace)
+    try:
+        target.run(data)
+    finally:
+        sys.settrace(None)
+    return seen
+
+
+def _replace_corpus(target: Target, contents: Sequence[bytes]) -> None:
+    folder = CORPUS / target.name
+    shutil.rmtree(folder, ignore_errors=True)
+    if contents:
+        folder.mkdir(parents=True)
     for content in contents:
         (folder / hashlib.sha256(content).hexdigest()[:12]).write_bytes(content)
-    print(f"  {target.name:24} {len(contents)} inputs, {sum(map(len, contents))} bytes")
+    print(f"  {target.name:24} {len(contents):3} inputs, {sum(map(len, contents)):6} bytes", flush=True)
 
 
 def _end_of(log: Path) -> str:

@@ -17,6 +17,7 @@ from trunkline.errors import GatewayError, TrunklineError
 from trunkline.wire.refusal import Dialect, http_refusal, realtime_refusal
 
 CORPUS = Path(__file__).parent / "corpus"
+SEEDS = Path(__file__).parent / "seeds"
 
 
 class NotForThis(Exception):
@@ -33,7 +34,6 @@ class Target:
 
     name: str
     try_one: Callable[[bytes], None]
-    seeds: Sequence[bytes]
     modules: Sequence[str]
     refuses: tuple[type[Exception], ...] = ()
     is_json: bool = True
@@ -46,6 +46,11 @@ class Target:
             pass
         except self.refuses as error:
             _check_refusal(error)
+
+    @functools.cached_property
+    def seeds(self) -> list[bytes]:
+        """The inputs that a person wrote: what others are made of."""
+        return [path.read_bytes() for path in sorted((SEEDS / self.name).iterdir())]
 
     @property
     def kept(self) -> list[Path]:
@@ -137,8 +142,3 @@ def cut(data: bytes) -> list[bytes]:
         pieces.append(data[at : at + size])
         at += size
     return pieces
-
-
-def seed(value: Any) -> bytes:
-    """Return a document as an input."""
-    return json.dumps(value).encode()

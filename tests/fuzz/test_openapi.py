@@ -45,11 +45,14 @@ class Api(NamedTuple):
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Program]:
     """A gateway of its own, with something of each kind in it: all of it may be changed and deleted."""
-    with data_directory() as folder, program(
-        "serve",
-        *("--port", "0", "--data-dir", str(folder), "--log-level", "error"),
-        environment={"TRUNKLINE_GATEWAY_TOKEN": TOKEN},
-    ) as running:
+    with (
+        data_directory() as folder,
+        program(
+            "serve",
+            *("--port", "0", "--data-dir", str(folder), "--log-level", "error"),
+            environment={"TRUNKLINE_GATEWAY_TOKEN": TOKEN},
+        ) as running,
+    ):
         yield running
 
 
@@ -141,7 +144,7 @@ def operations(schema: Any) -> list[Any]:
 def _check_console(answer: Any) -> None:
     error = answer.json()["error"]
     assert set(error) == {"message", "type", "code"}
-    assert error["message"] and error["type"] and error["code"]
+    assert all(error.values())
 
 
 def _check_management(answer: Any) -> None:

@@ -36,7 +36,19 @@ def test_a_root_path_begins_with_a_resource_of_openais_api(resource: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/", "v1/a/g/openai", "/v1", "/v1/", "/v2/a/g/openai", "/V1/a/g/openai", "//v1/a/g/openai", "/healthz"]
+    "path",
+    [
+        "",
+        "/",
+        "v1/a/g/openai",
+        "/v1",
+        "/v1/",
+        "/v2/a/g/openai",
+        "/V1/a/g/openai",
+        "//v1/a/g/openai",
+        "x/v1/a/g/openai",
+        "/healthz",
+    ],
 )
 def test_a_path_outside_v1_is_refused(path: str) -> None:
     with pytest.raises(MalformedRequest):

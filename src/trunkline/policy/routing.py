@@ -38,6 +38,8 @@ _RULE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MOST_TRIES: Final = 5
 _LONGEST_SHOWN: Final = 60
 _MOST_SHOWN: Final = 8
+# Of a place in an array, in digits; Python reads no number of thousands of them.
+_LONGEST_PLACE: Final = 9
 
 
 class AskModel(NamedTuple):
@@ -355,7 +357,7 @@ def _values(name: str, facts: Facts, request: Mapping[str, Any]) -> list[Any]:
 
 def _within(value: Any, path: Sequence[str]) -> Iterator[Any]:
     if isinstance(value, list):
-        if path and path[0].isdecimal() and int(path[0]) < len(value):
+        if path and path[0].isdecimal() and len(path[0]) <= _LONGEST_PLACE and int(path[0]) < len(value):
             yield from _within(value[int(path[0])], path[1:])
         for one in value:
             if not path:
