@@ -465,10 +465,11 @@ def test_a_valkey_server_that_is_away_or_refuses_is_a_fault(valkey: ValkeyServer
 
 
 def test_a_port_that_another_program_has_is_a_fault(data: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        threading.Thread(target=lambda: [one.close() for one in [other.accept()[0]]], daemon=True).start()
-        found = examined(data, port=str(other.getsockname()[1]))
+    with listener(None) as (port, came):
+        found = examined(data, port=str(port), gateway_token=SECRET)
     assert "is in use" in found.of("address", "fault")
+    assert b"GET /readyz" in came[0]
+    assert SECRET.encode() not in came[0], "a stranger is shown no token"
     assert "is no address of this machine" in examined(data, host="nowhere.invalid").of("address", "fault")
 
 

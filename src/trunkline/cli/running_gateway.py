@@ -42,8 +42,11 @@ token_option = click.option(
 class RunningGateway:
     """One gateway, and the token that is shown to it and to nobody else: redirections are not followed."""
 
-    def __init__(self, url: str, token_from: str, settings: Settings | None = None) -> None:
+    def __init__(
+        self, url: str, token_from: str, settings: Settings | None = None, *, timeout: float = _TIMEOUT_SECONDS
+    ) -> None:
         """``settings`` are those of the gateway on this machine; without them, as they are set here."""
+        self._timeout = timeout
         settings = settings or chosen_settings(None)
         parts = urlsplit(url or _url_of(settings))
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -94,11 +97,11 @@ class RunningGateway:
     def _connection(self) -> HTTPConnection:
         assert self._parts.hostname is not None
         if self._parts.scheme == "http":
-            return HTTPConnection(self._parts.hostname, self._parts.port, timeout=_TIMEOUT_SECONDS)
+            return HTTPConnection(self._parts.hostname, self._parts.port, timeout=self._timeout)
         context = ssl.create_default_context()
         if self._authority.is_file():
             context.load_verify_locations(self._authority)
-        return HTTPSConnection(self._parts.hostname, self._parts.port, timeout=_TIMEOUT_SECONDS, context=context)
+        return HTTPSConnection(self._parts.hostname, self._parts.port, timeout=self._timeout, context=context)
 
 
 def _url_of(settings: Settings) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json as json_module
-import os
 from pathlib import Path
 from typing import Final
 
@@ -46,7 +45,7 @@ def doctor(config: Path | None, data_dir: Path | None, online: bool, json: bool)
     from trunkline.cli.doctor.installation import Installation
 
     examined = settings.examine({"data_dir": data_dir}, file=config)
-    findings = asyncio.run(examine(Installation(examined, os.environ, is_online=online)))
+    findings = asyncio.run(examine(Installation(examined, is_online=online)))
     counts = {level: sum(one.level == level for one in findings) for level in _COLOURS}
     if json:
         found = [msgspec.structs.asdict(one) for one in findings]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from trunkline.policy.registry import Registry
@@ -16,7 +15,6 @@ class Installation:
     """``database`` is open where it can be used; ``contents`` and ``registry`` are known where its tables are ours."""
 
     examined: Examined
-    environment: Mapping[str, str] = field(repr=False)
     is_online: bool = False
     database: Database | None = None
     health: Health | None = None

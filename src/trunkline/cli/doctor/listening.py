@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from trunkline.server.serving import listen
 from trunkline.settings import Settings, is_loopback_host
 
 _SOON: Final = timedelta(days=21)
+_SECONDS: Final = 5.0
 _ANYWHERE: Final = ("0.0.0.0", "::")
 
 
@@ -34,9 +36,9 @@ def address(it: Installation, notes: Notes) -> None:
     except SettingsError as error:
         why = str(error)
     try:
-        gateway = RunningGateway("", "", it.settings)
-        state = gateway.get("/readyz")
-        checks = state["checks"]
+        # Without the token: who listens there is not known yet.
+        stranger = RunningGateway("", "", replace(it.settings, gateway_token=""), timeout=_SECONDS)
+        checks = stranger.get("/readyz")["checks"]
     except SettingsError as error:
         if "answered 503" in str(error):
             notes.warning(f"A Trunkline at {place} is about to stop.", "Wait until it has.")
@@ -46,7 +48,7 @@ def address(it: Installation, notes: Notes) -> None:
     except (KeyError, TypeError):
         notes.fault(why, "Something listens there that is no Trunkline: choose another port, or stop it.")
         return
-    version = _version_of(gateway)
+    version = _version_of(RunningGateway("", "", it.settings, timeout=_SECONDS))
     if not checks.get("database"):
         notes.fault(f"A Trunkline runs at {place}, and its database does not answer.", "Its log says why.")
     elif version and version != trunkline.__version__:
