@@ -165,11 +165,15 @@ def _started(folder: Path, port: int) -> subprocess.Popen[bytes]:
     options = [part for option in _OPTIONS for part in ("-c", option)]
     arguments = ["-D", str(folder / "data"), "-h", "127.0.0.1", "-p", str(port), *options]
     with (folder / "log").open("ab") as log:
-        return subprocess.Popen([postgres_program("postgres"), *arguments], stdout=log, stderr=log, cwd=folder, **_other_user())
+        return subprocess.Popen(
+            [postgres_program("postgres"), *arguments], stdout=log, stderr=log, cwd=folder, **_other_user()
+        )
 
 
 def _command(folder: Path, name: str, *arguments: str) -> None:
-    done = subprocess.run([postgres_program(name), *arguments], capture_output=True, text=True, cwd=folder, **_other_user())
+    done = subprocess.run(
+        [postgres_program(name), *arguments], capture_output=True, text=True, cwd=folder, **_other_user()
+    )
     assert done.returncode == 0, done.stderr
 
 
