@@ -79,7 +79,7 @@ unit: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/chromium 
 	@$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/e2e tests/fuzz $(ARGS)
 	@# Voice is heard in time or not at all: these have the machine to themselves, two conversations at a time, which wait
 	@# for each other's sound most of the time. With ARGS there may be none of them.
-	@$(BIN)/pytest -n 2 --dist loadgroup tests/clients $(ARGS) || { code=$$?; [ $$code = 5 ] && [ -n "$(ARGS)" ]; }
+	@$(BIN)/pytest -n 2 tests/clients $(ARGS) || { code=$$?; [ $$code = 5 ] && [ -n "$(ARGS)" ]; }
 
 console: $(PACKAGES)
 	$(say) "Console: types, lint and unit tests"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from anyio.from_thread import start_blocking_portal
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.clients.stage import Stage, stage
 from tests.running import run
@@ -16,12 +18,21 @@ from trunkline.local.engines.synthesis import Synthesiser
 SPOKEN = "What is the capital of France?"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What a client says in one conversation is looked at by several tests: they stay in one process."""
-    for item in items:
-        told = getattr(item, "callspec", None)
-        if told is not None and "with_local" in item.fixturenames or "with_openai" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.name}-{told.params['client']}"))
+class ByConversation(LoadScopeScheduling):
+    """What a client says in one conversation is looked at by several tests of a file: they stay in one process.
+
+    Marks of pytest-xdist for groups do not reach it with every release of pytest.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        _, has_parameters, parameters = test.partition("[")
+        return f"{file}[{parameters}" if has_parameters else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByConversation:
+    return ByConversation(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,9 @@ import { start, type Program } from './program';
 import { KEY, servers, TOKEN } from './servers';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+const TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+/** The rules that another colour may break. */
+const OF_COLOURS = ['color-contrast', 'link-in-text-block'];
 
 interface Watched {
   /** Console messages that the test expects, for example of a request that is meant to fail. */
@@ -93,20 +95,23 @@ export async function expectAccessible(page: Page, state = ''): Promise<void> {
   expect(await violations(page), state).toEqual([]);
 }
 
-/** What axe finds on the page as it is now: rule, what is wrong and where. */
-export async function violations(page: Page): Promise<string[]> {
+/** What axe finds on the page as it is now, or only in its colours: rule, what is wrong and where. */
+export async function violations(
+  page: Page,
+  about: 'everything' | 'colours' = 'everything',
+): Promise<string[]> {
   if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(AXE);
-  return page.evaluate(async (rules) => {
+  const runOnly = about === 'colours' ? { type: 'rule', values: OF_COLOURS } : { type: 'tag', values: TAGS };
+  return page.evaluate(async (runOnly) => {
     const { axe } = window as unknown as { axe: { run(options: object): Promise<AxeResults> } };
     interface AxeResults {
       violations: { id: string; help: string; nodes: { target: string[]; failureSummary: string }[] }[];
     }
-    const runOnly = { type: 'tag', values: rules };
     const results = await axe.run({ runOnly, resultTypes: ['violations'], elementRef: false });
     return results.violations.flatMap(({ id, help, nodes }) =>
       nodes.map((node) => `${id}: ${help}: ${node.target.join(' ')}: ${node.failureSummary}`),
     );
-  }, RULES);
+  }, runOnly);
 }
 
 /** Collects the sound of a page's realtime socket: PCM, 16 bit, 24 kHz. */
