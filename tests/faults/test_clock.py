@@ -178,7 +178,10 @@ def test_a_key_that_expires_is_refused_by_the_clock_on_the_wall(clock: Clock) ->
             async with administration(directory) as configuration:
                 value, _ = await new_key(configuration, expires_at=clock() + 3600)
                 await configuration.change_gateway("default", authenticated=True)
-            async with provider({}) as (_, origin), gateway(data_dir=directory, **at(origin, api_key="sk-x")) as address:
+            async with (
+                provider({}) as (_, origin),
+                gateway(data_dir=directory, **at(origin, api_key="sk-x")) as address,
+            ):
 
                 async def asked() -> int | None:
                     async with await Client.to(address.port) as client:
