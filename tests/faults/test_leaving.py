@@ -72,7 +72,7 @@ class Streams:
 
 async def stream(port: int, model: str, begun: list[str]) -> Got:
     async with await Client.to(port) as client:
-        client.ask(chat_of(model, stream=True))
+        client.ask(chat_of(model, stream=True), "/v1/local/default/groq/chat/completions")
         head = await client.reader.readuntil(b"\r\n\r\n")
         event = await client.reader.readuntil(b"\n\n")
         begun.append(model)
@@ -136,8 +136,8 @@ def test_a_gateway_that_is_told_to_stop_cuts_nothing_before_its_time_and_ends_th
                 environment = {
                     "TRUNKLINE_DATA_DIR": str(directory),
                     "TRUNKLINE_DRAIN_TIMEOUT": str(grace),
-                    "TRUNKLINE_PROVIDERS__OPENAI__BASE_URL": f"http://{chats.host}:{chats.port}/v1",
-                    "TRUNKLINE_PROVIDERS__OPENAI__WS_BASE_URL": f"ws://{sessions.host}:{sessions.port}/v1",
+                    "TRUNKLINE_PROVIDERS__GROQ__BASE_URL": f"http://{chats.host}:{chats.port}/v1",
+                    "TRUNKLINE_PROVIDERS__OPENAI__BASE_URL": f"http://{sessions.host}:{sessions.port}/v1",
                 }
                 started = program("serve", "--port", "0", environment=environment)
                 running = await asyncio.to_thread(started.__enter__)
