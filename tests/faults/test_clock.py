@@ -112,6 +112,7 @@ def test_budgets_are_counted_once_also_over_a_restart_after_the_clock_was_set_ba
     run(main(), 60)
 
 
+@pytest.mark.whole
 def test_counts_in_valkey_survive_that_its_clock_is_set_back(tmp_path: Path) -> None:
     limit = rule(limit=5, window=60)
     at_once = rule("c", "concurrent", 2)
@@ -237,6 +238,7 @@ def test_no_answer_is_kept_longer_than_it_may_be(jump: float, memory: int, clock
     run(main(), 60)
 
 
+@pytest.mark.whole
 @JUMPS
 def test_rows_go_on_to_be_written_and_told_to_who_watches(jump: float, clock: Clock) -> None:
     async def main() -> None:
@@ -266,6 +268,7 @@ def test_rows_go_on_to_be_written_and_told_to_who_watches(jump: float, clock: Cl
     run(main(), 60)
 
 
+@pytest.mark.whole
 @JUMPS
 def test_a_provider_that_is_silent_is_given_up_after_the_time_that_passed(jump: float, clock: Clock) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

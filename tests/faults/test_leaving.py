@@ -123,7 +123,7 @@ async def ends_in(directory: Path) -> list[str]:
 
 @pytest.mark.usefixtures("many_files")
 @pytest.mark.parametrize(
-    ("streams", "calls", "grace"), [(40, 10, 4), pytest.param(500, 100, 15, marks=pytest.mark.whole)]
+    ("streams", "calls", "grace"), [(40, 10, 3), pytest.param(500, 100, 15, marks=pytest.mark.whole)]
 )
 def test_a_gateway_that_is_told_to_stop_cuts_nothing_before_its_time_and_ends_the_rest_in_order(
     streams: int, calls: int, grace: int

@@ -145,7 +145,8 @@ def test_a_provider_that_breaks_a_call_is_told_in_band_with_a_close_that_says_tr
             async with dial(gateway.address) as good:
                 await good.recv()
                 before = left()
-                heard = dict(zip(FAULTS, await asyncio.gather(*[heard_by(gateway.address, way) for way in FAULTS])))
+                found = await asyncio.gather(*[heard_by(gateway.address, way) for way in FAULTS])
+                heard = dict(zip(FAULTS, found, strict=True))
                 assert heard == {way: tuple(expected) for way, (_, expected) in FAULTS.items()}
                 await until_no_more_than(before)
                 await (await good.ping())  # the call of somebody else goes on

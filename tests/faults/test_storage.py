@@ -102,7 +102,7 @@ def no_room(process: int) -> Iterator[None]:
         resource.prlimit(process, resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize("room", ["0", "half a record"])
+@pytest.mark.parametrize("room", ["0", pytest.param("half a record", marks=pytest.mark.whole)])
 def test_requests_go_on_when_nothing_can_be_written_and_are_recorded_again_when_there_is_room(room: str) -> None:
     async def main() -> None:
         with data_directory() as directory:
@@ -128,6 +128,7 @@ def test_requests_go_on_when_nothing_can_be_written_and_are_recorded_again_when_
     run(main(), 120)
 
 
+@pytest.mark.whole
 def test_a_disk_that_is_really_full_costs_records_and_no_request(tmp_path: Path) -> None:
     async def main() -> None:
         with data_directory() as fresh, small_disk(16) as directory:
@@ -181,6 +182,7 @@ if os.geteuid() != 0:  # and is not skipped there, which would count as missing
 # SQLite
 
 
+@pytest.mark.whole
 def test_a_database_file_that_is_taken_away_costs_no_record() -> None:
     async def main() -> None:
         with data_directory() as directory:
@@ -200,6 +202,7 @@ def test_a_database_file_that_is_taken_away_costs_no_record() -> None:
     run(main(), 120)
 
 
+@pytest.mark.whole
 def test_a_database_file_that_is_damaged_costs_no_record_that_came_after_it() -> None:
     async def main() -> None:
         with data_directory() as directory:
@@ -237,6 +240,7 @@ def server() -> Iterator[Postgres]:
         yield running
 
 
+@pytest.mark.whole
 def test_a_server_that_ends_every_connection_costs_no_record(server: Postgres) -> None:
     """As one does that fails over."""
     url = server.fresh()
@@ -255,6 +259,7 @@ def test_a_server_that_ends_every_connection_costs_no_record(server: Postgres) -
     run(main(), 120)
 
 
+@pytest.mark.whole
 def test_a_server_that_takes_no_writes_costs_no_record(server: Postgres) -> None:
     """As a replica, or a primary whose disk is nearly full."""
     url = server.fresh()
@@ -283,6 +288,7 @@ def test_a_server_that_takes_no_writes_costs_no_record(server: Postgres) -> None
     run(main(), 120)
 
 
+@pytest.mark.whole
 def test_a_server_that_is_slow_or_silent_holds_up_no_request(server: Postgres) -> None:
     url = server.fresh()
 

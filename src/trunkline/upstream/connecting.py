@@ -79,8 +79,8 @@ class Connector:
         place = (origin.host, origin.port)
         lookup = self._lookups.get(place)
         if lookup is None:
-            # One for all who wait for it: each takes a thread, of which there are few, for as long as DNS is silent. The
-            # names of other providers would wait for one.
+            # One for all who wait for it: each takes a thread, of which there are few, for as long as DNS is silent,
+            # and the names of other providers would wait for one.
             lookup = self._lookups[place] = asyncio.create_task(_look_up(*place))
             lookup.add_done_callback(lambda done: self._looked_up(place, done))
         addresses = await asyncio.shield(lookup)
