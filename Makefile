@@ -35,11 +35,11 @@ SERVE_UNTIL_STOPPED = $(BIN)/trunkline serve $(ARGS) || [ $$? = 130 ]
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help run test dev build preview bench clean gen lint types unit browser models
+.PHONY: help run test test-faults dev build preview bench clean gen lint types unit browser models
 
 help:  ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
-	  while IFS='|' read -r name words; do printf '  make %-8s  %s\n' "$$name" "$$words"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+	  while IFS='|' read -r name words; do printf '  make %-11s  %s\n' "$$name" "$$words"; done
 	@echo '  ARGS="..." is passed on, for example: make run ARGS="--port 9000"'
 
 run: $(STAMPS)/package models $(CONSOLE)  ## install what is missing and serve on http://127.0.0.1:8787
@@ -61,9 +61,13 @@ types: $(STAMPS)/dev
 
 unit: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/chromium models $(CONSOLE)
 	$(say) "Unit, contract and end-to-end tests"
-	@$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/e2e $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not whole" tests/unit tests/contract tests/faults tests/e2e $(ARGS)
 	@# Voice is heard in time or not at all: these have the machine to themselves. With ARGS there may be none of them.
 	@$(BIN)/pytest tests/clients $(ARGS) || { code=$$?; [ $$code = 5 ] && [ -n "$(ARGS)" ]; }
+
+test-faults: $(STAMPS)/dev models  ## all faults, of which `test` has a short form; some are made by root alone
+	$(say) "Faults"
+	@$(BIN)/pytest tests/faults $(ARGS)
 
 browser: $(STAMPS)/dev models $(PACKAGES) $(STAMPS)/chromium $(CONSOLE)
 	$(say) "Console: types, lint, unit and browser tests"
