@@ -41,11 +41,11 @@ together = $(if $(filter output-sync,$(.FEATURES)),--output-sync=$(1))
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help run test fuzz dev build preview bench clean docs gen installed checks lint types console unit browser models
+.PHONY: help run test test-faults fuzz dev build preview bench clean docs gen installed checks lint types console unit browser models
 
 help:  ## list the commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
-	  while IFS='|' read -r name words; do printf '  make %-8s  %s\n' "$$name" "$$words"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+	  while IFS='|' read -r name words; do printf '  make %-11s  %s\n' "$$name" "$$words"; done
 	@echo '  ARGS="..." is passed on, for example: make run ARGS="--port 9000"'
 
 run: $(STAMPS)/package models $(CONSOLE)  ## install what is missing and serve on http://127.0.0.1:8787
@@ -76,7 +76,7 @@ types: $(STAMPS)/dev
 
 unit: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/chromium $(STAMPS)/nginx $(STAMPS)/helm models $(CONSOLE)
 	$(say) "Unit, contract and end-to-end tests"
-	@$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract tests/e2e tests/fuzz $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile -m "not whole" tests/unit tests/contract tests/faults tests/e2e tests/fuzz $(ARGS)
 	@# Voice is heard in time or not at all: these have the machine to themselves, two conversations at a time, which wait
 	@# for each other's sound most of the time. With ARGS there may be none of them.
 	@$(BIN)/pytest -n 2 tests/clients $(ARGS) || { code=$$?; [ $$code = 5 ] && [ -n "$(ARGS)" ]; }
@@ -88,6 +88,10 @@ console: $(PACKAGES)
 fuzz: $(STAMPS)/dev  ## arbitrary input for all that reads what strangers write, for a minute; ARGS="--minutes 60" for longer
 	$(say) "Fuzzing"
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+test-faults: $(STAMPS)/dev models  ## all faults, of which `test` has a short form; some are made by root alone
+	$(say) "Faults"
+	@$(BIN)/pytest tests/faults $(ARGS)
 
 browser: $(STAMPS)/dev models $(PACKAGES) $(STAMPS)/chromium $(CONSOLE)
 	$(say) "Console: browser tests"

@@ -193,8 +193,7 @@ class Settings:
 
     drain_timeout: float = setting(
         10.0,
-        help="Longest time that realtime sessions may finish what they are saying when the gateway stops, and then"
-        " answers that are under way (these at least 10 s).",
+        help="Longest time that streams and other answers, and realtime sessions, may finish when the gateway stops.",
         unit="s",
         minimum=0.0,
     )

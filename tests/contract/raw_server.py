@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +15,12 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @asynccontextmanager
 async def raw_server(
-    handler: Handler, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    handler: Handler,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    tls: ssl.SSLContext | None = None,
+    sock: socket.socket | None = None,
 ) -> AsyncIterator[Origin]:
     tasks: set[asyncio.Task[None]] = set()
 
@@ -30,7 +36,10 @@ async def raw_server(
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(serve, host, port, ssl=tls)
+    if sock is None:
+        server = await asyncio.start_server(serve, host, port, ssl=tls)
+    else:
+        server = await asyncio.start_server(serve, sock=sock, ssl=tls)
     try:
         yield Origin("https" if tls else "http", host, server.sockets[0].getsockname()[1])
     finally:

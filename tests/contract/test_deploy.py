@@ -17,7 +17,6 @@ import trustme
 import yaml
 
 from trunkline import __version__, settings
-from trunkline.server.serving import create_server, listen
 
 ROOT: Final = Path(__file__).parents[2]
 DEPLOY: Final = ROOT / "deploy"
@@ -96,15 +95,7 @@ def test_systemd_takes_the_unit_and_finds_little_exposed(tmp_path: Path) -> None
 def test_systemd_waits_for_longer_than_a_stop_may_take() -> None:
     unit = (DEPLOY / "systemd" / "trunkline@.service").read_text()
     drain = int(re.findall(r"DRAIN_TIMEOUT=(\d+)", (DEPLOY / "systemd" / "trunkline.env").read_text())[0])
-    assert int(re.findall(r"TimeoutStopSec=(\d+)", unit)[0]) > 2 * drain
-
-
-@pytest.mark.parametrize(("drain", "grace"), [(0.0, 10), (60.5, 61)])
-def test_answers_under_way_have_as_long_as_sessions_to_end(tmp_path: Path, drain: float, grace: int) -> None:
-    chosen = settings.Settings(port=0, data_dir=tmp_path, drain_timeout=drain)
-    with listen(chosen) as listener:
-        server = create_server(chosen, listener)
-    assert server.config.timeout_graceful_shutdown == grace
+    assert int(re.findall(r"TimeoutStopSec=(\d+)", unit)[0]) >= drain + 20
 
 
 # Settings
@@ -167,7 +158,7 @@ def test_compose_has_three_gateways_alike_that_wait_for_what_they_share() -> Non
         assert service["read_only"]
         assert service["cap_drop"] == ["ALL"]
         drain = int(service["environment"]["TRUNKLINE_DRAIN_TIMEOUT"])
-        assert int(service["stop_grace_period"].removesuffix("s")) > 2 * drain
+        assert int(service["stop_grace_period"].removesuffix("s")) >= drain + 20
         for name in service["depends_on"]:
             assert services[name]["healthcheck"]["test"]
     volumes = [volume.partition(":")[0] for service in gateways.values() for volume in service["volumes"]]

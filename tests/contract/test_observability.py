@@ -80,7 +80,7 @@ def test_a_gateway_says_that_it_lives_and_that_it_is_ready() -> None:
             assert (await client.get(f"{address.http}/healthz")).json() == {"status": "ok"}
             ready = await client.get(f"{address.http}/readyz")
             assert (ready.status_code, ready.json()["status"]) == (200, "ready")
-            assert ready.json()["checks"] == {"accepting": True, "database": True}
+            assert ready.json()["checks"] == {"accepting": True, "database": True, "records": True}
             assert (await client.post(f"{address.http}/readyz")).status_code == 405
 
     run(main())

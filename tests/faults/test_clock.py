@@ -112,6 +112,7 @@ def test_budgets_are_counted_once_also_over_a_restart_after_the_clock_was_set_ba
     run(main(), 60)
 
 
+@pytest.mark.whole
 def test_counts_in_valkey_survive_that_its_clock_is_set_back(tmp_path: Path) -> None:
     limit = rule(limit=5, window=60)
     at_once = rule("c", "concurrent", 2)
@@ -178,7 +179,10 @@ def test_a_key_that_expires_is_refused_by_the_clock_on_the_wall(clock: Clock) ->
             async with administration(directory) as configuration:
                 value, _ = await new_key(configuration, expires_at=clock() + 3600)
                 await configuration.change_gateway("default", authenticated=True)
-            async with provider({}) as (_, origin), gateway(data_dir=directory, **at(origin, api_key="sk-x")) as address:
+            async with (
+                provider({}) as (_, origin),
+                gateway(data_dir=directory, **at(origin, api_key="sk-x")) as address,
+            ):
 
                 async def asked() -> int | None:
                     async with await Client.to(address.port) as client:
@@ -234,6 +238,7 @@ def test_no_answer_is_kept_longer_than_it_may_be(jump: float, memory: int, clock
     run(main(), 60)
 
 
+@pytest.mark.whole
 @JUMPS
 def test_rows_go_on_to_be_written_and_told_to_who_watches(jump: float, clock: Clock) -> None:
     async def main() -> None:
@@ -263,6 +268,7 @@ def test_rows_go_on_to_be_written_and_told_to_who_watches(jump: float, clock: Cl
     run(main(), 60)
 
 
+@pytest.mark.whole
 @JUMPS
 def test_a_provider_that_is_silent_is_given_up_after_the_time_that_passed(jump: float, clock: Clock) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

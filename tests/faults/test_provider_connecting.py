@@ -103,7 +103,10 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("way", PLACES)
+SHORT = ("refuses", "hangs in the TLS handshake", "speaks no TLS")
+
+
+@pytest.mark.parametrize("way", [pytest.param(way, marks=() if way in SHORT else pytest.mark.whole) for way in PLACES])
 def test_a_provider_that_is_not_reached_is_named_with_what_failed(way: str) -> None:
     place, status, code = PLACES[way]
 
@@ -127,7 +130,7 @@ def test_a_provider_that_is_not_reached_is_named_with_what_failed(way: str) -> N
 # Kept connections
 
 
-@pytest.mark.parametrize("ends", ["closes", "resets"])
+@pytest.mark.parametrize("ends", ["closes", pytest.param("resets", marks=pytest.mark.whole)])
 @pytest.mark.parametrize("when", ["as it is asked", "before it is asked"])
 def test_a_kept_connection_that_ends_as_it_is_used_again_costs_at_most_that_request(ends: str, when: str) -> None:
     answered = asyncio.Event()
@@ -160,6 +163,7 @@ def test_a_kept_connection_that_ends_as_it_is_used_again_costs_at_most_that_requ
     run(main(), 30)
 
 
+@pytest.mark.whole
 def test_a_chat_that_may_be_repeated_is_sent_again_on_a_fresh_connection() -> None:
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -219,7 +223,9 @@ def tls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ssl.SSLContext:
     return context
 
 
-@pytest.mark.parametrize("error", [UNKNOWN, AGAIN], ids=["unknown", "fails for now"])
+@pytest.mark.parametrize(
+    "error", [pytest.param(UNKNOWN, id="unknown", marks=pytest.mark.whole), pytest.param(AGAIN, id="fails for now")]
+)
 def test_a_name_that_is_not_found_for_a_while_is_found_as_soon_as_it_is_there(
     error: socket.gaierror, monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext
 ) -> None:
@@ -244,6 +250,7 @@ def test_a_name_that_is_not_found_for_a_while_is_found_as_soon_as_it_is_there(
     run(main(), 30)
 
 
+@pytest.mark.whole
 def test_a_provider_that_moves_is_followed_when_its_old_place_is_gone(
     monkeypatch: pytest.MonkeyPatch, tls: ssl.SSLContext
 ) -> None:

@@ -32,8 +32,8 @@ _PING_SECONDS: Final = 20.0
 # Longer than clients and balancers keep a connection without a request (5 to 60 s): it is theirs to close, who know
 # that they ask for nothing just then.
 KEEP_ALIVE_SECONDS: Final = 75
-# Answers under way have at least so long to end when the gateway stops, whatever the setting drain_timeout.
-_LEAST_GRACE_SECONDS: Final = 10
+# For answers that are nearly there, however little time sessions were given.
+_LEAST_GRACE_SECONDS: Final = 1
 _BACKLOG: Final = 2048
 # Names of providers are looked up in half of these, each for as long as DNS is silent.
 _THREADS: Final = "32"
@@ -79,7 +79,6 @@ def create_server(settings: Settings, listener: socket.socket) -> uvicorn.Server
         proxy_headers=False,
         date_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=max(math.ceil(settings.drain_timeout), _LEAST_GRACE_SECONDS),
         ssl_certfile=str(tls.certificate) if tls else None,
         ssl_keyfile=str(tls.key) if tls else None,
     )
@@ -103,12 +102,15 @@ class _Server(uvicorn.Server):
             click.echo(self._announce(), err=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        until = asyncio.get_running_loop().time() + self._drain
         for server in self.servers:  # who comes now is for the next process
             server.close()
         leaving = asyncio.create_task(self._application.leave(self._drain))
         while not leaving.done() and not self.force_exit:  # a second Ctrl+C
             await asyncio.wait({leaving}, timeout=_TICK_SECONDS)
         leaving.cancel()
+        left = until - asyncio.get_running_loop().time()  # for streams, which went on meanwhile
+        self.config.timeout_graceful_shutdown = max(math.ceil(left), _LEAST_GRACE_SECONDS)
         await super().shutdown(sockets=sockets)
 
 

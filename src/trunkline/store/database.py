@@ -52,6 +52,7 @@ class Database:
     def __init__(self, engine: AsyncEngine, location: Location) -> None:
         self._engine = engine
         self._location = location
+        self._file = _identity(location)
 
     @classmethod
     async def open(cls, data_dir: Path, url: str = "") -> Database:
@@ -139,6 +140,9 @@ class Database:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        if self._file is not None and _identity(self._location) != self._file:
+            # A connection would go on with what has no name any more, and all that is written would be gone with it.
+            raise OSError(f"{self._location} was removed or replaced while it was in use; put it back, or restart")
         async with AsyncExitStack() as stack:
             try:
                 connection = await stack.enter_async_context(self._engine.connect())
@@ -211,6 +215,17 @@ def _postgres_engine(location: PostgresServer) -> AsyncEngine:
         pool_pre_ping=True,  # connections from before a restart of the server are replaced unnoticed
         pool_timeout=_CONNECT_SECONDS,
     )
+
+
+def _identity(location: Location) -> tuple[int, int] | None:
+    """Return what tells a file from another one of the same name, or None where there is none."""
+    if not isinstance(location, SqliteFile):
+        return None
+    try:
+        found = location.path.stat()
+    except OSError:
+        return (0, 0)
+    return found.st_dev, found.st_ino
 
 
 def _make_private(path: Path) -> None:

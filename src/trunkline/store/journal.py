@@ -147,6 +147,7 @@ class Journal:
         self._warned: dict[str, float] = {}
         self._lock = threading.Lock()
         self._is_closed = False
+        self._is_refusing = False
         self._unsynced: list[int] = []
         self._is_dirty = False
         self._syncs = False
@@ -196,6 +197,7 @@ class Journal:
                 why = self._append(record)
             except OSError as error:
                 why = error.strerror or str(error)
+            self._is_refusing = bool(why)
             if not why:
                 self._counts["appended"] += 1
                 return True
@@ -262,6 +264,11 @@ class Journal:
                 self._adopt()
             except OSError as error:
                 self._warn("the journal's directory cannot be read", why=error.strerror or str(error))
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether the last record was not kept: the disk, or the journal, is full."""
+        return self._is_refusing
 
     @property
     def is_drained(self) -> bool:

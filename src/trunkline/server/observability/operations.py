@@ -48,9 +48,13 @@ class Operations:
         """Tell whether requests should come here.
 
         A database that is away is told of and does not count: requests do not need it, and every gateway would leave
-        its balancer at the same moment.
+        its balancer at the same moment. Nor does a disk that is full, on which no records are kept.
         """
-        checks = {"accepting": not self._leaving, "database": await self._database_answers()}
+        checks = {
+            "accepting": not self._leaving,
+            "database": await self._database_answers(),
+            "records": not self._gateway.journal.is_refusing,
+        }
         state = "leaving" if self._leaving else "ready" if all(checks.values()) else "degraded"
         body = json.dumps({"status": state, "checks": checks}).encode()
         await respond(send, 503 if self._leaving else 200, _JSON, body)
@@ -61,7 +65,7 @@ class Operations:
             return False
         try:
             async with asyncio.timeout(_DATABASE_SECONDS), database.reading() as connection:
-                await connection.execute(text("SELECT 1"))
+                await connection.execute(text("SELECT version_num FROM alembic_version"))  # from the file itself
         except Exception:  # whatever a driver raises: it does not answer
             return False
         return True
