@@ -510,20 +510,24 @@ async def _gateway_key(reader: Reader) -> dict[str, str]:
     return {"key_0123456789ab": found[-1]}
 
 
-async def _recorded_session(reader: Reader) -> dict[str, str]:
+async def _recorded_session(reader: Reader, modality: str = "text") -> dict[str, str]:
     await reader._trunkline("vault", "set", "openai")
     await reader._set_up_is_read()
     async with reader.client() as client:
         (await client.patch("/api/gateways/default", json={"realtime": {"record": True}})).raise_for_status()
         before = await _records(client)
         async with dial(reader.address, CALL, authorization=f"Bearer {KEY}") as socket:
-            await _say(socket, "Hello")
+            await _say(socket, "Hello", modality)
         found = await until(lambda: _new_record(client, before))
     return {"ID": found, "URL": f"{reader.address.ws}{CALL}", "wss://HOST": reader.address.ws}
 
 
+async def _spoken_session(reader: Reader) -> dict[str, str]:
+    return await _recorded_session(reader, "audio")
+
+
 async def _recording_at_hand(reader: Reader) -> None:
-    session = (await _recorded_session(reader))["ID"]
+    session = (await _spoken_session(reader))["ID"]
     data = reader.home / ".local" / "share" / "trunkline"
     (reader.desk / "events.jsonl").write_bytes((data / "recordings" / session / "events.jsonl").read_bytes())
 
@@ -543,7 +547,9 @@ async def _open_session(reader: Reader) -> dict[str, str]:
 CALL: Final = "/v1/local/default/openai/realtime?model=gpt-realtime"
 
 
-async def _say(socket: Any, words: str) -> None:
+async def _say(socket: Any, words: str, modality: str) -> None:
+    session = {"type": "realtime", "output_modalities": [modality]}
+    await socket.send(json.dumps({"type": "session.update", "session": session}))
     item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": words}]}
     await socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
     await socket.send('{"type": "response.create"}')
@@ -601,7 +607,8 @@ async def _route(reader: Reader) -> dict[str, str]:
 PREPARED: Final[dict[tuple[str, ...], Callable[[Reader], Awaitable[dict[str, str]]]]] = {
     ("trunkline", "keys", "revoke"): _gateway_key,
     ("trunkline", "keys", "limit"): _gateway_key,
-    **{("trunkline", "sessions", one): _recorded_session for one in ("show", "audio", "replay", "forget")},
+    **{("trunkline", "sessions", one): _recorded_session for one in ("show", "replay", "forget")},
+    ("trunkline", "sessions", "audio"): _spoken_session,
     ("trunkline", "sessions", "kill"): _open_session,
     ("trunkline", "conversations"): _conversation,
     ("trunkline", "logs", "show"): _logged,
