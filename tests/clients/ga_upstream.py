@@ -54,6 +54,7 @@ SDP_ANSWER = "\r\n".join(
             "c=IN IP4 127.0.0.1",
             "a=mid:0",
             "a=sendrecv",
+            "a=rtcp-mux",
             "a=rtpmap:111 opus/48000/2",
         ),
         *("a=ice-ufrag:upstream", "a=ice-pwd:0123456789abcdef01234567", "a=setup:active"),

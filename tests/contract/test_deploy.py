@@ -211,7 +211,7 @@ def test_a_pod_of_the_chart_is_kept_on_a_short_rein_and_stopped_with_care() -> N
         "capabilities": {"drop": ["ALL"]},
     }
     assert not pod["automountServiceAccountToken"]
-    assert pod["terminationGracePeriodSeconds"] > 5 + 2 * 90
+    assert pod["terminationGracePeriodSeconds"] == 5 + 90 + 20
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
     environment = {one["name"]: one["value"] for one in container["env"]}

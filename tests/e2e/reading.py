@@ -14,6 +14,7 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 import sys
 import tempfile
 import tomllib
@@ -39,7 +40,7 @@ from tests.contract.administration import administration, new_key
 from tests.contract.strict_upstream import served
 from tests.contract.test_voiceplane import dial
 from tests.contract.waiting import until
-from tests.databases import Postgres, postgres_program
+from tests.databases import Postgres, pg_program
 from tests.e2e.documents import (
     ROOT,
     SHELL,
@@ -66,8 +67,8 @@ ELSEWHERE: Final = {
 }
 # After these nothing else of a page would work for whoever has no key, or no such account.
 UNDONE: Final = {
-    "--authenticated": ("gateways", "set", "default", "--open"),
-    "--account": ("gateways", "via", "openai", "--off"),
+    ("set", "--authenticated"): ("gateways", "set", "default", "--open"),
+    ("via", "--account"): ("gateways", "via", "openai", "--off"),
 }
 HOLLOW_KEY: Final = re.compile(r"\b(sk-ant-|sk-|gsk_|gsk-)\.\.\.")
 
@@ -150,6 +151,28 @@ _ANSWERS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
+class Samples:
+    """Runs samples of Python: `tests.e2e.forking`, until the end of the block."""
+
+    def __init__(self) -> None:
+        program = [sys.executable, "-m", "tests.e2e.forking"]
+        self._process = subprocess.Popen(program, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def run(self, asked: dict[str, Any]) -> int:
+        """Run a sample; return its exit status."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+    def __enter__(self) -> Samples:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+
 class SharedModels(LocalWorker):
     """The local models of a gateway, in a process that other gateways use besides: to load them takes seconds."""
 
@@ -171,11 +194,10 @@ _FAILED: Final = "It failed: "
 _PAGE: Final = f"""
 const say = (text) => fetch('/said', {{ method: 'POST', body: text }});
 console.log = (...words) => say(words.join(' '));
-try {{
-  await import('/shown.js');
-}} catch (error) {{
-  say(`{_FAILED}${{error}}`);
-}}
+const failed = (error) => say(`{_FAILED}${{error}}`);
+addEventListener('unhandledrejection', ({{ reason }}) => failed(reason));
+addEventListener('error', ({{ message }}) => failed(message));
+import('/shown.js').catch(failed);
 """
 
 
@@ -192,6 +214,7 @@ class Reader:
     secure: Callable[[], Awaitable[Address]]
     beyond: Callable[[], Awaitable[Address]]
     upstream: GaUpstream
+    samples: Callable[[], Samples]
     postgres: Callable[[], Postgres]
     token: str
     environment: dict[str, str]
@@ -221,7 +244,7 @@ class Reader:
                 before = len(self.said)
                 try:
                     await self._do(block)
-                except Exception as error:
+                except (Exception, asyncio.CancelledError) as error:
                     raise Failed(f"{block.where}: {error}\n{self.said[before:]}") from error
                 wanted = block.notes.get("prints")
                 if wanted and wanted not in self.said[before:]:
@@ -240,7 +263,7 @@ class Reader:
             if "events.jsonl" in block.text:
                 await _recording_at_hand(self)
             await self._set_up_is_read()
-            await self._run([sys.executable, "-"], await self.replaced(block.text), self.desk)
+            await self._run_sample(await self.replaced(block.text))
         elif block.notes.get("runs in") == "a browser":
             await self._set_up_is_read()
             await self._browse(await self.replaced(block.text), block.notes["prints"])
@@ -295,8 +318,8 @@ class Reader:
             got = [line.rstrip() for line in self.said[printed:].strip().split("\n")]
             if got != expected:
                 raise Failed("It does not print what the page shows, but:\n" + "\n".join(got))
-        for word, undo in UNDONE.items():
-            if word in words:
+        for told, undo in UNDONE.items():
+            if set(told) <= set(words):
                 await self._trunkline(*undo)
 
     async def _trunkline(self, *words: str, code: int = 0) -> None:
@@ -332,6 +355,14 @@ class Reader:
         self.said += output.decode()
         if process.returncode != code:
             raise Failed(f"{shlex.join(program)} ended with {process.returncode}.")
+
+    async def _run_sample(self, code: str) -> None:
+        output = self.home / "output"
+        asked = {"code": code, "folder": str(self.desk), "environment": self.environment, "output": str(output)}
+        status = await asyncio.to_thread(self.samples().run, asked)
+        self.said += output.read_text("utf-8")
+        if status:
+            raise Failed(f"The sample ended with {status}.")
 
     async def _start(
         self, words: list[str], announcement: str, meanwhile: Callable[[], Awaitable[None]] | None = None
@@ -388,7 +419,9 @@ class Reader:
             return Response(answer.content, media_type="application/json")
 
         async def say(request: Request) -> Response:
-            said.put_nowait((await request.body()).decode())
+            words = (await request.body()).decode()
+            self.said += f"{words}\n"
+            said.put_nowait(words)
             return Response(status_code=204)
 
         routes = [Route("/", index), Route("/page.js", page), Route("/shown.js", shown)]
@@ -407,10 +440,8 @@ class Reader:
                 )
                 try:
                     while wanted not in (words := await said.get()):
-                        self.said += f"{words}\n"
                         if words.startswith(_FAILED):
                             raise Failed(words)
-                    self.said += f"{words}\n"
                 finally:
                     browser.terminate()
                     await browser.wait()
@@ -438,6 +469,7 @@ class Reader:
         if (cloudflare := "https://gateway.ai.cloudflare.com/v1/ACCOUNT/GATEWAY") in text:
             text = text.replace(cloudflare, f"{(await self.beyond()).http}/v1/local/default")
         if "postgresql://" in text:
+            text = text.replace("postgresql://.../postgres", await asyncio.to_thread(lambda: self.postgres().url()))
             self._database = self._database or await asyncio.to_thread(lambda: self.postgres().fresh("template0"))
             text = re.sub(r"postgresql://(\.\.\.|trunkline:PASSWORD[^'\"]*)", self._database, text)
         for shown, here in {
@@ -478,20 +510,24 @@ async def _gateway_key(reader: Reader) -> dict[str, str]:
     return {"key_0123456789ab": found[-1]}
 
 
-async def _recorded_session(reader: Reader) -> dict[str, str]:
+async def _recorded_session(reader: Reader, modality: str = "text") -> dict[str, str]:
     await reader._trunkline("vault", "set", "openai")
     await reader._set_up_is_read()
     async with reader.client() as client:
         (await client.patch("/api/gateways/default", json={"realtime": {"record": True}})).raise_for_status()
         before = await _records(client)
         async with dial(reader.address, CALL, authorization=f"Bearer {KEY}") as socket:
-            await _say(socket, "Hello")
+            await _say(socket, "Hello", modality)
         found = await until(lambda: _new_record(client, before))
     return {"ID": found, "URL": f"{reader.address.ws}{CALL}", "wss://HOST": reader.address.ws}
 
 
+async def _spoken_session(reader: Reader) -> dict[str, str]:
+    return await _recorded_session(reader, "audio")
+
+
 async def _recording_at_hand(reader: Reader) -> None:
-    session = (await _recorded_session(reader))["ID"]
+    session = (await _spoken_session(reader))["ID"]
     data = reader.home / ".local" / "share" / "trunkline"
     (reader.desk / "events.jsonl").write_bytes((data / "recordings" / session / "events.jsonl").read_bytes())
 
@@ -511,7 +547,9 @@ async def _open_session(reader: Reader) -> dict[str, str]:
 CALL: Final = "/v1/local/default/openai/realtime?model=gpt-realtime"
 
 
-async def _say(socket: Any, words: str) -> None:
+async def _say(socket: Any, words: str, modality: str) -> None:
+    session = {"type": "realtime", "output_modalities": [modality]}
+    await socket.send(json.dumps({"type": "session.update", "session": session}))
     item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": words}]}
     await socket.send(json.dumps({"type": "conversation.item.create", "item": item}))
     await socket.send('{"type": "response.create"}')
@@ -569,7 +607,8 @@ async def _route(reader: Reader) -> dict[str, str]:
 PREPARED: Final[dict[tuple[str, ...], Callable[[Reader], Awaitable[dict[str, str]]]]] = {
     ("trunkline", "keys", "revoke"): _gateway_key,
     ("trunkline", "keys", "limit"): _gateway_key,
-    **{("trunkline", "sessions", one): _recorded_session for one in ("show", "audio", "replay", "forget")},
+    **{("trunkline", "sessions", one): _recorded_session for one in ("show", "replay", "forget")},
+    ("trunkline", "sessions", "audio"): _spoken_session,
     ("trunkline", "sessions", "kill"): _open_session,
     ("trunkline", "conversations"): _conversation,
     ("trunkline", "logs", "show"): _logged,
@@ -647,7 +686,9 @@ def check_installed(words: list[str]) -> None:
 
 
 @asynccontextmanager
-async def machine(folder: Path, postgres: Callable[[], Postgres], token: str = "") -> AsyncIterator[Reader]:
+async def machine(
+    folder: Path, samples: Callable[[], Samples], postgres: Callable[[], Postgres], token: str = ""
+) -> AsyncIterator[Reader]:
     """A machine with a gateway that runs, and a provider in place of everybody elsewhere.
 
     With a ``token`` the gateway demands that or a key; ``TOKEN`` in the environment is the token, or else a key.
@@ -672,7 +713,7 @@ async def machine(folder: Path, postgres: Callable[[], Postgres], token: str = "
             key, _ = await new_key(admin, scopes=list(Scope))
         address = await stack.enter_async_context(gateway(data_dir=data, providers=providers, gateway_token=token))
         environment = {
-            "PATH": f"{folder / 'bin'}:{Path(postgres_program('pg_dump')).parent}:{os.environ['PATH']}",
+            "PATH": f"{folder / 'bin'}:{Path(pg_program('pg_dump')).parent}:{os.environ['PATH']}",
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "HOME": str(folder),
             "LANG": "C.UTF-8",
@@ -702,7 +743,7 @@ async def machine(folder: Path, postgres: Callable[[], Postgres], token: str = "
                 others["beyond"] = await stack.enter_async_context(gateway(**terms))
             return others["beyond"]
 
-        yield Reader(folder, address, secure, beyond, upstream, postgres, token, environment)
+        yield Reader(folder, address, secure, beyond, upstream, samples, postgres, token, environment)
 
 
 def _write_program(path: Path, line: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.databases import Postgres, postgres_server
 from tests.e2e.documents import ROOT, blocks, check_known, commands_in_words, pages, words_of
-from tests.e2e.reading import SharedModels, check_by_sight, machine
+from tests.e2e.reading import Samples, SharedModels, check_by_sight, machine
 from tests.running import program, run
 
 TOKEN = "the-gateways-own-token-of-the-docs"
@@ -33,6 +33,13 @@ def server() -> Iterator[Callable[[], Postgres]]:
         yield cache(lambda: stack.enter_context(postgres_server()))
 
 
+@pytest.fixture(scope="module")
+def samples() -> Iterator[Callable[[], Samples]]:
+    """What runs samples of Python, once there is one."""
+    with ExitStack() as stack:
+        yield cache(lambda: stack.enter_context(Samples()))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def models() -> Iterator[None]:
     """One process with the local models for all pages, once one uses them."""
@@ -44,7 +51,9 @@ def models() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("page", pages())
-def test_what_a_page_shows_works(page: str, tmp_path: Path, server: Callable[[], Postgres]) -> None:
+def test_what_a_page_shows_works(
+    page: str, tmp_path: Path, samples: Callable[[], Samples], server: Callable[[], Postgres]
+) -> None:
     found = blocks(page)
     if not any(block.language in IN_NEED_OF_A_MACHINE and "not run" not in block.notes for block in found):
         for block in found:
@@ -54,7 +63,7 @@ def test_what_a_page_shows_works(page: str, tmp_path: Path, server: Callable[[],
     shows_token = any("$TOKEN" in block.text for block in found)
 
     async def main() -> None:
-        async with machine(tmp_path, server, TOKEN if shows_token else "") as reader:
+        async with machine(tmp_path, samples, server, TOKEN if shows_token else "") as reader:
             await reader.read(page)
             words, times = SAID.get(page, ("", 0))
             assert reader.said.count(words) >= times, reader.said
@@ -77,8 +86,9 @@ def test_a_command_that_a_sentence_names_exists(page: str) -> None:
 
 
 def test_the_site_builds_with_every_page_and_every_link_and_fetches_nothing(tmp_path: Path) -> None:
+    # Not with --quiet: what is not said is not counted either, and nothing would be an error.
     built = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", tmp_path],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
