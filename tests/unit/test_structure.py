@@ -82,7 +82,7 @@ def test_no_package_registry_is_named_and_no_lock_file_holds_addresses() -> None
     hosts = ("pypi" + ".org", "npm" + "js.org", "python" + "hosted.org", "hugging" + "face.co/")
     for path in tracked():
         # One of the hosts has a subdomain that is a provider's API and no registry.
-        text = path.read_text("utf-8").replace("api-inference." + hosts[3], "")
+        text = path.read_text("utf-8", errors="replace").replace("api-inference." + hosts[3], "")
         assert not [host for host in hosts if host in text], path
     for lock in tracked("*package-lock.json"):
         assert '"resolved"' not in lock.read_text("utf-8"), lock

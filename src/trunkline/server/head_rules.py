@@ -37,7 +37,7 @@ class Refusal(NamedTuple):
 
 def malformed(reason: str) -> Refusal:
     """Return the refusal of what can be read in more ways than one, or in none."""
-    return Refusal(b"400 Bad Request", "malformed_request", f"{reason}.")
+    return Refusal(b"400 Bad Request", code="malformed_request", message=f"{reason}.")
 
 
 def too_large(what: str, size: int = MAX_HEAD_BYTES) -> Refusal:
@@ -47,11 +47,12 @@ def too_large(what: str, size: int = MAX_HEAD_BYTES) -> Refusal:
 
 def late(reason: str) -> Refusal:
     """Return the refusal of a request whose rest does not come."""
-    return Refusal(b"408 Request Timeout", "request_timeout", f"{reason}. Send it again, in one piece.")
+    return Refusal(b"408 Request Timeout", code="request_timeout", message=f"{reason}. Send it again, in one piece.")
 
 
 def _too_much(reason: str) -> Refusal:
-    return Refusal(b"431 Request Header Fields Too Large", "request_header_fields_too_large", f"{reason}; send less.")
+    status = b"431 Request Header Fields Too Large"
+    return Refusal(status, code="request_header_fields_too_large", message=f"{reason}; send less.")
 
 
 def why_refused(method: bytes, target: bytes, version: str, headers: Headers) -> Refusal | None:
