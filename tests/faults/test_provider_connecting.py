@@ -287,7 +287,7 @@ def test_a_name_about_which_dns_is_silent_holds_up_nobody_else(
                 "groq": {"base_url": f"https://good.test:{origin.port}/v1"},
             }
             groq = "/v1/local/default/groq/chat/completions"
-            async with logged(providers=providers, connect_timeout=0.4) as gateway:
+            async with logged(providers=providers, connect_timeout=3) as gateway:
                 before = left()
                 port = gateway.address.port
                 waiting = [asyncio.create_task(exchange(port, chat_of("once"))) for _ in range(20)]

@@ -97,7 +97,6 @@ FAULTS: dict[str, tuple[Act, Expected]] = {
     "has another behind it": (says(JSON + LENGTH + WHOLE + OTHER), FINE),
     "has chunks and another behind it": (says(JSON + CHUNKED + chunk(WHOLE.decode()) + b"0\r\n\r\n" + OTHER), FINE),
     "has another behind its head": (says(JSON + LENGTH, WHOLE + OTHER), FINE),
-    "has another that comes later": (says(JSON + LENGTH + WHOLE, OTHER), FINE),
 }
 
 # Streams: an event that was read whole was passed on, and no end looks like one that the provider made.
@@ -131,7 +130,7 @@ def test_an_answer_that_goes_wrong_is_told_written_and_cleared_away_while_others
         seen = {}
         async with (
             provider(acts) as (there, origin),
-            logged(**at(origin), first_byte_timeout=0.4, idle_timeout=0.4, connect_timeout=5) as gateway,
+            logged(**at(origin), first_byte_timeout=3, idle_timeout=3) as gateway,
         ):
             port = gateway.address.port
 
@@ -165,3 +164,29 @@ def test_an_answer_that_goes_wrong_is_told_written_and_cleared_away_while_others
         assert all(row.error for row in rows.values() if row.end_reason.startswith("upstream"))
 
     run(main(), 60)
+
+
+def test_an_answer_that_nobody_asked_for_ends_the_kept_connection_and_answers_nothing() -> None:
+    """One that comes as the next request is sent cannot be told from its answer: that is HTTP/1.1."""
+    answered = asyncio.Event()
+
+    async def goes_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(JSON + LENGTH + WHOLE)
+        await writer.drain()
+        await answered.wait()
+        writer.write(OTHER)
+        await writer.drain()
+        return True
+
+    async def main() -> None:
+        async with provider({"goes on": goes_on}) as (there, origin), logged(**at(origin)) as gateway:
+            port = gateway.address.port
+            assert (await exchange(port, chat_of("goes on"))).body == WHOLE
+            answered.set()
+            await there.until_gone()
+            got = await exchange(port, chat_of("good"))
+            assert (got.status, got.is_whole) == (200, True)
+            assert there.connections == 2
+        assert [row.status for row in gateway.rows] == [200, 200]
+
+    run(main(), 30)

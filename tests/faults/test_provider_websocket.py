@@ -139,7 +139,7 @@ async def heard_by(address: Address, model: str) -> tuple[str, int | None]:
 
 def test_a_provider_that_breaks_a_call_is_told_in_band_with_a_close_that_says_try_again() -> None:
     async def main() -> None:
-        async with raw_server(by_model) as origin, logged(**at(origin), connect_timeout=2) as gateway:
+        async with raw_server(by_model) as origin, logged(**at(origin), connect_timeout=4) as gateway:
             async with administration(gateway.directory) as configuration:
                 await configuration.change_gateway("default", realtime={"resume": False})
             async with dial(gateway.address) as good:

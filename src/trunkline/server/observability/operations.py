@@ -53,7 +53,7 @@ class Operations:
         checks = {
             "accepting": not self._leaving,
             "database": await self._database_answers(),
-            "records": not self._gateway.journal.is_refusing,
+            "records": self._keeps_records(),
         }
         state = "leaving" if self._leaving else "ready" if all(checks.values()) else "degraded"
         body = json.dumps({"status": state, "checks": checks}).encode()
@@ -69,6 +69,9 @@ class Operations:
         except Exception:  # whatever a driver raises: it does not answer
             return False
         return True
+
+    def _keeps_records(self) -> bool:
+        return self._gateway.registry.database is not None and not self._gateway.journal.is_refusing
 
     async def _say_metrics(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
