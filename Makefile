@@ -110,7 +110,7 @@ TEAMS = postgres valkey oidc parquet otel
 audit: $(STAMPS)/supply $(STAMPS)/node  ## look for known faults in what is locked; needs an advisory service on the network
 	$(say) "Known faults in packages"
 	@for name in core local teams; do \
-	  $(VENV)/supply/bin/pip-audit --require-hashes --disable-pip --requirement requirements/$$name.txt || \
+	  $(VENV)/supply/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements/$$name.txt || \
 	    { echo "make audit: requirements/$$name.txt has known faults, or no advisory service answered: nothing is said of it"; exit 1; }; \
 	done
 	@cd web && npm audit --omit=dev || \
