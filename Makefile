@@ -41,7 +41,7 @@ together = $(if $(filter output-sync,$(.FEATURES)),--output-sync=$(1))
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help run test test-faults fuzz dev build preview bench clean docs gen installed checks lint types console unit browser models
+.PHONY: help run test test-faults fuzz dev build preview bench clean docs gen installed checks lint types console unit browser models lock audit sbom release
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -108,7 +108,9 @@ dev: $(STAMPS)/dev models $(PACKAGES)  ## the API with reload, and the console w
 
 build: $(STAMPS)/dev $(PACKAGES)  ## source distribution and wheel, console included, in dist/
 	$(say) "Building the packages"
-	@TRUNKLINE_CONSOLE=require $(BIN)/python -m build
+	@rm -f dist/*.whl dist/*.tar.gz
+	@export TRUNKLINE_CONSOLE=require SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1580601600); \
+	$(BIN)/python -m build --no-isolation
 
 preview: build  ## install the built wheel in an environment of its own and serve it
 	$(say) "Installing the wheel"
@@ -116,6 +118,48 @@ preview: build  ## install the built wheel in an environment of its own and serv
 	@$(VENV)/preview/bin/pip install --quiet "$$(ls -t dist/*.whl | head -1)[local]"
 	@$(VENV)/preview/bin/trunkline models install
 	@$(subst $(BIN),$(VENV)/preview/bin,$(SERVE_UNTIL_STOPPED))
+
+# Of every package all files' hashes, and no address: whoever installs says where from.
+LOCK = $(VENV)/supply/bin/pip-compile --quiet --strip-extras --allow-unsafe --generate-hashes --no-header --no-annotate \
+  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(ARGS)
+
+lock: $(STAMPS)/supply  ## write requirements/*.txt anew: what an installation has, with hashes (ARGS="--upgrade")
+	$(say) "Locking"
+	@export TRUNKLINE_CONSOLE=skip; set -x; \
+	$(LOCK) --output-file requirements/core.txt pyproject.toml; \
+	$(LOCK) --constraint requirements/core.txt --extra local --output-file requirements/local.txt pyproject.toml; \
+	$(LOCK) --constraint requirements/core.txt $(addprefix --extra ,$(TEAMS)) --output-file requirements/teams.txt pyproject.toml
+	@cd web && npm install --package-lock-only --ignore-scripts --no-audit --no-fund
+
+TEAMS = postgres valkey oidc parquet otel
+
+# Not part of `make test`: an advisory service has to be reached, and says other things tomorrow.
+audit: $(STAMPS)/supply $(STAMPS)/node  ## look for known faults in what is locked; needs an advisory service on the network
+	$(say) "Known faults in packages"
+	@for name in core local teams; do \
+	  $(VENV)/supply/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements/$$name.txt || \
+	    { echo "make audit: requirements/$$name.txt has known faults, or no advisory service answered: nothing is said of it"; exit 1; }; \
+	done
+	@cd web && npm audit --omit=dev || \
+	  { echo "make audit: web/package-lock.json has known faults, or no advisory service answered: nothing is said of it"; exit 1; }
+
+sbom: $(STAMPS)/supply  ## a CycloneDX list of what an installation has, in dist/
+	$(say) "Listing packages"
+	@mkdir -p dist
+	@for name in core local teams; do \
+	  $(VENV)/supply/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+	    --output-format JSON --output-file dist/sbom-$$name.cdx.json requirements/$$name.txt; \
+	done
+	@cd web && npm sbom --package-lock-only --omit dev --sbom-format cyclonedx --sbom-type application > ../dist/sbom-console.cdx.json
+
+release: build sbom  ## build, list, and try the wheel in a bare environment, from what is locked; docs/releasing.md goes on
+	$(say) "Trying the wheel"
+	@$(PYTHON) -m venv --clear $(VENV)/release
+	@$(VENV)/release/bin/pip install --quiet --require-hashes --requirement requirements/core.txt
+	@$(VENV)/release/bin/pip install --quiet --no-deps --no-index dist/*.whl
+	@$(VENV)/release/bin/pip check
+	@$(VENV)/release/bin/trunkline --version
+	@cd dist && sha256sum *.whl *.tar.gz *.cdx.json > SHA256SUMS && cat SHA256SUMS
 
 bench: $(STAMPS)/dev models  ## measure; results are printed
 	$(say) "Voice latency through the gateway"
@@ -154,6 +198,14 @@ $(STAMPS)/package: $(STAMPS)/venv pyproject.toml
 $(STAMPS)/dev: $(STAMPS)/package
 	$(say) "Installing the development tools"
 	@TRUNKLINE_CONSOLE=skip $(BIN)/pip install --editable '.[local,postgres,valkey,oidc,parquet,otel]' --group dev
+	@touch $@
+
+# What locks, lists and audits must not decide what the product runs with.
+$(STAMPS)/supply: $(STAMPS)/venv pyproject.toml
+	$(say) "Installing the tools for locking, lists of packages and audits into $(VENV)/supply"
+	@$(PYTHON) -m venv --clear $(VENV)/supply
+	@$(VENV)/supply/bin/pip install --quiet 'pip>=25.1'
+	@$(VENV)/supply/bin/pip install --quiet --group supply
 	@touch $@
 
 # Apart from the product's environment; tests start the clients as programs of their own.

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from trunkline.errors import SettingsError
 
@@ -622,22 +622,38 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         )
     if settings.tls == "files" and not (settings.tls_certificate and settings.tls_key):
         yield "tls = files needs tls_certificate and tls_key."
-    if settings.public_url and not _is_address(settings.public_url, paths=False):
+    if settings.public_url and not is_private_address(settings.public_url, paths=False):
         yield "public_url: expected an address without a path, such as https://gateway.example.org."
-    if settings.oidc_issuer and not _is_address(settings.oidc_issuer):
+    if settings.oidc_issuer and not is_private_address(settings.oidc_issuer):
         yield "oidc_issuer: expected https://..., as the issuer names itself; http:// only on loopback."
+    for name, url, headers in (
+        ("otel", settings.otel_endpoint, settings.otel_headers),
+        ("logpush", settings.logpush_url, settings.logpush_headers),
+    ):
+        parts = _parts(url)
+        if headers and parts is not None and parts.scheme == "http" and not is_loopback_host(parts.hostname or ""):
+            yield f"{name}_headers would be readable on the way to {parts.hostname}: use https, or http:// on loopback."
     if settings.oidc_issuer and not settings.oidc_client_id:
         yield "oidc_issuer needs oidc_client_id, under which the gateway is known there."
 
 
-def _is_address(url: str, *, paths: bool = True) -> bool:
-    """Whether a URL is that of a server, over TLS unless it is on this machine."""
-    try:
-        parts = urlsplit(url)
-        port_is_number = parts.port is None or parts.port > 0
-    except ValueError:
+def is_private_address(url: str, *, paths: bool = True) -> bool:
+    """Whether a URL is that of a server, with nobody listening on the way: over TLS unless it is on this machine."""
+    parts = _parts(url)
+    if parts is None:
         return False
+    port_is_number = parts.port is None or parts.port > 0
     host = parts.hostname or ""
     is_private = parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(host))
     is_plain = not (parts.query or parts.fragment or parts.username)
     return bool(host) and is_private and port_is_number and is_plain and (paths or parts.path in ("", "/"))
+
+
+def _parts(url: str) -> SplitResult | None:
+    """Split a URL; None when it is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.hostname, parts.port
+    except ValueError:
+        return None
+    return parts

@@ -34,6 +34,7 @@ class Provider:
         self.claims: dict[str, Any] = {"sub": "person-1", "preferred_username": "ada", "groups": ["admins"]}
         self.algorithm = "RS256"
         self.named_issuer: str | None = None
+        self.named_places: dict[str, str] = {}
         self.audience: Any = CLIENT_ID
         self.expires_in = 300
         self.nonce: str | None = None
@@ -58,6 +59,7 @@ class Provider:
                 "token_endpoint": f"{self.issuer}/token",
                 "jwks_uri": f"{self.issuer}/keys",
                 "token_endpoint_auth_methods_supported": self.methods,
+                **self.named_places,
             }
         )
 

@@ -69,7 +69,7 @@ def test_a_cookie_alone_is_not_enough_for_a_page_of_another_site() -> None:
             # The browser sends the cookie along, but the page is not the console's.
             answer = await browser.get(url, headers={"origin": "https://app.example"})
             assert answer.status_code == 401
-            assert (await browser.get(url, headers={"sec-fetch-site": "cross-site"})).status_code == 401
+            assert (await browser.get(url, headers={"sec-fetch-site": "cross-site"})).status_code == 403
             for headers in (
                 {},
                 {"x-trunkline-console": "1", "origin": "https://evil.example"},

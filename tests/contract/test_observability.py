@@ -14,6 +14,8 @@ import uvloop
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from tests.contract.raw_server import raw_server
+from tests.contract.test_dataplane import read_request
 from tests.running import gateway
 from trunkline.errors import SettingsError
 from trunkline.server.observability.tracing import tracer_for
@@ -117,6 +119,30 @@ def test_a_page_of_another_site_cannot_read_the_metrics() -> None:
         async with gateway() as address, httpx.AsyncClient() as client:
             strange = {"origin": "https://evil.example"}
             assert (await client.get(f"{address.http}/metrics", headers=strange)).status_code == 403
+
+    run(main())
+
+
+def test_spans_and_their_headers_go_to_nobody_that_a_collector_points_to() -> None:
+    async def main() -> None:
+        asked: list[str] = []
+        with collector() as (elsewhere, received, _):
+
+            async def moved(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                line, _, _ = await read_request(reader)
+                asked.append(line)
+                head = f"HTTP/1.1 307 Moved\r\nlocation: {elsewhere}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+                writer.write(head.encode())
+                await writer.drain()
+
+            async with raw_server(moved) as origin:
+                url = f"http://{origin.host}:{origin.port}/v1/traces"
+                tracer = tracer_for(Settings(otel_endpoint=url, otel_headers=("x-key=secret",)))
+                assert tracer is not None
+                tracer.take(record())
+                await asyncio.to_thread(tracer.close)
+            assert asked
+            assert received == []
 
     run(main())
 

@@ -161,6 +161,20 @@ def test_an_answer_that_cannot_be_trusted_lets_nobody_in(change: Callable[[Provi
     run(main())
 
 
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+def test_an_issuer_that_sends_the_secret_over_plain_http_is_not_followed(name: str) -> None:
+    async def main() -> None:
+        async with stage() as at:
+            at.provider.named_places = {name: "http://login.example/there?tenant=1"}
+            begun = await at.page.get("/api/account/oidc/start", headers=NAVIGATION)
+            assert begun.headers["location"] == "/login?refused=failed"
+            at.provider.named_places = {"authorization_endpoint": "https://login.example/there?tenant=1"}
+            begun = await at.page.get("/api/account/oidc/start", headers=NAVIGATION)
+            assert begun.headers["location"].startswith("https://login.example/there?tenant=1&")
+
+    run(main())
+
+
 def test_a_client_may_post_its_secret_where_the_provider_takes_it_no_other_way() -> None:
     async def main() -> None:
         async with stage() as at:

@@ -92,6 +92,25 @@ def test_a_program_that_sends_no_origin_is_served(transport: Transport) -> None:
     assert allows(origins(), head(transport=transport))
 
 
+@pytest.mark.parametrize("settings", [{}, {"allowed_origins": ("https://app.example",)}, {"gateway_token": TOKEN}])
+def test_trap_what_a_strangers_page_refers_to_without_an_origin_is_refused(settings: dict[str, Any]) -> None:
+    """A picture or a link in any page makes a browser ask so, and an open gateway would spend a stored key on it."""
+    with pytest.raises(ForbiddenOrigin, match="crossorigin"):
+        origins(**settings).check(head(sec_fetch_site="cross-site"))
+    with pytest.raises(ForbiddenOrigin):
+        origins(**settings).check_origin(head(sec_fetch_site="cross-site"), ("https://listed.example",))
+
+
+def test_whoever_opens_the_gateway_to_every_page_opens_it_to_their_pictures_too() -> None:
+    assert allows(origins(allowed_origins=("*",)), head(sec_fetch_site="cross-site"))
+    origins().check_origin(head(sec_fetch_site="cross-site"), ("*",))
+
+
+@pytest.mark.parametrize("said", ["same-origin", "same-site", "none"])
+def test_what_a_person_or_a_page_of_this_site_asks_for_is_served(said: str) -> None:
+    assert allows(origins(), head(sec_fetch_site=said))
+
+
 @pytest.mark.parametrize("transport", list(Transport))
 def test_a_page_of_the_gateway_itself_is_served(transport: Transport) -> None:
     assert allows(origins(), head(transport=transport, origin="http://127.0.0.1:8787"))

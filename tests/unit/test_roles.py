@@ -84,20 +84,45 @@ def fail(
     return [attempts.begin(name, address, now) for _ in range(times)]
 
 
-def test_wrong_attempts_at_one_name_wait_longer_and_longer_from_wherever_they_come() -> None:
+def test_wrong_attempts_at_one_name_from_one_place_wait_longer_and_longer() -> None:
     attempts = Attempts()
     assert fail(attempts, 5) == [0.0] * 5
-    assert attempts.begin("ADA", "198.51.100.7", 0.0) == 1.0
-    assert attempts.begin("ada", "198.51.100.7", 1.0) == 0.0
-    assert attempts.begin("ada", "192.0.2.1", 1.0) == 2.0
-    waits, now = [], 3.0
-    for _ in range(8):
-        assert attempts.begin("ada", "203.0.113.9", now) == 0.0
-        wait = attempts.begin("ada", "203.0.113.10", now)
-        waits.append(wait)
+    waits, now = [], 0.0
+    for _ in range(9):
+        waits.append(attempts.begin("ADA", "192.0.2.1", now))
+        now += waits[-1]
+        assert attempts.begin("ada", "192.0.2.1", now) == 0.0
+    assert waits == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+
+
+def test_a_place_that_tries_one_name_without_end_keeps_nobody_out_who_is_elsewhere() -> None:
+    attempts, now, tried = Attempts(), 0.0, 0
+    while now < 24 * 3600.0:
+        wait = attempts.begin("ada", "192.0.2.1", now)
+        tried += wait == 0.0
         now += wait
-    assert waits == [4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0, 60.0]
-    assert attempts.begin("grace", "192.0.2.77", now) == 0.0
+        assert attempts.begin("ada", f"198.51.100.{int(now) % 250}", now) == 0.0
+        attempts.succeeded("ada", f"198.51.100.{int(now) % 250}")
+    assert tried > 1000
+
+
+def test_one_name_that_is_tried_from_everywhere_is_slowed_down_too() -> None:
+    attempts = Attempts()
+    assert {attempts.begin("ada", f"192.0.2.{n}", 0.0) for n in range(100)} == {0.0}
+    assert attempts.begin("ada", "198.51.100.1", 0.0) > 0
+    assert attempts.begin("grace", "198.51.100.1", 0.0) == 0.0
+    assert attempts.begin("ada", "198.51.100.1", 901.0) == 0.0
+
+
+def test_a_browser_that_is_known_is_not_held_up_by_strangers_and_is_slowed_down_for_itself() -> None:
+    attempts = Attempts()
+    for number in range(200):
+        attempts.begin("ada", "192.0.2.1", 60.0 * number)
+        attempts.begin("ada", f"198.51.100.{number}", 0.0)
+    assert attempts.begin("ada", "192.0.2.1", 12_000.0 - 30) > 0
+    assert [attempts.begin("ada", "192.0.2.1", 12_000.0, "laptop") for _ in range(5)] == [0.0] * 5
+    assert attempts.begin("ada", "192.0.2.1", 12_000.0, "laptop") == 1.0
+    assert attempts.begin("ada", "192.0.2.1", 12_000.0, "telephone") == 0.0
 
 
 def test_one_address_that_tries_many_names_is_slowed_too_and_so_is_its_network() -> None:
@@ -107,14 +132,14 @@ def test_one_address_that_tries_many_names_is_slowed_too_and_so_is_its_network()
     assert attempts.begin("another", "2001:db8:1:3::1", 0.0) == 0.0
 
 
-def test_a_right_password_forgets_the_wrong_ones_at_its_name_alone() -> None:
+def test_a_right_password_forgets_the_wrong_ones_at_its_name_there_alone() -> None:
     attempts = Attempts()
     fail(attempts, 4)
     fail(attempts, 5, name="grace")
     attempts.begin("ada", "192.0.2.1", 0.0)
     attempts.succeeded("ada", "192.0.2.1")
     assert fail(attempts, 5) == [0.0] * 5
-    assert attempts.begin("grace", "198.51.100.1", 0.0) > 0
+    assert attempts.begin("grace", "192.0.2.1", 0.0) > 0
 
 
 def test_attempts_are_forgotten_after_a_while() -> None:

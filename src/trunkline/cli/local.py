@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from trunkline.cli.commands import Command
 from trunkline.cli.data_directory import chosen, data_dir_option
+from trunkline.cli.secrets import ask
 
 
 @click.command(cls=Command)
@@ -20,21 +22,21 @@ from trunkline.cli.data_directory import chosen, data_dir_option
     help="Port to listen on; 0 takes any free one.",
 )
 @click.option(
-    "--require-key",
-    envvar="TRUNKLINE_LOCAL_KEY",
-    show_envvar=True,
-    help="Refuse every request that does not show this key exactly once.",
+    "--key-from",
+    metavar="VARIABLE",
+    help="Variable with a key that every request must show exactly once; without it TRUNKLINE_LOCAL_KEY, if set.",
 )
 @data_dir_option
 @click.option("--model", type=click.Path(path_type=Path), help="A GGUF file to answer with instead of the demo model.")
-def local(host: str, port: int, require_key: str | None, data_dir: Path | None, model: Path | None) -> None:
+def local(host: str, port: int, key_from: str | None, data_dir: Path | None, model: Path | None) -> None:
     """Serve the local models alone, as a strict OpenAI-compatible upstream for tests and probes.
 
     Models named test/... misbehave on demand: test/echo, test/slow-MS, test/slow-stream-MS, test/refuse-NNN,
     test/break, test/huge-MB, test/silent, test/close-NNNN.
     """
     models_home = chosen(data_dir)
+    required_key = ask("key", key_from) if key_from is not None else os.environ.get("TRUNKLINE_LOCAL_KEY") or None
 
     from trunkline.local.worker import run  # late: it loads every model library
 
-    run(host=host, port=port, required_key=require_key, data_dir=models_home, language=model)
+    run(host=host, port=port, required_key=required_key, data_dir=models_home, language=model)

@@ -24,6 +24,7 @@ from typing import Final
 import msgspec
 
 from trunkline.errors import LocalError, ModelsMissing
+from trunkline.private import make_folder
 
 _CHUNK: Final = 1 << 20
 _POLL_SECONDS: Final = 0.2
@@ -226,7 +227,8 @@ def install(directory: Path, *, from_directory: Path | None = None, progress: Pr
     ``from_directory`` holds the carriers' wheels for hosts without an index. A file appears under its name only when
     it is complete and its hash is right. Raises `LocalError` saying what failed and what to try.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory.parent)  # the data directory: this may be what makes it
+    directory.mkdir(exist_ok=True)
     with _only_one_installer(directory):
         for abandoned in directory.glob(f"{_STAGING}*"):  # by an installer that was killed
             shutil.rmtree(abandoned)

@@ -23,6 +23,8 @@ from trunkline.local.api.behaviours import BrokenOnPurpose
 from trunkline.local.api.keys import Keys
 from trunkline.local.engines import Engines
 from trunkline.local.supervisor import READY
+from trunkline.private import keep_memory_private
+from trunkline.settings import is_loopback_host
 
 _MAX_FRAME_BYTES: Final = 24 * 1024 * 1024
 _PING_SECONDS: Final = 20.0
@@ -34,6 +36,12 @@ _PR_SET_PDEATHSIG: Final = 1
 
 def run(*, host: str, port: int, required_key: str | None, data_dir: Path, language: Path | None = None) -> None:
     """Serve the models alone, as a strict upstream, until interrupted. Raises `LocalError`."""
+    if not required_key and not is_loopback_host(host):
+        raise LocalError(
+            f"Refusing to listen on {host} without a key: anyone who reaches it could use this machine. Set"
+            " TRUNKLINE_LOCAL_KEY, or keep --host 127.0.0.1."
+        )
+    keep_memory_private()
     try:
         listener = socket.create_server((host, port))
     except OSError as error:
@@ -50,6 +58,7 @@ def main() -> None:
     Standard input holds the key, the models directory and the language model (or an empty line); standard output says
     when the models are loaded. The listening socket is inherited, so that its address is known before this starts.
     """
+    keep_memory_private()
     _die_with_parent()
     key, directory, language = (sys.stdin.readline().rstrip("\n") for _ in range(3))
     listener = socket.socket(fileno=int(sys.argv[1]))

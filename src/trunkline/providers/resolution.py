@@ -23,12 +23,13 @@ _UNSAFE: Final = re.compile(r"[\x00-\x20\x7f\\#?]")
 class UpstreamTarget(msgspec.Struct, frozen=True):
     """An upstream address: ``url`` without query, and the query as it is to be sent, less credentials.
 
-    ``public_only`` is as in `Provider`.
+    ``public_only`` is as in `Provider`. ``tenant`` names whose machine it is, where the path alone says so.
     """
 
     url: str
     query: str = ""
     public_only: bool = False
+    tenant: str = ""
 
 
 def resolve_http(provider: Provider, rest: str) -> UpstreamTarget:
@@ -46,6 +47,7 @@ def resolve_http(provider: Provider, rest: str) -> UpstreamTarget:
             return UpstreamTarget(
                 _join(_filled(route.base_url, {**provider.parameters, **values}, provider), remaining),
                 public_only=provider.public_only,
+                tenant=_tenant(route.base_url, values, provider),
             )
     if not provider.base_url:
         forms = " or ".join(route.path for route in provider.routes)
@@ -69,7 +71,8 @@ def resolve_realtime(provider: Provider, rest: str, query: str) -> UpstreamTarge
     base = _filled(place.base_url, {**provider.parameters, **place.values}, provider)
     path = versioned(place.path, provider.version, base) if place.path else ""
     query = with_live_model(exclusive(query, socket.exclusive_query), socket.models)
-    return UpstreamTarget(re.sub(r"^http", "ws", _join(base, path)), query, provider.public_only)
+    tenant = _tenant(place.base_url, place.values, provider)
+    return UpstreamTarget(re.sub(r"^http", "ws", _join(base, path)), query, provider.public_only, tenant)
 
 
 class RealtimePlace(msgspec.Struct, frozen=True):
@@ -180,6 +183,18 @@ def _filled(template: str, values: Mapping[str, str], provider: Provider) -> str
         return _NAME.sub(value_of, part)
 
     return f"{scheme}://{fill(host, _HOST_LABEL)}{slash}{fill(path, _SEGMENT)}"
+
+
+def _tenant(template: str, chosen: Mapping[str, str], provider: Provider) -> str:
+    """Return the name and value by which a path chose whose machine is asked, unless the settings name that too."""
+    host = template.partition("://")[2].partition("/")[0]
+    for name, values in provider.tenants.items():
+        value = chosen.get(name)
+        if value is None or f"{{{name}}}" not in host or "*" in values:
+            continue
+        if value.lower() not in {known.lower() for known in (*values, provider.parameters.get(name, ""))}:
+            return f"{name} = {value}"
+    return ""
 
 
 def _join(base: str, path: str) -> str:

@@ -103,15 +103,16 @@ class Via(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One provider: where to send a request, which credential goes where, and how its answers are read.
 
-    ``version`` is a path segment such as ``v1`` that clients put before the path or leave out: one is added or one
-    duplicate removed, as ``base_url`` needs it. ``parameters`` fill names of templates that no path carries.
-    ``chat_path``, ``models_path`` and ``client_secrets_path`` are relative to ``base_url`` and absent where the
-    provider has no OpenAI-compatible surface of that kind; so is ``responses_path``, of OpenAI's Responses. ``unified``
-    says how the unified API asks it; left out, at ``chat_path`` where there is one. ``credential_slots``: the first is
-    where a stored key is written; a caller's own key may stay in any of them. ``realtime`` is ``"cascade"`` when the
-    local voice speaks for the provider's chat. ``stored_key`` and ``via`` come from settings only. ``public_only``: it
-    is connected to at public addresses alone, whatever its host's name leads to, because its address was given over the
-    network.
+    ``tenants`` are the names in its hosts that say whose machine is meant, with the values for which a key of the
+    gateway's own is good besides that in ``parameters``; ``*`` is any. ``version`` is a path segment such as ``v1``
+    that clients put before the path or leave out: one is added or one duplicate removed, as ``base_url`` needs it.
+    ``parameters`` fill names of templates that no path carries. ``chat_path``, ``models_path`` and
+    ``client_secrets_path`` are relative to ``base_url`` and absent where the provider has no OpenAI-compatible surface
+    of that kind; so is ``responses_path``, of OpenAI's Responses. ``unified`` says how the unified API asks it; left
+    out, at ``chat_path`` where there is one. ``credential_slots``: the first is where a stored key is written; a
+    caller's own key may stay in any of them. ``realtime`` is ``"cascade"`` when the local voice speaks for the
+    provider's chat. ``stored_key`` and ``via`` come from settings only. ``public_only``: it is connected to at public
+    addresses alone, whatever its host's name leads to, because its address was given over the network.
     """
 
     slug: str
@@ -121,6 +122,7 @@ class Provider(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     routes: tuple[Route, ...] = ()
     version: str = ""
     parameters: dict[str, str] = {}
+    tenants: dict[str, tuple[str, ...]] = {}
     headers: dict[str, str] = {}
     needs_key: bool = True
     credential_slots: tuple[Slot, ...] = (Slot("header", "authorization", "Bearer"),)

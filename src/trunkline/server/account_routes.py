@@ -170,7 +170,8 @@ def create_account_routes(gateway: Gateway) -> APIRouter:
     @routes.post("/api/account/sign-in", response_model=AccountView)
     async def sign_in(request: Request, wanted: SignInRequest) -> Response:
         """Sign in with a name and password."""
-        return await _opened(request, await accounts.check_password(wanted.name, wanted.password, _address(request)))
+        user = await accounts.check_password(wanted.name, wanted.password, _address(request), _cookies(request))
+        return await _opened(request, user)
 
     @routes.post("/api/account/sign-out", response_model=AccountView)
     async def sign_out(request: Request) -> Response:
@@ -186,7 +187,7 @@ def create_account_routes(gateway: Gateway) -> APIRouter:
     async def change_password(request: Request, wanted: PasswordChange) -> Response:
         """Change the password of who is signed in; every other browser is signed out."""
         user = _user(request)
-        await accounts.check_password(user.name, wanted.current, _address(request))
+        await accounts.check_password(user.name, wanted.current, _address(request), _cookies(request))
         act_for(caller_of(user), request)
         kept = await done(gateway, accounts.new_hash(wanted.password, user.name))
         return await _opened(request, await done(gateway, accounts.stored.set_password(user.id, kept)))
@@ -349,7 +350,7 @@ def create_account_routes(gateway: Gateway) -> APIRouter:
         cookie = await accounts.open(user, cookies)
         await gateway.registry.refresh()
         response = JSONResponse(_account_view(request, user).model_dump(mode="json"), headers=_NO_STORE)
-        for value in (cookie, *_forgotten(cookies)):
+        for value in (cookie, accounts.remembered(user), *_forgotten(cookies)):
             response.headers.append("set-cookie", value)
         return response
 

@@ -8,6 +8,7 @@ nowhere, only their digests.
 from __future__ import annotations
 
 import asyncio
+import base64
 import secrets
 import time
 from collections.abc import Callable
@@ -17,13 +18,14 @@ import structlog
 
 from trunkline.credentials import Caller
 from trunkline.errors import SettingsError, SignInRefused, TooManyRequests
-from trunkline.policy.accounts import Attempts, checked_name, checked_password
+from trunkline.policy.accounts import Attempts, checked_name, checked_password, folded
 from trunkline.policy.keys import digest_of
 from trunkline.policy.roles import SCOPES
 from trunkline.server.cookies import Cookie
 from trunkline.settings import Settings
-from trunkline.store import AWAY, Database, LoginToken, SignIn, User, Users
+from trunkline.store import AWAY, Database, LoginToken, SignIn, User, Users, Vault
 from trunkline.store.passwords import hash_password, is_outdated, is_password
+from trunkline.store.vault import Unsealable
 
 log = structlog.get_logger("trunkline.accounts")
 
@@ -34,6 +36,8 @@ RESET_SECONDS: Final = 24 * 3600
 
 _SIGNED_IN_SECONDS: Final = 30 * 24 * 3600
 _IDLE_SECONDS: Final = 7 * 24 * 3600
+_KNOWN_SECONDS: Final = 180 * 24 * 3600
+_KNOWN_BROWSER: Final = "known browser"
 _NOTED_EVERY_SECONDS: Final = 60.0
 # A hash takes 64 MiB and a tenth of a second of a core; more at once would only make each slower.
 _HASHES_AT_ONCE: Final = 2
@@ -58,15 +62,18 @@ class Accounts:
         self._seen: dict[bytes, float] = {}
         self._unwritten: set[bytes] = set()
         self._noted_at = 0.0
+        self._known_browser = Cookie("trunkline_known_browser", secure=settings.is_secure)
+        self._vault: Vault | None = None
         self._attempts = Attempts()
         self._hashing = asyncio.Semaphore(_HASHES_AT_ONCE)
         self._waiting = 0
         self._stored: Users | None = None
         self._first_token = ""
 
-    async def start(self, database: Database) -> None:
+    async def start(self, database: Database, vault: Vault) -> None:
         """Read the accounts; where there is none, make the link for the first."""
         self._stored = Users(database)
+        self._vault = vault
         await self.load()
         if self.exist:
             return
@@ -144,13 +151,14 @@ class Accounts:
 
     # Signing in and out
 
-    async def check_password(self, name: str, password: str, address: str) -> User:
-        """Return who has this name and password.
+    async def check_password(self, name: str, password: str, address: str, cookies: str | None) -> User:
+        """Return who has this name and password. ``cookies`` tell a browser in which that name was signed in before.
 
         Raises `SignInRefused`, the same for a wrong name, a wrong password and a disabled account, and
         `TooManyRequests` after several wrong attempts.
         """
-        wait = self._attempts.begin(name, address, time.monotonic())
+        browser = self._browser_known_to(name, cookies)
+        wait = self._attempts.begin(name, address, time.monotonic(), browser)
         if wait:
             raise TooManyRequests(
                 "Too many attempts to sign in failed. Try again in a moment.", retry_after=max(1, round(wait))
@@ -162,10 +170,31 @@ class Accounts:
             # Without the name: people type passwords there by mistake.
             log.warning("a sign-in was refused", address=address)
             raise SignInRefused("The name or the password is wrong.")
-        self._attempts.succeeded(name, address)
+        self._attempts.succeeded(name, address, browser)
         if is_outdated(kept):
             await self.stored.renew_hash(user.id, await self._hashed(lambda: hash_password(password)))
         return user
+
+    def remembered(self, user: User) -> str:
+        """Return the ``Set-Cookie`` value by which a browser is known as one in which this person signed in.
+
+        It opens nothing: attempts to sign in from there are not held up by those of strangers.
+        """
+        assert self._vault is not None
+        sealed = self._vault.seal(folded(user.name), _KNOWN_BROWSER)
+        return self._known_browser.set(base64.urlsafe_b64encode(sealed).decode().rstrip("="), seconds=_KNOWN_SECONDS)
+
+    def _browser_known_to(self, name: str, cookies: str | None) -> str:
+        """Return what a browser is counted by in which this name was signed in; empty for any other."""
+        shown = self._known_browser.read(cookies)
+        if shown is None or self._vault is None:
+            return ""
+        try:
+            sealed = base64.urlsafe_b64decode(shown + "=" * (-len(shown) % 4))
+            is_theirs = self._vault.open(sealed, _KNOWN_BROWSER) == folded(name)
+        except (ValueError, Unsealable):
+            return ""
+        return digest_of(shown).hex() if is_theirs else ""
 
     async def open(self, user: User, cookies: str | None) -> str:
         """Sign a browser in under a new cookie, whatever it had; return the ``Set-Cookie`` value.

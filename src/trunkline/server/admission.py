@@ -55,7 +55,7 @@ class Admission:
     ``is_ours`` tells the gateway's own keys, none of which may leave. ``secret`` is the client secret that opened it,
     ``via`` the gateway through which the provider is reached, ``alias`` that of the stored key, where one is used;
     ``limits`` are those of the caller's realtime sessions. ``is_lasting``: heads like its own get this very admission
-    until the set-up changes.
+    until the set-up changes. ``own_path`` is what of the path is no word of the caller's.
     """
 
     provider: Provider
@@ -71,6 +71,7 @@ class Admission:
     limits: SessionLimits = NO_LIMITS
     is_ours: Callable[[str], object] = field(default=lambda value: None, repr=False)
     is_lasting: bool = False
+    own_path: str = ""
 
     @property
     def is_restricted(self) -> bool:
@@ -234,12 +235,15 @@ class Doorkeeper:
         key = self._key(provider, nothing, None, Transport.WEBSOCKET, admission.rules, None, DEFAULT_ALIAS, via)
         return replace(admission, provider=provider, rest="realtime", key=key, alias=DEFAULT_ALIAS, via=via)
 
-    def with_member(self, admission: Admission, provider: str, alias: str, rest: str | None) -> Admission:
+    def with_member(
+        self, admission: Admission, provider: str, alias: str, rest: str | None, own_path: str = ""
+    ) -> Admission:
         """Return the admission of the same caller to a member of a pool, with the gateway's key of that alias.
 
-        ``provider`` is empty where it stays the same, ``rest`` None where the path does. Raises `UnknownProvider`,
-        `UnknownAlias` or `NoProviderKey` for a member that is not there, and `NotPermitted` where the caller's key is
-        good for the first provider only. Which models the caller may use is for `Admission.check_models` to say.
+        ``provider`` is empty where it stays the same, ``rest`` None where the path does. ``own_path`` is that which the
+        pool says of the path. Raises `UnknownProvider`, `UnknownAlias` or `NoProviderKey` for a member that is not
+        there, and `NotPermitted` where the caller's key is good for the first provider only. Which models the caller
+        may use is for `Admission.check_models` to say.
         """
         found = self._provider(provider) if provider else admission.provider
         caller = admission.caller
@@ -252,7 +256,7 @@ class Doorkeeper:
         via = self._registry.now.vias.get((admission.gateway, found.slug)) or found.via
         key = self._key(found, nothing, None, Transport.HTTP, admission.rules, None, alias, via)
         path = admission.rest if rest is None else rest
-        return replace(admission, provider=found, rest=path, key=key, alias=alias, via=via)
+        return replace(admission, provider=found, rest=path, key=key, alias=alias, via=via, own_path=own_path)
 
     def check_key(self, admission: Admission) -> None:
         """Raise `NoProviderKey` where a pool was to bring a key, and brought none."""

@@ -19,6 +19,7 @@ from trunkline.server.known_heads import KnownHeads
 from trunkline.server.late import Late
 from trunkline.server.observability.operations import PATHS as OPERATION_PATHS
 from trunkline.server.observability.operations import Operations
+from trunkline.server.private_answers import PrivateAnswers
 from trunkline.server.request_ids import NamedRequests
 from trunkline.server.unified import UnifiedPlane
 from trunkline.server.universal import UniversalPlane
@@ -50,6 +51,7 @@ class Application:
         self._unified_plane = UnifiedPlane(self.gateway, dispatch, self._calls, self._express)
         self._universal_socket_plane = UniversalSocketPlane(self.gateway, dispatch)
         self._operations = Operations(self.gateway)
+        self._private_operations = PrivateAnswers(self._operations)
         self._console = Console(self._direct_origins)
         self._api = Late(self._make_api)
         self._management_api = Late(self._make_management_api)
@@ -86,7 +88,7 @@ class Application:
         if path.startswith("/v1/"):
             await self._plane_of(head)(head, scope, receive, send, begun=begun)
         elif path in OPERATION_PATHS:
-            await self._operations(scope, receive, send)
+            await self._private_operations(scope, receive, send)
         elif path == "/api" or path.startswith("/api/"):
             await self._api(scope, receive, send)
         elif path.startswith(_MANAGEMENT):
@@ -109,12 +111,13 @@ class Application:
         from trunkline.server.control import create_api
 
         api = create_api(self.gateway, self._console.build)
-        return NamedRequests(BoundedBodies(api, _MAX_API_BODY, Dialect.OPENAI, unbounded=("/api/conversations",)))
+        bounded = BoundedBodies(api, _MAX_API_BODY, Dialect.OPENAI, unbounded=("/api/conversations",))
+        return NamedRequests(PrivateAnswers(bounded))
 
     def _make_management_api(self) -> App:
         from trunkline.server.management import create_management_api
 
-        return BoundedBodies(create_management_api(self.gateway), _MAX_API_BODY, Dialect.CLOUDFLARE)
+        return PrivateAnswers(BoundedBodies(create_management_api(self.gateway), _MAX_API_BODY, Dialect.CLOUDFLARE))
 
     async def leave(self, seconds: float) -> None:
         """Let open sessions finish what they are saying, for at most so many seconds, and end them."""

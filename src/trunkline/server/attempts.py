@@ -96,13 +96,17 @@ class Attempts:
 
 
 class _Seat(msgspec.Struct):
-    """One place that a request may go to. ``admission`` is there once it was asked for, ``model`` replaces another."""
+    """One place that a request may go to. ``admission`` is there once it was asked for, ``model`` replaces another.
+
+    ``path`` is what the pool says of the path, and ``rest`` all of it.
+    """
 
     place: Place
     rest: str
     model: str = ""
     provider: str = ""
     alias: str = ""
+    path: str = ""
     admission: Admission | None = None
     tries: int = 0
     is_passed_over: bool = False
@@ -283,7 +287,7 @@ class _Request:
         return standing._replace(is_out=is_out)
 
     def _admission(self, seat: _Seat) -> Admission:
-        admission = self._doorkeeper.with_member(self._asked.admission, seat.provider, seat.alias, seat.rest)
+        admission = self._doorkeeper.with_member(self._asked.admission, seat.provider, seat.alias, seat.rest, seat.path)
         in_path = path_model(admission.provider.slug, seat.rest)
         admission.check_models([in_path or seat.model or self._asked.facts.model])
         return admission
@@ -427,4 +431,4 @@ def _member_seat(catalogue: Catalogue, asked: Asked, member: Member) -> _Seat:
     rest = path_at(admission.provider, provider, member, admission.rest)
     cannot = rest is None or (bool(member.model) and asked.body != b"" and with_model(asked.body, member.model) is None)
     place = Place(admission.gateway, provider.slug, member.alias, backend_of(provider, rest or ""))
-    return _Seat(place, rest or "", member.model, provider.slug, member.alias, is_passed_over=cannot)
+    return _Seat(place, rest or "", member.model, provider.slug, member.alias, member.path, is_passed_over=cannot)

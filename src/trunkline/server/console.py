@@ -39,7 +39,11 @@ _DOCUMENT_HEADERS: Final = [
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"microphone=(self), camera=(), geolocation=()"),
 ]
-_EVERY_FILE: Final = [(b"referrer-policy", b"no-referrer"), (b"x-content-type-options", b"nosniff")]
+_EVERY_FILE: Final = [
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+]
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -70,7 +74,7 @@ class Console:
         if name not in self._files:
             document = self._document(name)
             if name and document == _INDEX and "text/html" not in (head.header(b"accept") or ""):
-                await respond(send, 404, [(b"content-type", b"text/plain")], b"No such file.\n")
+                await respond(send, 404, [(b"content-type", b"text/plain"), *_EVERY_FILE], b"No such file.\n")
                 return
             name = document
         found = self._files.get(name)

@@ -20,7 +20,7 @@ from trunkline.server.gateway import Gateway
 from trunkline.server.logbook import Entry, failed
 from trunkline.server.voice import WebRtcCalls
 from trunkline.upstream.http import Response
-from trunkline.wire.head import Head, returned_headers
+from trunkline.wire.head import Head, returned_headers, without_scripts
 from trunkline.wire.refusal import Dialect, dialect_for, http_refusal
 
 log = structlog.get_logger("trunkline.http")
@@ -263,6 +263,7 @@ class Exchange:
         if bodiless:
             unsaid.add(b"content-length")
         headers = [pair for pair in returned_headers(answer.headers) if pair[0] not in unsaid]
+        headers += without_scripts(headers)
         self.status = answer.status
         if bodiless or entry.is_answered:
             await entry.finish()

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 
-from trunkline.errors import LocalError, MalformedRequest, SettingsError, UnknownProvider, UpstreamError, first_line
+from trunkline.errors import (
+    LocalError,
+    MalformedRequest,
+    NotPermitted,
+    SettingsError,
+    UnknownProvider,
+    UpstreamError,
+    first_line,
+)
 from trunkline.local.supervisor import LocalWorker
 from trunkline.policy.logging import LoggingRules
 from trunkline.policy.models import models_in_upgrade
@@ -346,6 +354,7 @@ class Gateway:
     ) -> OutgoingCall:
         socket = admission.provider.socket
         offered = _merged(socket.subprotocols if socket is not None else (), head.subprotocols)
+        _check_tenant(admission, target)
         outgoing = compose(head, admission, slots, query=target.query, subprotocols=offered)
         origin, path = parse(target.url, public_only=target.public_only)
         return OutgoingCall(
@@ -366,6 +375,7 @@ class Gateway:
         return resolve_http(await self.located(admission.provider), rest)
 
     def _request(self, head: Head, admission: Admission, target: UpstreamTarget) -> Request:
+        _check_tenant(admission, target)
         outgoing = compose(head, admission, admission.provider.credential_slots)
         origin, path = parse(target.url, public_only=target.public_only)
         return Request(
@@ -387,6 +397,22 @@ class Gateway:
         except LocalError as error:
             raise UpstreamError(f"The local provider cannot answer: {error}") from error
         return self.worker.base_url
+
+
+def _check_tenant(admission: Admission, target: UpstreamTarget) -> None:
+    """Raise `NotPermitted` where a key that its user does not have would go to a machine of that user's choice."""
+    key = admission.key
+    if not target.tenant or key is None or key.source in ("caller", "session"):
+        return
+    name, _, value = target.tenant.partition(" = ")
+    if value in admission.own_path.split("/"):
+        return
+    slug = admission.provider.slug
+    raise NotPermitted(
+        f"The gateway sends its own key for {admission.provider.name} to no {name} but those of its settings. If"
+        f" {value!r} is meant, whoever runs the gateway adds it to [providers.{slug}.tenants] {name} = [...], or names"
+        f" it in [providers.{slug}.parameters]."
+    )
 
 
 def _stays(key: ProviderKey, slots: Sequence[Slot]) -> bool:

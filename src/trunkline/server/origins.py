@@ -2,7 +2,8 @@
 
 A gateway without authentication trusts the machine it runs on, and a browser on that machine runs pages of strangers.
 Two checks keep those out: the ``Host`` must be a name of this gateway (a page that points its own name at 127.0.0.1
-would otherwise count as same-origin), and an ``Origin`` must be the gateway's own or on the allow-list.
+would otherwise count as same-origin), and an ``Origin`` must be the gateway's own or on the allow-list. Where a browser
+sends none, it may say itself that another site's page makes it ask.
 """
 
 from __future__ import annotations
@@ -43,11 +44,24 @@ class Origins:
         ``listed`` is the list of one gateway: when it has one, no other origin may call it but the console's.
         """
         origin = head.header(b"origin")
-        if origin is not None and not self._allowed(origin, head, listed):
+        if origin is None:
+            self._check_unnamed(head, listed)
+        elif not self._allowed(origin, head, listed):
             raise ForbiddenOrigin(
                 f"The gateway does not serve pages of {origin[:200]}. To allow them, add that origin to"
                 " allowed_origins (TRUNKLINE_ALLOWED_ORIGINS), or to the list of this gateway"
                 " (`trunkline gateways set NAME --origins ...`)."
+            )
+
+    def _check_unnamed(self, head: Head, listed: Sequence[str]) -> None:
+        """Raise `ForbiddenOrigin` for what a page of a stranger has its browser fetch without saying whose page it is.
+
+        Pictures, scripts and links are asked for so. The page cannot read the answer, but a key would be spent on it.
+        """
+        if head.header(b"sec-fetch-site") == "cross-site" and _ANY not in (listed or self._origins):
+            raise ForbiddenOrigin(
+                "The gateway does not serve what a page of another site refers to without naming itself. A page that"
+                " may call it asks by script, or with the attribute crossorigin, so that its browser sends Origin."
             )
 
     def check_host(self, head: Head) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from hmac import compare_digest
 from typing import Final
 
 import structlog
@@ -61,7 +62,7 @@ class LiveRegistry:
         self._number, registry = await self.configuration.load()
         self._take(registry)
         self.broker.start(self.configuration, await self.configuration.secrets())
-        await self.accounts.start(self.database)
+        await self.accounts.start(self.database, self.vault)
         self._polling = asyncio.create_task(self._poll())
 
     async def stop(self) -> None:
@@ -88,7 +89,7 @@ class LiveRegistry:
         if not value.startswith(_OUR_PREFIXES) and len(value) != self._admin_length:
             return None  # most headers: not worth a digest
         digest = digest_of(value)
-        if digest == self._admin:
+        if self._admin is not None and compare_digest(digest, self._admin):
             return _ADMINISTRATOR
         holder = self._holders.get(digest) or self._holder(digest)
         if holder is not None:

@@ -19,12 +19,15 @@ import uvicorn
 
 from trunkline.credentials.redaction import redact_message
 from trunkline.errors import SettingsError
+from trunkline.private import is_open_to_others, keep_memory_private, make_folder
 from trunkline.server.accounts import sign_in_link
 from trunkline.server.application import Application
 from trunkline.server.heads import BoundedHttpProtocol
 from trunkline.server.tls import TlsFiles, prepare
 from trunkline.server.websocket import WebSocketProtocol
 from trunkline.settings import Settings
+
+log = structlog.get_logger("trunkline.serving")
 
 # Realtime clients may send 15 MiB of audio in one event, base64-encoded, with room for the JSON around it.
 MAX_FRAME_BYTES: Final = 24 * 1024 * 1024
@@ -44,8 +47,11 @@ _GARBAGE: Final = 20_000
 
 def run(settings: Settings) -> None:
     """Serve until interrupted. Raises `SettingsError` when the address cannot be had or TLS cannot be set up."""
+    keep_memory_private()
     configure_logging(settings.log_level, settings.log_format)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(settings.data_dir)
+    if is_open_to_others(settings.data_dir):
+        log.warning("others on this machine may look into the data directory", chmod=f"700 {settings.data_dir}")
     # Before the loop's first lookup. libuv has four threads, and lets only half of them look up names.
     os.environ.setdefault("UV_THREADPOOL_SIZE", _THREADS)
     listener = listen(settings)

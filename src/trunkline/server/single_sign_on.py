@@ -24,7 +24,7 @@ from trunkline.errors import NotPermitted, SettingsError, SignInRefused
 from trunkline.policy.accounts import LONGEST_NAME
 from trunkline.policy.roles import ClaimRules, Role
 from trunkline.server.cookies import Cookie
-from trunkline.settings import Settings
+from trunkline.settings import Settings, is_private_address
 from trunkline.store import Vault
 from trunkline.store.vault import Unsealable
 
@@ -175,6 +175,8 @@ class SingleSignOn:
             for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
                 if not isinstance(found.get(name), str):
                     raise SignInRefused(f"The provider's description of itself lacks {name}.")
+                if not is_private_address(found[name].partition("?")[0]):
+                    raise SignInRefused(f"The provider's {name} is not protected by TLS.")
             self._described = (time.monotonic(), found)
             return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 # Clients choose what models and users are called.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def cell(value: Any) -> Any:

@@ -24,6 +24,7 @@ import structlog
 
 from trunkline.errors import GatewayError, first_line
 from trunkline.policy.caching import key_name
+from trunkline.private import make_folder
 from trunkline.store.valkey import Valkey
 
 if TYPE_CHECKING:
@@ -311,7 +312,7 @@ class DiskCache:
         return self._connection
 
     def _open(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         # SQLite gives its other files the mode of this one.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         self._path.chmod(0o600)

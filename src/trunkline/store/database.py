@@ -14,6 +14,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 from trunkline.errors import SettingsError
+from trunkline.private import make_folder
 from trunkline.store.async_engine import AsyncConnection, AsyncEngine, create_async_engine
 from trunkline.store.location import Location, PostgresServer, SqliteFile, locate
 from trunkline.store.schema import HEAD
@@ -230,7 +231,7 @@ def _identity(location: Location) -> tuple[int, int] | None:
 
 def _make_private(path: Path) -> None:
     """Make the file, for its owner alone, before anything is written into it: SQLite's own files follow its mode."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     if not path.exists():
         path.touch(0o600)
 

@@ -96,13 +96,18 @@ class Users:
             return await _insert(connection, id=change.target_id, name=name, role=role, password=password)
 
     async def change_role(self, id: str, role: Role) -> User:
-        """Give an account another role. Raises `SettingsError` for the last administrator, or an unknown id."""
+        """Give an account another role, and sign it out everywhere: no cookie comes to open more than it did.
+
+        Raises `SettingsError` for the last administrator, or an unknown id.
+        """
         change = Change("user.role", "user", id)
         async with changing(self._database, change) as connection:
             user = await _require(connection, id)
             change.details = {"name": user.name, "from": user.role.value, "to": role.value}
             if role is not Role.ADMIN:
                 await _require_another_admin(connection, user)
+            if role is not user.role:
+                await _sign_out(connection, id)
             return await _update(connection, id, role=role.value)
 
     async def disable(self, id: str) -> User:
@@ -262,6 +267,7 @@ class Users:
         change = Change(action, "user", target, details={"name": name, "role": role.value, "issuer": issuer})
         async with changing(self._database, change) as connection:
             if row is not None:
+                await _sign_out(connection, target)
                 return await _update(connection, target, role=role.value)
             return await _insert(connection, id=target, name=name, role=role, issuer=issuer, subject=subject)
 

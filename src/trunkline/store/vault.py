@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from trunkline.errors import SettingsError
+from trunkline.private import make_folder
 
 FILE_NAME: Final = "master.key"
 _KEY_BYTES: Final = 32
@@ -75,7 +76,7 @@ def _from_file(path: Path) -> bytes:
         raise SettingsError(f"{path} is not a master key: 32 bytes in base64 or hex.") from error
     except OSError as error:
         raise SettingsError(f"Cannot read the master key {path}: {error.strerror}.") from error
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     key = secrets.token_bytes(_KEY_BYTES)
     # Written aside and linked into place: another process that starts now finds a whole key or none.
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

@@ -121,6 +121,14 @@ _OF_THE_PROVIDERS_HOST: Final = frozenset(
 )
 _CORS_PREFIX: Final = b"access-control-"
 
+# Answers that no browser shows as a page with scripts, however its user came to open their address. Whatever else a
+# provider sends is shown as a page of nobody's: a script of the gateway's own host could do all that its user may.
+_NO_PAGES: Final = (b"application/json", b"text/event-stream", b"audio/")
+_OF_NOBODY: Final = (
+    (b"content-security-policy", b"sandbox; default-src 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
 
 def forwarded_headers(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
     """Yield the request headers a provider may see; credentials are dealt with by `trunkline.credentials`."""
@@ -168,6 +176,14 @@ def returned_headers(headers: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[b
         if lower in _OF_THE_PROVIDERS_HOST or lower.startswith(_CORS_PREFIX):
             continue
         yield lower, value
+
+
+def without_scripts(headers: Sequence[tuple[bytes, bytes]]) -> Sequence[tuple[bytes, bytes]]:
+    """Return the headers that an answer needs besides, so that no browser runs it as a page; names are lower case."""
+    kinds = [value.lower() for name, value in headers if name == b"content-type"]
+    # Of several types, in one header or more, browsers take the last.
+    is_no_page = len(kinds) == 1 and kinds[0].startswith(_NO_PAGES) and b"," not in kinds[0]
+    return () if is_no_page else _OF_NOBODY
 
 
 def connection_options(headers: Sequence[tuple[bytes, bytes]]) -> frozenset[bytes]:

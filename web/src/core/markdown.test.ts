@@ -39,6 +39,110 @@ describe('renderMarkdown', () => {
     });
   }
 
+  const HTTP = 'https://example.test/';
+  const hostile = [
+    '<script>alert(1)</script>',
+    '</p></div><script src=//example.test/x.js></script>',
+    '<ScRiPt\u000a>alert(1)</sCrIpT>',
+    '<scr<script>ipt>alert(1)</script>',
+    '<img src=x onerror=alert(1)>',
+    '<img/src="x"/onerror=alert(1)//',
+    '<svg/onload=alert(1)>',
+    '<svg><animate onbegin=alert(1) attributeName=x dur=1s>',
+    '<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror=alert(1)&gt;">',
+    '<details open ontoggle=alert(1)>',
+    '<iframe src="javascript:alert(1)"></iframe>',
+    '<object data="data:text/html;base64,PHNjcmlwdD4="></object>',
+    '<embed src="//example.test/x.swf">',
+    '<base href="//example.test/">',
+    '<meta http-equiv="refresh" content="0;url=//example.test/">',
+    '<link rel=stylesheet href="//example.test/x.css">',
+    '<a href="javascript:alert(1)">x</a>',
+    '<button formaction=javascript:alert(1)>x</button>',
+    '<template><script>alert(1)</script></template>',
+    '<noscript><p title="</noscript><img src=x onerror=alert(1)>">',
+    '<!--><img src=x onerror=alert(1)>-->',
+    '<![CDATA[<img src=x onerror=alert(1)>]]>',
+    '<?xml version="1.0"?><x/>',
+    '&lt;script&gt;alert(1)&lt;/script&gt;',
+    '&#60;img src=x onerror=alert(1)&#62;',
+    '[x](javascript&#58;alert(1))',
+    '[x](java\nscript:alert(1))',
+    '[x](\u0001javascript:alert(1))',
+    '[x]( javascript:alert(1))',
+    '[x](data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==)',
+    '[x](vbscript:msgbox(1))',
+    '[x](file:///etc/passwd)',
+    '[x](blob:https://example.test/1)',
+    '[x][1]\n\n[1]: javascript:alert(1)',
+    '![x](javascript:alert(1))',
+    '![x](x" onerror="alert(1))',
+    '<javascript:alert(1)>',
+    '[x](https://example.test/"onmouseover="alert(1))',
+    '[<img src=x onerror=alert(1)>](https://example.test/)',
+    '![<img src=x onerror=alert(1)>](https://example.test/x.png)',
+    '`<img src=x onerror=alert(1)>`',
+    '```html"><img src=x onerror=alert(1)>\n<script>alert(1)</script>\n```',
+    '```" onclick="alert(1)\nx\n```',
+    '# <svg onload=alert(1)>',
+    '- <img src=x onerror=alert(1)>',
+    '> <img src=x onerror=alert(1)>',
+    '| <img src=x onerror=alert(1)> |\n|---|\n| <script>alert(1)</script> |',
+    '**<b onclick=alert(1)>x</b>**',
+    '__proto__ [constructor](javascript:alert(1)) toString',
+  ];
+  /** All that may be on a page, and the attributes of each. */
+  const allowed: Readonly<Record<string, readonly string[]>> = {
+    a: ['href', 'title', 'rel', 'target'],
+    blockquote: [],
+    br: [],
+    code: ['class'],
+    del: [],
+    div: ['class', 'tabindex'],
+    em: [],
+    h3: ['class'],
+    hr: [],
+    li: [],
+    ol: ['start'],
+    p: [],
+    pre: ['tabindex'],
+    strong: [],
+    table: [],
+    tbody: [],
+    td: ['class'],
+    th: ['class'],
+    thead: [],
+    tr: [],
+    ul: [],
+  };
+
+  function expectHarmless(host: HTMLElement): void {
+    for (const element of host.querySelectorAll('*')) {
+      const attributes = allowed[element.localName];
+      expect(attributes, element.outerHTML).toBeDefined();
+      for (const { name } of element.attributes) expect(attributes, element.outerHTML).toContain(name);
+      const href = element.getAttribute('href');
+      if (href !== null) expect(new URL(href, HTTP).protocol).toMatch(/^(?:https?|mailto):$/);
+    }
+  }
+
+  it.each(hostile)('makes nothing but its own kinds of nodes of %j', (text) => {
+    const host = rendered(text);
+    expectHarmless(host);
+    expect(host.textContent).not.toBe('');
+  });
+
+  it('makes nothing else of one after another, nor of the beginning of one', () => {
+    const whole = document.createElement('div');
+    hostile.forEach((text, at) => {
+      whole.append(renderMarkdown(text + (hostile[at + 1] ?? '')));
+      whole.append(renderMarkdown(`${text}\n${hostile[at + 7] ?? ''}`));
+      for (let length = 1; length < text.length; length += 5)
+        whole.append(renderMarkdown(text.slice(0, length)));
+    });
+    expectHarmless(whole);
+  });
+
   it('never loads an image but links to it', () => {
     const host = rendered('![a cat](https://example.test/cat.png?leak=secret)');
     expect(host.querySelector('img')).toBeNull();
