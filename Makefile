@@ -60,7 +60,7 @@ test:  ## everything that must pass: lint, types, imports, unit, contract, end t
 	@$(MAKE) browser
 	$(say) "All checks passed"
 
-installed: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/chromium models $(CONSOLE)
+installed: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/nginx $(STAMPS)/helm models $(CONSOLE)
 
 checks: types lint console
 
@@ -259,8 +259,8 @@ $(STAMPS)/chromium: $(STAMPS)/venv
 	fi
 	@touch $@
 
-# For the tests of several machines and of deploy/.
-$(STAMPS)/nginx: $(STAMPS)/venv
+# For the tests of several machines and of deploy/. After Chromium: apt does one thing at a time.
+$(STAMPS)/nginx: $(STAMPS)/chromium
 	@missing=; PATH=$$PATH:/usr/sbin; \
 	command -v nginx >/dev/null || missing=nginx-light; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
