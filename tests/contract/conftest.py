@@ -32,6 +32,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     """The URL of a new database with all its tables; a test that takes it runs on both engines."""
     if request.param == "sqlite":
         file = tmp_path / "fresh.db"
+        file.touch(0o600)
         file.write_bytes(new_database())
         yield f"sqlite:///{file}"
         return

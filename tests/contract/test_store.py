@@ -64,9 +64,9 @@ def test_what_is_set_up_is_there_after_a_restart(tmp_path: Path, database_url: s
     run(main())
 
 
-def test_no_key_is_in_the_files_or_in_what_is_listed(tmp_path: Path, database_url: str) -> None:
+def test_no_key_is_in_the_files_or_in_what_is_listed(tmp_path: Path, empty_database_url: str) -> None:
     async def main() -> None:
-        async with configuration(tmp_path, database_url) as opened:
+        async with configuration(tmp_path, empty_database_url) as opened:
             await opened.store_key("default", "openai", "default", SECRETS[0], "6789")
             await opened.set_via("default", "groq", Via("https://g.example/v1/a/b", SECRETS[1]))
             secret = ClientSecret("sec_1", "default", "openai", "m", time.time() + 60, provider_key=SECRETS[2])
@@ -74,13 +74,13 @@ def test_no_key_is_in_the_files_or_in_what_is_listed(tmp_path: Path, database_ur
             listed = repr(await opened.stored_keys()) + repr(await opened.load()) + repr(await opened.secrets())
             kept()
         assert not [value for value in SECRETS if value in listed]
-        rows = await everything(database_url)
+        rows = await everything(empty_database_url)
         assert "stored_keys" in rows
         assert not [value for value in SECRETS if value in rows]
 
     def kept() -> None:
         files = list(tmp_path.iterdir())
-        assert (tmp_path / "fresh.db" in files) == database_url.startswith("sqlite")
+        assert (tmp_path / "empty.db" in files) == empty_database_url.startswith("sqlite")
         written = b"".join(path.read_bytes() for path in files)
         assert not [value for value in SECRETS if value.encode() in written]
         assert not [path for path in files if path.stat().st_mode & 0o077]
