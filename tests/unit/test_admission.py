@@ -342,9 +342,11 @@ def test_a_key_is_not_in_its_representation() -> None:
 def test_the_cookie_counts_only_for_the_gateways_own_pages() -> None:
     entrance = Entrance()
     cookie = entrance.cookie(provider_keys={"openai": "typed"})
-    for headers in ([("origin", "http://localhost:3000")], [("sec-fetch-site", "cross-site")], []):
+    for headers in ([("origin", "http://localhost:3000")], [("sec-fetch-site", "same-site")], []):
         with pytest.raises(NoProviderKey):
             entrance.admit("/v1/local/default/openai/models", cookie, *headers)
+    with pytest.raises(ForbiddenOrigin):
+        entrance.admit("/v1/local/default/openai/models", cookie, ("sec-fetch-site", "cross-site"))
 
 
 def test_a_same_origin_get_without_an_origin_header_counts_as_the_gateways_own_page() -> None:
