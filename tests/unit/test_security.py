@@ -186,6 +186,7 @@ _OPENS = re.compile(
 # Where connections are made, and who chose the address. Every provider, webhook and destination of log rows is dialled
 # by `Connector.open`, which looks a stranger's host up itself and connects to what it checked and nothing else.
 OPENERS = {
+    "cli/doctor/asking.py": "a command: what its user has set up; nothing is sent",
     "cli/running_gateway.py": "a command: the gateway of its user",
     "local/worker.py": "listens",
     "probe/guard.py": "checks the address of a probe, and pins it",
