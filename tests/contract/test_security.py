@@ -39,8 +39,6 @@ CHAT = "/v1/local/default/openai/chat/completions"
 def core_files_wanted() -> Iterator[None]:
     """Have programs that are started write core files, as far as this machine lets them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    if hard == 0:
-        pytest.skip("nothing on this machine may write core files, so nothing shows that the gateway switches them off")
     resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
     try:
         yield
