@@ -76,7 +76,9 @@ types: $(STAMPS)/dev
 
 unit: $(STAMPS)/dev $(STAMPS)/clients $(STAMPS)/node-clients $(STAMPS)/chromium $(STAMPS)/nginx $(STAMPS)/helm models $(CONSOLE)
 	$(say) "Unit, contract and end-to-end tests"
-	@$(BIN)/pytest -n 2 --dist loadfile -m "not whole" tests/unit tests/contract tests/faults tests/e2e tests/fuzz $(ARGS)
+	@# By files, those that take long first, so that neither core waits for the other in the end.
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not whole" \
+	  tests/fuzz tests/faults tests/e2e tests/contract tests/unit $(ARGS)
 	@# Voice is heard in time or not at all: these have the machine to themselves, two conversations at a time, which wait
 	@# for each other's sound most of the time. With ARGS there may be none of them.
 	@$(BIN)/pytest -n 2 tests/clients $(ARGS) || { code=$$?; [ $$code = 5 ] && [ -n "$(ARGS)" ]; }

@@ -716,6 +716,7 @@ async def machine(
             "PATH": f"{folder / 'bin'}:{Path(pg_program('pg_dump')).parent}:{os.environ['PATH']}",
             "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "HOME": str(folder),
+            "XDG_DATA_HOME": str(share),
             "LANG": "C.UTF-8",
             "NO_COLOR": "1",
             "COLUMNS": "300",

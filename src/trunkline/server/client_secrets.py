@@ -31,7 +31,7 @@ from trunkline.realtime.dialect import session_to_ga
 from trunkline.server.admission import Admission
 from trunkline.server.broker import Broker
 from trunkline.settings import Settings
-from trunkline.wire.documents import UNREADABLE
+from trunkline.wire.documents import UNREADABLE, why_unreadable
 from trunkline.wire.head import Head
 
 MODE_HEADER: Final = b"x-trunkline-client-secrets"
@@ -182,7 +182,7 @@ def _read(surface: Surface, body: bytes) -> _Request:
         terms = msgspec.convert(flat.pop("trunkline", {}), _Terms)
         return _Request(flat, expiry, terms)
     except UNREADABLE as error:  # its words name the field and what it may be
-        raise MalformedRequest(f"The request for a client secret cannot be read: {error}.") from error
+        raise MalformedRequest(f"The request for a client secret cannot be read: {why_unreadable(error)}.") from error
 
 
 def _lifetime(asked: _Request, surface: Surface) -> int:

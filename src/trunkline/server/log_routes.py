@@ -29,7 +29,7 @@ from trunkline.server.log_words import FIELDS, conditions_of
 from trunkline.server.spreadsheets import cell
 from trunkline.store import LogFilter, LogRow
 from trunkline.store.log_filter import Condition, clauses_of
-from trunkline.wire.documents import UNREADABLE
+from trunkline.wire.documents import UNREADABLE, why_unreadable
 
 _PAGE: Final = 50
 _MAX_PAGE: Final = 500
@@ -227,7 +227,7 @@ def create_log_routes(gateway: Gateway) -> APIRouter:
         try:
             wanted = _change.decode(await request.body())
         except UNREADABLE as error:
-            raise MalformedRequest(f"The change of a log row cannot be read: {error}.") from error
+            raise MalformedRequest(f"The change of a log row cannot be read: {why_unreadable(error)}.") from error
         score = round(wanted.score) if isinstance(wanted.score, float) else wanted.score
         changed = await gateway.logs.patch(
             row.id, feedback=wanted.feedback, score=score, metadata=wanted.metadata, gateway=row.gateway

@@ -12,7 +12,7 @@ from trunkline.server.answer import Answer
 from trunkline.server.dataplane import DataPlane, Exchange
 from trunkline.server.steps import MAX_ANSWER, StepSender, are_for_one_provider, check_entrance
 from trunkline.server.unified_models import model_list
-from trunkline.wire.documents import UNREADABLE, json_object
+from trunkline.wire.documents import UNREADABLE, json_object, why_unreadable
 from trunkline.wire.head import Head
 from trunkline.wire.path import UNIFIED, parse_path
 from trunkline.wire.refusal import Dialect, dialect_for
@@ -95,7 +95,8 @@ def _step_of_run(body: bytes) -> tuple[str, Step]:
         asked = msgspec.json.decode(body, type=_Run)
     except UNREADABLE as error:
         raise MalformedRequest(
-            f'The body is {{"model": "provider/model", "input": {{...}}}}, with messages or texts in input: {error}.'
+            'The body is {"model": "provider/model", "input": {...}}, with messages or texts in input:'
+            f" {why_unreadable(error)}."
         ) from error
     model = f"{asked.provider}/{asked.model}" if asked.provider else asked.model
     told = {**asked.input, "model": model}

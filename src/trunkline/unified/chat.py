@@ -23,7 +23,7 @@ import msgspec
 
 from trunkline.errors import MalformedRequest, UpstreamBroken
 from trunkline.unified.adapter import Headers
-from trunkline.wire.documents import UNREADABLE
+from trunkline.wire.documents import UNREADABLE, why_unreadable
 from trunkline.wire.encodings import Unpacker
 from trunkline.wire.sse import SseParser
 
@@ -75,7 +75,7 @@ def read_object(body: bytes | str, what: str = "the body") -> Json:
     try:
         value = msgspec.json.decode(body)
     except UNREADABLE as error:
-        raise MalformedRequest(f"{_capital(what)} is not JSON: {error}.") from error
+        raise MalformedRequest(f"{_capital(what)} is not JSON: {why_unreadable(error)}.") from error
     if not isinstance(value, dict):
         raise MalformedRequest(f"{_capital(what)} is not a JSON object.")
     return value

@@ -23,7 +23,7 @@ from trunkline.unified.google import GoogleAdapter, GoogleEmbeddings
 from trunkline.unified.messages import MessagesSurface
 from trunkline.unified.plain_chat import plain_chat
 from trunkline.unified.responses import ResponsesSurface
-from trunkline.wire.documents import UNREADABLE
+from trunkline.wire.documents import UNREADABLE, why_unreadable
 from trunkline.wire.encodings import Unpacker
 
 Surface = Literal["chat", "embeddings", "responses", "messages"]
@@ -132,7 +132,7 @@ def with_model(body: bytes, model: str) -> bytes:
     try:
         told = _MEMBERS.decode(body)
     except UNREADABLE as error:
-        raise MalformedRequest(f"The body is not a JSON object: {error}.") from error
+        raise MalformedRequest(f"The body is not a JSON object: {why_unreadable(error)}.") from error
     told["model"] = msgspec.Raw(encode(model))
     return encode(told)
 

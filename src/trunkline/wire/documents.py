@@ -13,6 +13,11 @@ UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """What decoding with msgspec raises for what strangers wrote: no JSON, no UTF-8, nesting without end."""
 
 
+def why_unreadable(error: Exception) -> str:
+    """Return why something cannot be read (`UNREADABLE`), in words for whoever wrote it."""
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
 def json_object(document: str | bytes) -> dict[str, Any]:
     """Return a JSON object; an empty one for what is none, or cannot be read (numbers or nesting without end)."""
     try:
