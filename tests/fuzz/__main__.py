@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.fuzz.running import atheris_or_none, keep, load_targets, run
+from tests.fuzz.running import Run, atheris_or_none, keep, load_targets, run
 
 BEGAN = time.monotonic()
 
@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long all of it takes (60)")
     parser.add_argument("--minutes", type=float, help="the same in minutes")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many run side by side")
+    parser.add_argument("--seed", type=int, help="begin as another run with this number did")
     parser.add_argument("--list", action="store_true", help="list the targets")
     parser.add_argument("--keep", action="store_true", help="take the best of what was found into the corpora")
     asked = parser.parse_args()
@@ -41,7 +42,7 @@ def main() -> None:
     if atheris is None:
         print("No atheris here (it has wheels for CPython on Linux, x86-64): hypothesis alone, not guided by coverage.")
     seconds = asked.seconds if asked.minutes is None else asked.minutes * 60
-    crashes = run(chosen, seconds, asked.jobs, atheris, BEGAN)
+    crashes = run(chosen, Run(seconds, asked.jobs, BEGAN, asked.seed), atheris)
     for path in crashes:
         name = path.parent.name
         print(f"FAILED: to see it again: python -m tests.fuzz {name} {os.path.relpath(path)}")

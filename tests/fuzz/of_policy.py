@@ -201,7 +201,9 @@ def custom_providers(data: bytes) -> None:
     provider = custom_provider("custom-mine", table, frozenset())
     assert provider.public_only
     assert provider.slug == "custom-mine"
-    assert provider.base_url.startswith(("https://", "wss://"))
+    addresses = [url for url in (provider.base_url, *(route.base_url for route in provider.routes)) if url]
+    assert addresses
+    assert all(url.startswith(("https://", "wss://")) for url in addresses)
 
 
 def client_secret_requests(data: bytes) -> None:

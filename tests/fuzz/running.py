@@ -16,7 +16,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from random import Random
 from types import FrameType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.fuzz.mutation import LONGEST, mutated
 from tests.fuzz.target import CORPUS, Target
@@ -59,17 +59,29 @@ def load_targets(atheris: ModuleType | None) -> dict[str, Target]:
     return TARGETS
 
 
-def run(targets: Sequence[Target], seconds: float, jobs: int, atheris: ModuleType | None, began: float) -> list[Path]:
+class Run(NamedTuple):
+    """How targets are run: for how long in all, since when, how many side by side, and from which ``seed`` on.
+
+    Without a seed no run is like another. With one they begin alike, and go as far as there is time.
+    """
+
+    seconds: float
+    jobs: int
+    began: float
+    seed: int | None = None
+
+
+def run(targets: Sequence[Target], way: Run, atheris: ModuleType | None) -> list[Path]:
     """Run targets side by side, and share the time among them; return new inputs for which one failed."""
     before = {path for path in CRASHES.rglob("*") if path.is_file()}
-    end = began + seconds - _MARGIN_SECONDS
+    end = way.began + way.seconds - _MARGIN_SECONDS
     waiting, running = list(targets), dict[int, tuple[Target, float]]()
     with tempfile.TemporaryDirectory() as folder:
         while waiting or running:
-            while waiting and len(running) < jobs:
+            while waiting and len(running) < way.jobs:
                 target = waiting.pop(0)
-                share = max(1.0, (end - time.monotonic()) * jobs / (len(waiting) + 1 + len(running)))
-                running[_started(target, share, atheris, Path(folder))] = target, time.monotonic()
+                share = max(1.0, (end - time.monotonic()) * way.jobs / (len(waiting) + 1 + len(running)))
+                running[_started(target, share, way.seed, atheris, Path(folder))] = target, time.monotonic()
             ended, status = os.wait()
             target, since = running.pop(ended)
             code = os.waitstatus_to_exitcode(status)
@@ -80,7 +92,7 @@ def run(targets: Sequence[Target], seconds: float, jobs: int, atheris: ModuleTyp
     return sorted({path for path in CRASHES.rglob("*") if path.is_file()} - before)
 
 
-def _started(target: Target, seconds: float, atheris: ModuleType | None, folder: Path) -> int:
+def _started(target: Target, seconds: float, seed: int | None, atheris: ModuleType | None, folder: Path) -> int:
     process = os.fork()
     if process:
         return process
@@ -92,9 +104,9 @@ def _started(target: Target, seconds: float, atheris: ModuleType | None, folder:
         os.dup2(output, 2)
         _be_quiet()
         if atheris is None:
-            code = _with_hypothesis(target, seconds)
+            code = _with_hypothesis(target, seconds, seed)
         else:
-            _with_atheris(target, seconds, atheris, folder)
+            _with_atheris(target, seconds, seed, atheris, folder)
     except SystemExit as error:
         code = int(error.code not in (0, None))
     except BaseException:
@@ -105,15 +117,15 @@ def _started(target: Target, seconds: float, atheris: ModuleType | None, folder:
         os._exit(code)
 
 
-def _with_atheris(target: Target, seconds: float, atheris: ModuleType, folder: Path) -> None:
+def _with_atheris(target: Target, seconds: float, seed: int | None, atheris: ModuleType, folder: Path) -> None:
     seeds, found, crashes = folder / f"{target.name}.seeds", FOUND / target.name, CRASHES / target.name
     for path in (seeds, found, crashes):
         path.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(target.seeds):
-        (seeds / str(number)).write_bytes(seed)
+    for number, written in enumerate(target.seeds):
+        (seeds / str(number)).write_bytes(written)
 
-    def mutate(data: bytes, most: int, seed: int) -> bytes:
-        chance = Random(seed)
+    def mutate(data: bytes, most: int, number: int) -> bytes:
+        chance = Random(number)
         if chance.random() < (0.1 if target.is_json else 0.5):
             changed: bytes = atheris.Mutate(data, most)
             return changed
@@ -130,16 +142,17 @@ def _with_atheris(target: Target, seconds: float, atheris: ModuleType, folder: P
     options = [
         *(f"-max_total_time={max(1, int(seconds))}", f"-timeout={_HANGS_SECONDS}", f"-max_len={LONGEST}"),
         *("-rss_limit_mb=3000", "-verbosity=0", f"-artifact_prefix={crashes}/libfuzzer-"),
+        *([] if seed is None else [f"-seed={seed}"]),
     ]
     atheris.Setup([sys.argv[0], *options, str(found), str(seeds), *kept], try_one, custom_mutator=mutate)
     atheris.Fuzz()  # it ends the process
 
 
-def _with_hypothesis(target: Target, seconds: float) -> int:
+def _with_hypothesis(target: Target, seconds: float, seed: int | None) -> int:
     from tests.fuzz.examples import failing_example
 
     end = time.monotonic() + seconds
-    round_number = 0
+    round_number = seed or 0
     while time.monotonic() < end:
         failure = failing_example(target, examples=100, seed=round_number)
         if failure is not None:

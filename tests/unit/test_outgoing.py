@@ -321,6 +321,13 @@ def test_a_gateway_key_with_its_scheme_in_one_sub_protocol_stays_here() -> None:
     assert sent("openai", transport=Transport.WEBSOCKET, subprotocols=offered, stored=True).subprotocols == ["realtime"]
 
 
+@pytest.mark.parametrize("offered", [f".{TOKEN}", f"some-key.{TOKEN}", f"a.b.{TOKEN}"])
+def test_a_gateway_key_behind_a_prefix_that_nobody_knows_stays_here(offered: str) -> None:
+    shown = ["realtime", f"cf-aig-authorization.{TOKEN}", offered, "v1.2.json"]
+    outgoing = sent("openai", transport=Transport.WEBSOCKET, subprotocols=shown, stored=True)
+    assert outgoing.subprotocols == ["realtime", "v1.2.json"]
+
+
 words = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=12)
 places = st.sampled_from([place for place in PLACEMENTS if place.carrier is not Carrier.QUERY])
 
