@@ -82,6 +82,7 @@ def test_a_server_is_named_without_its_password(scheme: str) -> None:
         "sqlite://s3cret",
         "sqlite:///",
         "sqlite:///:memory:",
+        "sqlite:///~nobody-s3cret/trunkline.db",
         "postgresql://app:s3cret/more@h/d",
         "postgresql://app:s3cret?more@h/d",
         "postgresql://app:12?s3cret@h/d",

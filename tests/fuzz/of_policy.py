@@ -203,7 +203,7 @@ def custom_providers(data: bytes) -> None:
     assert provider.slug == "custom-mine"
     addresses = [url for url in (provider.base_url, *(route.base_url for route in provider.routes)) if url]
     assert addresses
-    assert all(url.startswith(("https://", "wss://")) for url in addresses)
+    assert all(url.lower().startswith(("https://", "wss://")) for url in addresses)
 
 
 def client_secret_requests(data: bytes) -> None:

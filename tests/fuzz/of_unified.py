@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from typing import Any, get_args
 
 from tests.fuzz.of_wire import CATALOGUE, compressed
@@ -200,10 +201,11 @@ def request_bodies(data: bytes) -> None:
         question.text.encode("utf-8", "surrogatepass")
         json.loads(question.rest)
     document = json_of(data)
-    is_canonical = max(data.count(b"["), data.count(b"{")) < 100 and b"NaN" not in data and b"Infinity" not in data
-    if is_canonical and isinstance(document, dict):
+    if max(data.count(b"["), data.count(b"{")) < 100 and isinstance(document, dict):
         turned = dict(reversed(document.items()))
-        assert _key(json.dumps(document).encode()) == _key(json.dumps(turned, indent=1).encode())
+        with suppress(ValueError):  # a number that is none in JSON, or one beyond all numbers
+            written = json.dumps(document, allow_nan=False)
+            assert _key(written.encode()) == _key(json.dumps(turned, indent=1).encode())
 
 
 def _key(body: bytes) -> str:

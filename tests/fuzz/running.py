@@ -29,6 +29,8 @@ _HANGS_SECONDS = 20
 _SHRINK_SECONDS = 3.0
 # What no target needs longer for than to stop.
 _MARGIN_SECONDS = 4.0
+# So many inputs for each target where runs are to be alike: a faster machine goes no further.
+_INPUTS_ALIKE = 2000
 _MOST_KEPT = 12
 _LONGEST_KEPT = 3000
 # What decides; to watch all of the gateway takes as long again before the first input.
@@ -62,7 +64,8 @@ def load_targets(atheris: ModuleType | None) -> dict[str, Target]:
 class Run(NamedTuple):
     """How targets are run: for how long in all, since when, how many side by side, and from which ``seed`` on.
 
-    Without a seed no run is like another. With one they begin alike, and go as far as there is time.
+    Without a seed no run is like another. With one they begin alike, and go as far as there is time, or a few thousand
+    inputs.
     """
 
     seconds: float
@@ -142,7 +145,7 @@ def _with_atheris(target: Target, seconds: float, seed: int | None, atheris: Mod
     options = [
         *(f"-max_total_time={max(1, int(seconds))}", f"-timeout={_HANGS_SECONDS}", f"-max_len={LONGEST}"),
         *("-rss_limit_mb=3000", "-verbosity=0", f"-artifact_prefix={crashes}/libfuzzer-"),
-        *([] if seed is None else [f"-seed={seed}"]),
+        *([] if seed is None else [f"-seed={seed}", f"-runs={_INPUTS_ALIKE}"]),
     ]
     atheris.Setup([sys.argv[0], *options, str(found), str(seeds), *kept], try_one, custom_mutator=mutate)
     atheris.Fuzz()  # it ends the process

@@ -52,7 +52,10 @@ def locate(data_dir: Path, url: str) -> Location:
         path = unquote(rest.removeprefix("/"))
         if not rest.startswith("/") or not path or path.startswith(":"):
             raise SettingsError("database_url: expected sqlite:///PATH with the path of a file.")
-        return SqliteFile(Path(path).expanduser())
+        try:
+            return SqliteFile(Path(path).expanduser())
+        except RuntimeError as error:
+            raise SettingsError("database_url names the home of a user this machine does not know.") from error
     if separator and scheme in _POSTGRESQL:
         return PostgresServer(_place(rest), f"postgresql://{rest}")
     raise SettingsError(f"database_url: expected {_SHAPES}.")
