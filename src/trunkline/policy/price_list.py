@@ -17,7 +17,7 @@ from trunkline.policy.prices import Dollars
 
 FILE: Final = "price_list.json"
 _DAY: Final = 86_400
-_COMPACT_DATE: Final = re.compile(r"-(20\d\d)(\d\d)(\d\d)(?=[-:]|$)")
+_COMPACT_DATE: Final = re.compile(r"-(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=[-:]|$)")
 _DAYS_OF_MONTHS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
@@ -251,8 +251,6 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 def _dashed(found: re.Match[str]) -> str:
     """Return ``-2025-01-31`` for ``-20250131``, and what is no date as it is."""
     year, month, day = (int(part) for part in found.groups())
-    if not 1 <= month <= 12:
-        return found[0]
     is_leap_day = (month, day) == (2, 29) and year % 4 == 0
     if not (1 <= day <= _DAYS_OF_MONTHS[month - 1] or is_leap_day):
         return found[0]
