@@ -33,5 +33,5 @@ def make_folder(path: Path) -> None:
 
 
 def is_open_to_others(path: Path) -> bool:
-    """Whether other users of this machine may look into a folder."""
+    """Whether other users of this machine may use a file, or look into a folder."""
     return bool(path.stat().st_mode & _OTHERS)

@@ -37,6 +37,10 @@ class Direct(NamedTuple):
     send_now: Callable[[str | bytes], bool]
 
 
+# A larger body is not waited for before it is served.
+LARGEST_WHOLE: Final = 128 * 1024
+
+
 class Whole(Protocol):
     """A request whose head came before, byte for byte, and whose body is all there: beside ASGI's messages.
 

@@ -21,7 +21,7 @@ from trunkline.policy.registry import Registry
 from trunkline.policy.usage import RequestFacts, kind_of, request_facts
 from trunkline.policy.usage.whole_chats import read_chat
 from trunkline.server.admission import Admission
-from trunkline.server.asgi import ClientGone, OnGone, Scope, Whole, memo_of
+from trunkline.server.asgi import LARGEST_WHOLE, ClientGone, OnGone, Scope, Whole, memo_of
 from trunkline.server.caching import HIT, Bodies, headers_of
 from trunkline.server.dispatch import Terms
 from trunkline.server.gateway import Gateway
@@ -48,7 +48,6 @@ _NOT_PLAIN: Final = (
 )
 # By these a limit tells requests apart that is counted without reading them.
 _TOLD_BY_HEADS: Final = frozenset({"key", "provider"})
-_LONGEST_BODY: Final = 128 * 1024
 _OK: Final = 200
 
 
@@ -110,7 +109,7 @@ class Express:
         """Send a request on and give its answer, or return what is left of it."""
         gateway = self._gateway
         plan, body = self._plan(whole), whole.content
-        if plan is None or plan.request is None or len(body) > _LONGEST_BODY:
+        if plan is None or plan.request is None or len(body) > LARGEST_WHOLE:
             return Left()
         created_at, started = time.time(), time.perf_counter()
         admission, record = plan.admission, plan.record
@@ -165,7 +164,7 @@ class Express:
         if found is None:
             return False
         facts, answer = found
-        if not facts.model or len(answer.body) > _LONGEST_BODY:
+        if not facts.model or len(answer.body) > LARGEST_WHOLE:
             return False
         lease = gateway.limiter.take_now(plan.takes)
         if lease is None:

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from trunkline.server import head_rules
-from trunkline.server.asgi import GONE, KNOWN_HEADS, MEMO, WRITE_NOW, ServeWhole
+from trunkline.server.asgi import GONE, KNOWN_HEADS, LARGEST_WHOLE, MEMO, WRITE_NOW, ServeWhole
 from trunkline.server.cycle import Cycle, KnownCycle
 from trunkline.server.head_rules import MAX_HEAD_BYTES, Refusal, malformed
 from trunkline.server.known_heads import Cut, KnownHead, KnownHeads, cut
@@ -25,8 +25,6 @@ from trunkline.server.known_heads import Cut, KnownHead, KnownHeads, cut
 # How long a head may take from its first byte to its last, and how long the rest of a body may keep us waiting.
 HEAD_SECONDS = 30.0
 STALL_SECONDS = 60.0
-# A larger body is not waited for before it is served (`trunkline.server.express` takes none).
-_LARGE_BODY: Final = 128 * 1024
 _LINGER_SECONDS: Final = 1.0
 # What a trailer would say of the connection, which was judged by the head.
 _NOT_IN_TRAILERS: Final = frozenset({b"connection", b"proxy-connection", b"upgrade"})
@@ -51,7 +49,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._begun = self._body_seen = 0
         self._in_head = True
         self._is_unfinished = False
-        self._unfinished = 0
+        self._overhead = 0
+        """How much came of what is no body, a head or trailers, since it began."""
         self._has_body = False
         self._refusal: Refusal | None = None
         self._is_lost = False
@@ -66,7 +65,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Note what all requests of the connection have in common, and wait for the first no longer than for others."""
         super().connection_made(transport)
-        self._connection = {
+        self._connection: dict[str, Any] = {
             "server": self.server,
             "client": self.client,
             "scheme": self.scheme,
@@ -106,9 +105,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(self._refusal or malformed("This is no HTTP/1.1 request that can be read in one way only"))
             return
-        self._unfinished = 0 if self._has_body else self._unfinished + len(data)
+        self._overhead = 0 if self._has_body else self._overhead + len(data)
         self._has_body = False
-        if self._unfinished > MAX_HEAD_BYTES:
+        if self._overhead > MAX_HEAD_BYTES:
             if not self._in_head:  # trailers without end, behind a chunked body
                 self.transport.abort()
                 return
@@ -119,10 +118,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Start to count."""
         super().on_message_begin()
-        self.scope["extensions"] = {GONE: {"listen": self._tell}}
+        self.scope["extensions"] = dict(self._connection["extensions"])
         self._begun += 1
         self._in_head = self._is_unfinished = True
-        self._unfinished = 0
+        self._overhead = 0
         self._due = 0.0
         self._idle_since = None
 
@@ -150,7 +149,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
         cycle = self.cycle = KnownCycle(known, found.digits, self._connection, **self._options(keep_alive=True))
         serve = self._known_heads.serve
-        if serve is None or self._awaited > _LARGE_BODY:
+        if serve is None or self._awaited > LARGEST_WHOLE:
             cycle.as_asgi()
             self._start_asgi_task(cycle, self.app)
         else:
@@ -224,9 +223,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._idle_since = self.loop.time()
         if self._idle_timer is None:
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._check_idle)
-
-    def _unset_keepalive_if_required(self) -> None:
-        self._idle_since = None
 
     def _check_idle(self) -> None:
         self._idle_timer = None

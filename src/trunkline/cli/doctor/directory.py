@@ -14,8 +14,8 @@ from trunkline import settings as table
 from trunkline.cli.doctor.findings import Notes
 from trunkline.cli.doctor.installation import Installation
 from trunkline.cli.output import megabytes
+from trunkline.private import is_open_to_others
 
-_OTHERS: Final = 0o077
 _MEBIBYTE: Final = 1 << 20
 _LEAST_FREE: Final = 100 * _MEBIBYTE
 # Below the data directory: keys, and what holds answers, digests and the log.
@@ -49,12 +49,12 @@ def data_directory(it: Installation, notes: Notes) -> None:
 def secret_files(it: Installation, notes: Notes) -> None:
     """Whether others on this machine can read what is secret."""
     for path in _secret_files(it):
-        if path.stat().st_mode & _OTHERS:
+        if is_open_to_others(path):
             notes.fault(
                 f"Others on this machine can use {path}, which holds keys (mode {path.stat().st_mode & 0o777:03o}).",
                 f"chmod 600 {path}; if others may have read it, replace the keys in it.",
             )
-    open_records = [path for path in _found(it.settings.data_dir, _RECORDS) if path.stat().st_mode & _OTHERS]
+    open_records = [path for path in _found(it.settings.data_dir, _RECORDS) if is_open_to_others(path)]
     if open_records:
         notes.warning(
             f"Others on this machine can use {len(open_records)} files with records, such as {open_records[0]}.",
