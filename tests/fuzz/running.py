@@ -121,7 +121,9 @@ def _started(target: Target, seconds: float, seed: int | None, atheris: ModuleTy
 
 
 def _with_atheris(target: Target, seconds: float, seed: int | None, atheris: ModuleType, folder: Path) -> None:
-    seeds, found, crashes = folder / f"{target.name}.seeds", FOUND / target.name, CRASHES / target.name
+    seeds, crashes = folder / f"{target.name}.seeds", CRASHES / target.name
+    # What other runs found would make of this one another.
+    found = (FOUND if seed is None else folder / "found") / target.name
     for path in (seeds, found, crashes):
         path.mkdir(parents=True, exist_ok=True)
     for number, written in enumerate(target.seeds):

@@ -455,6 +455,21 @@ def test_a_key_that_no_header_could_carry_is_refused_by_its_place(placement: Pla
         assert "hidden" not in outcome.message
 
 
+@every_placement
+@pytest.mark.parametrize("prefix", [".", "sk-other.", "a.b.c."])
+def test_a_gateway_key_behind_a_prefix_is_refused_by_its_place(placement: Placement, prefix: str) -> None:
+    outcome = judged(head_with(placement, prefix + TOKEN))
+    assert isinstance(outcome, MalformedRequest)
+    assert str(placement) in outcome.message
+    assert TOKEN not in outcome.message
+
+
+def test_a_provider_key_may_have_dots() -> None:
+    outcome = judged(head(("authorization", "Bearer eyJhbGciOi.eyJzdWIi.c2ln")))
+    assert isinstance(outcome, Credentials)
+    assert keys(outcome) == ["eyJhbGciOi.eyJzdWIi.c2ln"]
+
+
 @pytest.mark.parametrize("encoded", ["%0d%0ax-injected:%201", "%00", "%E4%B8%96"])
 def test_a_query_key_cannot_bring_more_than_a_value_into_a_header(encoded: str) -> None:
     assert isinstance(judged(head(query=f"key=sk{encoded}x")), MalformedRequest)

@@ -18,6 +18,9 @@ Rejection = Unauthorized | MalformedRequest
 # A query parameter can hold what a header cannot; written into one, a line break would begin another header.
 _NOT_FOR_A_HEADER: Final = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
+# Nobody writes a key behind more prefixes than this, and each costs a digest of what follows.
+_MOST_DOTS: Final = 8
+
 _REMEDY: Final = (
     "Send the gateway token in the header cf-aig-authorization, as the sub-protocol cf-aig-authorization.<token>,"
     " or in the place where your client keeps its API key."
@@ -93,7 +96,8 @@ def read(
     wherever it sat, and is consumed: it is never among ``provider_keys``. Of several that count, the first in the
     order of the table does; where none does, one that was revoked or has expired refuses the request. ``query_names``
     and ``own`` are as in `candidates`. ``known`` is a caller established by other means (the console's cookie). A
-    value that no header could carry refuses the request too.
+    value that no header could carry refuses the request too, and so does one that ends in a key of the gateway's: sent
+    on as a provider key it would be shown to somebody else.
     """
     caller: Caller | None = None
     dead: Unauthorized | None = None
@@ -103,6 +107,10 @@ def read(
         if _NOT_FOR_A_HEADER.search(candidate.value):
             return MalformedRequest(f"The key in the {candidate.placement} holds characters that no key has.")
         recognised = recognise(candidate.value)
+        if recognised is None and holds_key(candidate.value, recognise):
+            return MalformedRequest(
+                f"The key in the {candidate.placement} is one of the gateway's own behind a prefix. Send it by itself."
+            )
         if recognised is None:
             places.append(candidate.placement)
             if candidate.placement.role is Role.PROVIDER:
@@ -114,6 +122,12 @@ def read(
     if caller is None and dead is not None:
         return dead
     return Credentials(caller or known, tuple(provider_keys), tuple(places))
+
+
+def holds_key(value: str, is_ours: Callable[[str], object]) -> bool:
+    """Whether a value is a key, or has one behind one of its last dots: a prefix may stand before it."""
+    parts = value.rsplit(".", _MOST_DOTS)
+    return any(is_ours(".".join(parts[begin:])) for begin in range(len(parts)))
 
 
 def _dead(caller: Caller, candidate: Candidate) -> Unauthorized:

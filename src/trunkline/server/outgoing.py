@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import quote, unquote_plus
 
 import msgspec
 
 from trunkline.credentials.placements import CREDENTIAL_HEADERS
+from trunkline.credentials.reading import holds_key
 from trunkline.errors import MalformedRequest
 from trunkline.providers import Provider, Slot
 from trunkline.server.admission import Admission, ProviderKey, sits_in
@@ -71,7 +72,7 @@ def compose(
         name
         for name in without_credentials(subprotocols)
         # What is no token is a mistake, such as a scheme and a key in one: the provider would refuse it, and read it.
-        if is_token(name) and not (name.startswith(tuple(own["subprotocol"])) or any(map(is_ours, _tails(name))))
+        if is_token(name) and not (name.startswith(tuple(own["subprotocol"])) or holds_key(name, is_ours))
     ]
     if admission.key is not None:
         slot, scheme = _slot_for(admission.key, slots)
@@ -84,14 +85,6 @@ def compose(
             pair = f"{slot.name}={quote(admission.key.value, safe='')}"
             remaining = f"{remaining}&{pair}" if remaining else pair
     return OutgoingHead(headers, remaining, offered)
-
-
-def _tails(name: str) -> Iterator[str]:
-    """Yield a sub-protocol, and what stands behind each of its dots: a prefix that nobody knows may hold a key too."""
-    yield name
-    while "." in name:
-        name = name.partition(".")[2]
-        yield name
 
 
 def _slot_for(key: ProviderKey, slots: Sequence[Slot]) -> tuple[Slot, str]:
