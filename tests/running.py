@@ -111,7 +111,9 @@ class Address:
 
 
 @asynccontextmanager
-async def gateway(*, has_own_models: bool = False, **settings: Any) -> AsyncIterator[Address]:
+async def gateway(
+    *, has_own_models: bool = False, most_connections: int = 0, **settings: Any
+) -> AsyncIterator[Address]:
     """A gateway on a free port, served as `trunkline serve` does it, with a data directory of its own.
 
     The local models are those that all gateways of the process share, unless it is to have a worker of its own.
@@ -121,7 +123,7 @@ async def gateway(*, has_own_models: bool = False, **settings: Any) -> AsyncIter
         listener = listen(chosen)
         worker = LocalWorker if has_own_models else _BorrowedWorker
         with patch.object(trunkline.server.gateway, "LocalWorker", worker):
-            server = create_server(chosen, listener)
+            server = create_server(chosen, listener, most_connections)
         serving = asyncio.create_task(server._serve(sockets=[listener]))
         while not server.started:
             assert not serving.done(), serving.exception()

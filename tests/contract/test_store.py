@@ -7,17 +7,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from tests.databases import everything
 from tests.running import run
 from trunkline.errors import SettingsError
 from trunkline.policy.client_secrets import ClientSecret
+from trunkline.policy.control import ControlRules
 from trunkline.policy.registry import ClientSecretMode, GatewayKey, GatewayRules, Scope
 from trunkline.policy.sessions import Quota, RealtimeRules, SessionLimits
 from trunkline.providers import Via
@@ -84,6 +87,22 @@ def test_no_key_is_in_the_files_or_in_what_is_listed(tmp_path: Path, empty_datab
         written = b"".join(path.read_bytes() for path in files)
         assert not [value for value in SECRETS if value.encode() in written]
         assert not [path for path in files if path.stat().st_mode & 0o077]
+
+    run(main())
+
+
+def test_limits_that_are_added_at_once_are_all_there(tmp_path: Path, database_url: str) -> None:
+    def adding(number: int) -> Callable[[ControlRules], dict[str, Any]]:
+        rule = {"id": f"limit-{number}", "measure": "requests", "limit": 100, "window": 60}
+        return lambda present: {"limits": [*msgspec.to_builtins(present.limits), rule]}
+
+    async def main() -> None:
+        async with configuration(tmp_path, database_url) as one, configuration(tmp_path, database_url) as other:
+            await asyncio.gather(
+                *(at.change_gateway("default", control=adding(number)) for number, at in enumerate([one, other] * 4))
+            )
+            (rules,) = await one.gateways()
+            assert {rule.id for rule in rules.control.limits} == {f"limit-{number}" for number in range(8)}
 
     run(main())
 

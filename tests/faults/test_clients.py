@@ -11,6 +11,7 @@ from websockets.asyncio.server import ServerConnection
 
 from tests.contract.log_rows import chunk, logged, stream_of
 from tests.contract.test_voiceplane import REALTIME, upstream_of
+from tests.contract.waiting import until
 from tests.faults.stage import (
     SECRET,
     Client,
@@ -25,6 +26,7 @@ from tests.faults.stage import (
     until_no_more_than,
 )
 from tests.running import run
+from trunkline.server import heads
 
 BODY = chat_of("hangs")
 STREAM = chat_of("streams", stream=True)
@@ -146,6 +148,11 @@ SENT = {
     "half a frame": b"\x81\xfe\xff\xff\x01\x02\x03\x04half",
     "half a message": b"\x01\x85\x00\x00\x00\x00first",
 }
+HANDSHAKE = (
+    f"GET {REALTIME} HTTP/1.1\r\nhost: 127.0.0.1\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    f"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: 13\r\n"
+    f"authorization: Bearer {SECRET}\r\n\r\n"
+).encode()
 _ALSO_SHORT = ("resets", "half a frame")
 
 
@@ -158,12 +165,6 @@ _ALSO_SHORT = ("resets", "half a frame")
     ],
 )
 def test_a_caller_that_goes_without_a_close_ends_the_providers_side(how: str, sent: str) -> None:
-    handshake = (
-        f"GET {REALTIME} HTTP/1.1\r\nhost: 127.0.0.1\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
-        f"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: 13\r\n"
-        f"authorization: Bearer {SECRET}\r\n\r\n"
-    ).encode()
-
     async def main() -> None:
         opened, ended = asyncio.Event(), asyncio.Event()
 
@@ -175,7 +176,7 @@ def test_a_caller_that_goes_without_a_close_ends_the_providers_side(how: str, se
         async with upstream_of(conversation) as origin, logged(**at(origin)) as gateway:
             before = left()
             client = await Client.to(gateway.address.port)
-            client.writer.write(handshake)
+            client.writer.write(HANDSHAKE)
             await opened.wait()
             client.writer.write(SENT[sent])
             await client.writer.drain()
@@ -262,6 +263,102 @@ def test_clients_that_read_nothing_cost_a_bounded_amount_of_memory_each() -> Non
         assert sorted(row.end_reason for row in gateway.rows if row.request_content_type)[:10] == ["client_gone"] * 10
 
     run(main(), 60)
+
+
+@pytest.fixture
+def short_of_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "STALL_SECONDS", 0.5)
+
+
+def test_an_answer_that_nobody_takes_is_given_up_and_one_that_is_taken_slowly_is_not(short_of_patience: None) -> None:
+    """What a client takes none of for a while is more than the kernel holds for it, 6 MB at most on either side."""
+    pieces = 160
+
+    async def long(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(BEGUN + PIECE * pieces + b"0\r\n\r\n")
+        await writer.drain()
+        return True
+
+    async def main() -> None:
+        async with provider({"long": long}) as (there, origin), logged(**at(origin)) as gateway:
+            port = gateway.address.port
+            async with await Client.to(port) as idle, await Client.to(port) as slow:
+                idle.ask(chat_of("long", stream=True))
+                slow.ask(chat_of("long", stream=True))
+                got = b""
+                for _ in range(12):
+                    got += await slow.reader.read(300_000)
+                    await asyncio.sleep(0.1)
+                while not got.endswith(b"\r\n0\r\n\r\n"):
+                    more = await slow.reader.read(1_000_000)
+                    assert more
+                    got += more
+                assert got.count(b"x") >= pieces * 100_000
+                await there.until_left()
+        assert sorted(row.end_reason for row in gateway.rows) == ["client_gone", "complete"]
+
+    run(main(), 30)
+
+
+def test_a_call_whose_client_takes_nothing_is_given_up(short_of_patience: None) -> None:
+    async def main() -> None:
+        ended = asyncio.Event()
+
+        async def conversation(socket: ServerConnection) -> None:
+            try:
+                while True:
+                    await socket.send("x" * 100_000)
+            finally:
+                ended.set()
+
+        async with upstream_of(conversation) as origin, logged(**at(origin)) as gateway:
+            client = await Client.to(gateway.address.port)
+            client.writer.write(HANDSHAKE)
+            await ended.wait()
+            client.reset()
+        assert gateway.row.end_reason == "client"
+
+    run(main(), 30)
+
+
+@pytest.mark.parametrize("over", [1, heads._MOST_TOLD + 1])
+def test_more_clients_than_there_is_room_for_are_told_and_those_that_were_there_are_served(over: int) -> None:
+    most = 3
+
+    async def main() -> None:
+        async with (
+            provider({}) as (_, origin),
+            logged(most_connections=most, **at(origin)) as gateway,
+        ):
+            port = gateway.address.port
+            there = [await Client.to(port) for _ in range(most)]
+            for client in there:
+                client.ask(chat_of("good"))
+                assert (await client.answer()).status == 200
+            more = [await Client.to(port) for _ in range(over)]
+            refusals = [await answer_to(client) for client in more]
+            assert all(b'"code": "too_many_connections"' in refusal for refusal in refusals[: heads._MOST_TOLD])
+            assert refusals[heads._MOST_TOLD :] == [b""] * (over - heads._MOST_TOLD)
+            there[0].ask(chat_of("good"))
+            assert (await there[0].answer()).status == 200
+            await there.pop().close()
+            for client in (*there, *more):
+                await client.close()
+            await until(lambda: is_served(port))
+
+    run(main(), 30)
+
+
+async def answer_to(client: Client) -> bytes:
+    """What comes without a question."""
+    try:
+        return await client.reader.read()
+    except ConnectionError:
+        return b""
+
+
+async def is_served(port: int) -> bool:
+    return (await exchange(port, chat_of("good"))).status == 200
 
 
 def test_a_client_that_expects_to_be_asked_for_its_body_is() -> None:

@@ -206,15 +206,15 @@ def add(
     }
     _checked("the rule", {"limits": [rule]})
 
-    async def act(configuration: Configuration) -> str:
-        known = (await _rules_of(configuration, gateway)).control.limits
+    def added(present: ControlRules) -> Mapping[str, Any]:
         if id is None:
-            rule["id"] = _free(rule["id"], known)
-        await configuration.change_gateway(gateway, control={"limits": [*msgspec.to_builtins(known), rule]})
-        return str(rule["id"])
+            rule["id"] = _free(rule["id"], present.limits)
+        return {"limits": [*msgspec.to_builtins(present.limits), rule]}
 
-    made = with_configuration(chosen_settings(data_dir), act)
-    err(f"Gateway {gateway} has the limit {made}.")
+    with_configuration(
+        chosen_settings(data_dir), lambda configuration: configuration.change_gateway(gateway, control=added)
+    )
+    err(f"Gateway {gateway} has the limit {rule['id']}.")
 
 
 @application.command("list")
@@ -244,14 +244,15 @@ def list_(gateway: str | None, data_dir: Path | None) -> None:
 def remove(gateway: str, id: str, data_dir: Path | None) -> None:
     """Remove a rule."""
 
-    async def act(configuration: Configuration) -> None:
-        known = (await _rules_of(configuration, gateway)).control.limits
-        left = [rule for rule in known if rule.id != id]
-        if len(left) == len(known):
+    def left(present: ControlRules) -> Mapping[str, Any]:
+        kept = [rule for rule in present.limits if rule.id != id]
+        if len(kept) == len(present.limits):
             raise SettingsError(f"Gateway {gateway!r} has no limit {id!r}; see `trunkline limits list`.")
-        await configuration.change_gateway(gateway, control={"limits": msgspec.to_builtins(left)})
+        return {"limits": msgspec.to_builtins(kept)}
 
-    with_configuration(chosen_settings(data_dir), act)
+    with_configuration(
+        chosen_settings(data_dir), lambda configuration: configuration.change_gateway(gateway, control=left)
+    )
     err(f"Gateway {gateway} has the limit {id} no more.")
 
 

@@ -21,15 +21,16 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Refusal(NamedTuple):
-    """Why a request is not taken. Its status is one that no client tries again by itself."""
+    """Why a request is not taken. Clients try again by themselves where ``type`` is ``server_error``, and not else."""
 
     status: bytes
     code: str
     message: str
+    type: str = "invalid_request_error"
 
     def answer(self) -> bytes:
         """Return the answer that says so."""
-        problem = {"message": self.message, "type": "invalid_request_error", "param": None, "code": self.code}
+        problem = {"message": self.message, "type": self.type, "param": None, "code": self.code}
         body = json.dumps({"error": problem}).encode()
         head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         return head % (self.status, len(body)) + body
@@ -48,6 +49,16 @@ def too_large(what: str, size: int = MAX_HEAD_BYTES) -> Refusal:
 def late(reason: str) -> Refusal:
     """Return the refusal of a request whose rest does not come."""
     return Refusal(b"408 Request Timeout", code="request_timeout", message=f"{reason}. Send it again, in one piece.")
+
+
+def full(most: int) -> Refusal:
+    """Return the refusal of a connection for which there is no room: of so many at most."""
+    return Refusal(
+        b"503 Service Unavailable",
+        code="too_many_connections",
+        message=f"All {most} connections of clients are in use. Try again shortly.",
+        type="server_error",
+    )
 
 
 def _too_much(reason: str) -> Refusal:

@@ -8,11 +8,13 @@ here and not parsed again.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 from urllib.parse import unquote
 
 import httptools
+import structlog
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -22,10 +24,16 @@ from trunkline.server.cycle import Cycle, KnownCycle
 from trunkline.server.head_rules import MAX_HEAD_BYTES, Refusal, malformed
 from trunkline.server.known_heads import Cut, KnownHead, KnownHeads, cut
 
-# How long a head may take from its first byte to its last, and how long the rest of a body may keep us waiting.
+log = structlog.get_logger("trunkline.heads")
+
+# How long a head may take from its first byte to its last; and how long the rest of a body may keep us waiting, or a
+# client that takes nothing of what waits for it (the kernel sees to that: `trunkline.server.serving.listen`).
 HEAD_SECONDS = 30.0
 STALL_SECONDS = 60.0
 _LINGER_SECONDS: Final = 1.0
+# While there is no room for more clients: how often that is logged, and to how many at once it is told, not just shown.
+_TELL_SECONDS: Final = 60.0
+_MOST_TOLD: Final = 64
 # What a trailer would say of the connection, which was judged by the head.
 _NOT_IN_TRAILERS: Final = frozenset({b"connection", b"proxy-connection", b"upgrade"})
 
@@ -40,6 +48,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     Others are refused: with 431 where the head is too large, 408 where the rest does not come, and 400. The connection
     is closed behind that, and what was asked before is answered first.
     """
+
+    _full_since: ClassVar = -math.inf
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -72,7 +82,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             "state": self.app_state,
             "extensions": {GONE: {"listen": self._tell}},
         }
-        self._be_idle()
+        if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
+            self._be_one_too_many(self.limit_concurrency)
+        else:
+            self._be_idle()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes: of a request whose head is known, or whatever the parser makes of them."""
@@ -361,6 +374,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         }
 
     # Refusing
+
+    def _be_one_too_many(self, most: int) -> None:
+        now = self.loop.time()
+        if now > BoundedHttpProtocol._full_since + _TELL_SECONDS:
+            BoundedHttpProtocol._full_since = now
+            log.warning("clients are refused: all connections are in use", most=most, remedy="raise the open files")
+        if len(self.connections) > most + _MOST_TOLD:
+            self.transport.abort()
+        else:
+            self._refuse(head_rules.full(most))
 
     def _refuse(self, refusal: Refusal) -> None:
         """Take nothing more, and say why when what was asked before is answered."""

@@ -20,9 +20,11 @@ import uvicorn
 from trunkline.credentials.redaction import redact_message
 from trunkline.errors import SettingsError
 from trunkline.private import is_open_to_others, keep_memory_private, make_folder
+from trunkline.server import heads
 from trunkline.server.accounts import sign_in_link
 from trunkline.server.application import Application
 from trunkline.server.heads import BoundedHttpProtocol
+from trunkline.server.open_files import raise_limit
 from trunkline.server.tls import TlsFiles, prepare
 from trunkline.server.websocket import WebSocketProtocol
 from trunkline.settings import Settings
@@ -55,13 +57,13 @@ def run(settings: Settings) -> None:
     # Before the loop's first lookup. libuv has four threads, and lets only half of them look up names.
     os.environ.setdefault("UV_THREADPOOL_SIZE", _THREADS)
     listener = listen(settings)
-    server = create_server(settings, listener)
+    server = create_server(settings, listener, raise_limit())
     _collect_less()
     server.run(sockets=[listener])
 
 
-def create_server(settings: Settings, listener: socket.socket) -> uvicorn.Server:
-    """Return the server that serves the gateway on a listening socket."""
+def create_server(settings: Settings, listener: socket.socket, most_connections: int = 0) -> uvicorn.Server:
+    """Return the server that serves the gateway on a listening socket, to so many clients at once; zero is no bound."""
     tls = prepare(settings)
     application = Application(settings)
 
@@ -77,6 +79,7 @@ def create_server(settings: Settings, listener: socket.socket) -> uvicorn.Server
         ws_per_message_deflate=False,
         ws_ping_interval=_PING_SECONDS,
         ws_ping_timeout=_PING_SECONDS,
+        limit_concurrency=most_connections or None,
         interface="asgi3",
         lifespan="on",
         access_log=False,
@@ -165,6 +168,8 @@ def listen(settings: Settings) -> socket.socket:
         )[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform == "linux":  # connections have it from here
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(heads.STALL_SECONDS * 1000))
         listener.bind(address)
         listener.listen(_BACKLOG)
     except socket.gaierror as error:

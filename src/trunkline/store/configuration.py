@@ -165,20 +165,23 @@ class Configuration:
         *,
         realtime: Mapping[str, Any] | None = None,
         logging: Mapping[str, Any] | None = None,
-        control: Mapping[str, Any] | None = None,
+        control: Mapping[str, Any] | Callable[[ControlRules], Mapping[str, Any]] | None = None,
         **changes: Any,
     ) -> GatewayRules:
         """Change fields of a gateway's `GatewayRules`; return the result.
 
         ``realtime``, ``logging`` and ``control`` are what `RealtimeRules.changed`, `LoggingRules.changed` and
-        `ControlRules.changed` take: what they do not name stays. Raises `SettingsError`.
+        `ControlRules.changed` take: what they do not name stays. ``control`` may make it of the rules that are there,
+        so that nobody else changes them meanwhile. Raises `SettingsError`.
         """
-        parts = {"realtime": realtime, "logging": logging, "control": control}
-        told = {**changes, **{name: part for name, part in parts.items() if part}}
-        async with changing(self._database, Change("gateway.change", "gateway", name, name, told)) as connection:
+        change = Change("gateway.change", "gateway", name, name)
+        async with changing(self._database, change) as connection:
             await self._require(connection, name)
             row = (await connection.execute(select(schema.gateways).where(schema.gateways.c.id == name))).one()
             rules = _rules(row)
+            control = control(rules.control) if callable(control) else control
+            parts = {"realtime": realtime, "logging": logging, "control": control}
+            change.details = {**changes, **{part: told for part, told in parts.items() if told}}
             changed = msgspec.structs.replace(
                 rules,
                 realtime=rules.realtime.changed(realtime or {}),

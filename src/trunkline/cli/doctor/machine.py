@@ -12,6 +12,7 @@ from typing import Final
 
 from trunkline.cli.doctor.findings import Level, Notes
 from trunkline.cli.doctor.installation import Installation
+from trunkline.server.open_files import connections_for
 
 _OLDEST: Final = (3, 11)
 # Certificates of providers are not valid yet on a machine whose clock is behind this.
@@ -34,17 +35,16 @@ def python(it: Installation, notes: Notes) -> None:
 
 def open_files(it: Installation, notes: Notes) -> None:
     """How many files, and so connections, a process may have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = 2 * it.settings.max_connections
-    seen = f"{soft} files may be open at once (up to {hard})."
-    if soft != resource.RLIM_INFINITY and soft < needed:
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    clients, upstream = connections_for(files), it.settings.max_connections
+    if clients and clients < upstream:
         notes.warning(
-            f"{seen} With upstream.max_connections = {it.settings.max_connections}, one provider alone can take up"
-            f" {needed}: each exchange has two.",
-            "Raise the limit (`ulimit -n 65536`, LimitNOFILE in systemd), or lower upstream.max_connections.",
+            f"{files} files may be open at once, enough for {clients} connections of clients. With"
+            f" upstream.max_connections = {upstream}, one provider alone can take up more.",
+            "Raise the limit (`ulimit -Hn 65536`, LimitNOFILE in systemd), or lower upstream.max_connections.",
         )
     else:
-        notes.ok(seen)
+        notes.ok(f"{files} files may be open at once, enough for {clients or 'any number of'} connections of clients.")
 
 
 def clock(it: Installation, notes: Notes) -> None:
