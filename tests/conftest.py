@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import cache
 
+import httpx._config
 import httpx._transports.default as transports
 import hypothesis  # imported late, at the end of a run, its import crashes Python 3.11.7
 import pytest
@@ -14,6 +15,9 @@ os.environ.pop("COLUMNS", None)
 
 # Every client reads the machine's authorities, 30 ms of a core: minutes, in thousands of tests that speak no TLS.
 transports.create_ssl_context = cache(transports.create_ssl_context)  # type: ignore[attr-defined]
+
+# How long an answer takes, too, says something of the machine: five seconds are over soon beside other work.
+httpx._config.DEFAULT_TIMEOUT_CONFIG.read = httpx._config.DEFAULT_TIMEOUT_CONFIG.connect = 60.0
 
 # How long an example takes says something of the machine, not of the code.
 hypothesis.settings.register_profile("trunkline", deadline=None)

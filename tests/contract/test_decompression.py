@@ -18,7 +18,7 @@ from tests.contract.test_dataplane import openai_at, read_request
 from tests.contract.test_guards import guarded, rule
 from tests.contract.test_limits_over_http import ASKED, CHAT, limit, limited
 from tests.running import gateway, run
-from trunkline.policy.usage.reader import _MAX_UNPACKED as MOST_OF_AN_ANSWER
+from trunkline.wire.encodings import _MOST_UNPACKED as MOST_OF_AN_ANSWER
 from trunkline.wire.encodings import Unpacker
 
 SAID: Final = json.dumps(ASKED).encode()

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger("trunkline.guards")
 
 _MAX_WHOLE: Final = 32 * 1024 * 1024
-_MAX_UNPACKED: Final = 64 * 1024 * 1024
 _MAX_EVENT: Final = 16 * 1024 * 1024
 # From this size on, it is read and searched beside the event loop.
 _MUCH_TEXT: Final = 32 * 1024
@@ -123,7 +122,7 @@ class Guards:
     # Whole answers
 
     async def _read_whole(self, asked_for: Asked, answer: Answer, guards: Sequence[Guard]) -> None:
-        unpacker = Unpacker(answer.header(b"content-encoding"), _MAX_UNPACKED)
+        unpacker = Unpacker(answer.header(b"content-encoding"))
         pieces: list[bytes] = []
         plain: list[bytes] = []
         size = 0
@@ -157,7 +156,7 @@ class Guards:
         encoding: str,
     ) -> AsyncIterator[bytes]:
         window = StreamWindow(guards)
-        unpacker = Unpacker(encoding, _MAX_UNPACKED)
+        unpacker = Unpacker(encoding)
         try:
             async for chunk in body:
                 events = reader.feed(unpacker.feed(chunk))
@@ -266,7 +265,7 @@ def _asked(asked_for: Asked, guards: Iterable[Guard]) -> list[Words]:
 
 def _unpacked(asked_for: Asked, guards: Iterable[Guard]) -> bytes:
     encoding = packing_of(asked_for.head)
-    unpacker = Unpacker(encoding, _MAX_UNPACKED)
+    unpacker = Unpacker(encoding)
     body = unpacker.feed(asked_for.body)
     if not unpacker.is_whole and any(guard.rule.action == "block" for guard in guards):
         raise MalformedRequest(

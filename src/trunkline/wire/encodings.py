@@ -5,6 +5,8 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
+# Of what is read beside its way: an answer that unpacks to more is passed on, and its rest not read.
+_MOST_UNPACKED: Final = 64 * 1024 * 1024
 _READABLE: Final = frozenset({"gzip", "x-gzip", "deflate", "identity"})
 
 
@@ -17,7 +19,7 @@ def readable_encodings(accepted: str) -> str:
 class Unpacker:
     """Unpacks a body as it arrives. What is no such body, or unpacks to more than ``most`` bytes, ends there."""
 
-    def __init__(self, encoding: str, most: int) -> None:
+    def __init__(self, encoding: str, most: int = _MOST_UNPACKED) -> None:
         """``encoding`` is a value of ``content-encoding``; of one that cannot be unpacked nothing comes out."""
         self._encoding = encoding.strip().lower()
         self._left = most

@@ -19,7 +19,6 @@ from trunkline.wire.json_stream import JsonArrayParser, LineParser
 from trunkline.wire.sse import SseParser
 
 _MAX_BODY: Final = 32 * 1024 * 1024
-_MAX_UNPACKED: Final = 64 * 1024 * 1024
 # Which model answers stands in the first events; who never names it is not asked for ever.
 _EVENTS_THAT_NAME: Final = 4
 _SPACE: Final = b" \t\r\n"
@@ -93,7 +92,7 @@ class UsageReader:
         named = {name.lower(): value.decode("latin-1") for name, value in headers if name.lower() in _HEADERS}
         encoding = named.get(b"content-encoding", "").strip().lower()
         if encoding not in ("", "identity"):
-            self._unpacker = Unpacker(encoding, _MAX_UNPACKED)
+            self._unpacker = Unpacker(encoding)
         if self._format is BEDROCK:
             given, made = (_whole(named.get(name, "")) for name in _BEDROCK_COUNTS)
             self._in_head = {"inputTokens": given, "outputTokens": made}
