@@ -8,6 +8,8 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 ARGS ?=
+# How many minutes `make nightly` fuzzes.
+export NIGHT ?= 60
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,7 +43,7 @@ together = $(if $(filter output-sync,$(.FEATURES)),--output-sync=$(1))
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help run test test-faults fuzz dev build preview bench clean docs gen installed checks lint types console unit browser models lock audit sbom release
+.PHONY: help run test test-faults fuzz nightly dev build preview bench clean docs gen installed checks lint types console unit browser models lock audit sbom release
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -94,6 +96,12 @@ fuzz: $(STAMPS)/dev  ## arbitrary input for all that reads what strangers write,
 test-faults: $(STAMPS)/dev models  ## all faults, of which `test` has a short form; some are made by root alone
 	$(say) "Faults"
 	@$(BIN)/pytest tests/faults $(ARGS)
+
+nightly: $(STAMPS)/dev models  ## what takes too long for each change: NIGHT=60 minutes of fuzzing, the APIs at length, all faults
+	@$(MAKE) fuzz ARGS="--minutes $(NIGHT)"
+	$(say) "Requests to both APIs"
+	@FUZZ_EXAMPLES=$$((NIGHT * 5)) $(BIN)/pytest tests/fuzz/test_openapi.py
+	@$(MAKE) test-faults
 
 browser: $(STAMPS)/dev models $(PACKAGES) $(STAMPS)/chromium $(CONSOLE)
 	$(say) "Console: browser tests"
