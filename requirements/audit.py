@@ -36,8 +36,12 @@ def python_packages(folder: Path, arguments: list[str]) -> bool:
         return _nobody("Python packages", f"{FAULTY_PYTHON} has faults, and it names none", said)
     names = sorted(path.name for path in (ROOT / "requirements").glob("*.txt"))
     return all(
-        [_judged(f"requirements/{name}", asked(ROOT, *tool, "--require-hashes", "--requirement", f"requirements/{name}"))
-         for name in names]
+        [
+            _judged(
+                f"requirements/{name}", asked(ROOT, *tool, "--require-hashes", "--requirement", f"requirements/{name}")
+            )
+            for name in names
+        ]
     )
 
 
@@ -62,13 +66,15 @@ def _judged(name: str, answer: tuple[bool | None, str]) -> bool:
         print(f"{name}: no known faults")
         return True
     print(said.rstrip())
-    print(f"make audit: {name}: {'has known faults' if found else 'could not be looked up whole, so nothing is known of it'}")
+    print(f"make audit: {name} {'has known faults' if found else 'was not looked up whole, so nothing is known of it'}")
     return False
 
 
 def _nobody(kind: str, why: str, said: str) -> bool:
     print(said.rstrip())
-    print(f"make audit: no advisory service for {kind} answers ({why}): nothing is known of them; see docs/releasing.md")
+    print(
+        f"make audit: no advisory service for {kind} answers ({why}): nothing is known of them; see docs/releasing.md"
+    )
     return False
 
 

@@ -51,7 +51,9 @@ def main(names: list[str]) -> None:
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
-    version = re.findall(r'^__version__ = "(.+)"$', (ROOT / "src/trunkline/__init__.py").read_text("utf-8"), re.MULTILINE)
+    version = re.findall(
+        r'^__version__ = "(.+)"$', (ROOT / "src/trunkline/__init__.py").read_text("utf-8"), re.MULTILINE
+    )
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     for name in names:
         path = ROOT / "dist" / f"sbom-{name}.cdx.json"
