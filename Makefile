@@ -274,17 +274,18 @@ $(STAMPS)/chromium: $(STAMPS)/venv
 	fi
 	@touch $@
 
-# For the tests of several machines and of deploy/. After Chromium: apt does one thing at a time.
+# For the tests of several machines, of deploy/ and of signatures. After Chromium: apt does one thing at a time.
 $(STAMPS)/nginx: $(STAMPS)/chromium
 	@missing=; PATH=$$PATH:/usr/sbin; \
 	command -v nginx >/dev/null || missing=nginx-light; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
+	command -v ssh-keygen >/dev/null || missing="$$missing openssh-client"; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    printf '\033[1m==>\033[0m %s\n' "Installing $$missing for the tests of several machines"; \
+	    printf '\033[1m==>\033[0m %s\n' "Installing $$missing for the tests"; \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
 	  else \
-	    echo "The tests of several machines need nginx and systemd-analyze; on Debian: sudo apt install $$missing"; exit 1; \
+	    echo "Tests need nginx, systemd-analyze and ssh-keygen; on Debian: sudo apt install $$missing"; exit 1; \
 	  fi; \
 	fi
 	@touch $@

@@ -1,7 +1,7 @@
 """Looks for known faults in what is locked: ``python requirements/audit.py``; more arguments are pip-audit's.
 
-Two services are asked, one for each kind of package. Each is asked first about a version whose faults are known: a mirror
-without advisories finds none there either, and what it says of other packages means nothing.
+Two services are asked, one for each kind of package, and first about a version whose faults are known: a mirror without
+advisories finds none there either, and what it says of other packages means nothing.
 """
 
 from __future__ import annotations
@@ -34,15 +34,9 @@ def python_packages(folder: Path, arguments: list[str]) -> bool:
     answers, said = asked(folder, *tool, "--no-deps", "--requirement", "faulty.txt")
     if not answers:
         return _nobody("Python packages", f"{FAULTY_PYTHON} has faults, and it names none", said)
-    names = sorted(path.name for path in (ROOT / "requirements").glob("*.txt"))
-    return all(
-        [
-            _judged(
-                f"requirements/{name}", asked(ROOT, *tool, "--require-hashes", "--requirement", f"requirements/{name}")
-            )
-            for name in names
-        ]
-    )
+    locks = [f"requirements/{path.name}" for path in sorted((ROOT / "requirements").glob("*.txt"))]
+    judged = [_judged(lock, asked(ROOT, *tool, "--require-hashes", "--requirement", lock)) for lock in locks]
+    return all(judged)
 
 
 def console(folder: Path) -> bool:

@@ -1,7 +1,7 @@
 """Finishes the CycloneDX lists in dist/: ``python requirements/sbom.py core local teams console``.
 
-The tools that make them leave out what a reader asks first, of which version a list is and what Trunkline itself asks for,
-and put the moment and a random number in. As they are written here, the same commit makes the same bytes.
+The tools that make them leave out what a reader asks first, of which version a list is and what Trunkline itself asks
+for, and put the moment and a random number in. As they are written here, the same commit makes the same bytes.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("TRUNKLINE", "PYTHON"))}
         clean["TRUNKLINE_DATA_DIR"] = f"{folder}/data"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            clean["TRUNKLINE_PORT"] = str(free.getsockname()[1])  # for the doctor, who looks at what is there
         for command in ("--version", "doctor"):
             subprocess.run([TRUNKLINE, command], cwd=folder, env=clean, check=True)
         serving = subprocess.Popen(
