@@ -43,7 +43,7 @@ together = $(if $(filter output-sync,$(.FEATURES)),--output-sync=$(1))
 
 say = @printf '\033[1m==>\033[0m %s\n'
 
-.PHONY: help run test test-faults fuzz nightly dev build preview bench clean docs gen installed checks lint types console unit browser models lock audit sbom release
+.PHONY: help run test test-faults fuzz nightly dev build preview bench clean docs gen installed checks lint types console unit browser models lock audit sbom release committed
 
 help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -116,11 +116,13 @@ dev: $(STAMPS)/dev models $(PACKAGES)  ## the API with reload, and the console w
 	setsid $(BIN)/watchfiles --filter python '$(BIN)/trunkline serve $(ARGS)' src/trunkline & api=$$!; \
 	cd web && TRUNKLINE_URL=$(DEV_API) npm run --silent dev
 
-build: $(STAMPS)/dev $(PACKAGES)  ## source distribution and wheel, console included, in dist/
+build: $(STAMPS)/build $(PACKAGES)  ## source distribution and wheel, console included, in dist/
 	$(say) "Building the packages"
 	@rm -f dist/*.whl dist/*.tar.gz
-	@export TRUNKLINE_CONSOLE=require SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1580601600); \
-	$(BIN)/python -m build --no-isolation
+	@export TRUNKLINE_CONSOLE=require SOURCE_DATE_EPOCH=$(MOMENT); $(VENV)/build/bin/python -m build --no-isolation
+
+# When the commit was made stands for the time of building, so that building again makes the same bytes.
+MOMENT = $$(git log -1 --format=%ct 2>/dev/null || echo 1580601600)
 
 preview: build  ## install the built wheel in an environment of its own and serve it
 	$(say) "Installing the wheel"
@@ -136,6 +138,7 @@ LOCK = $(VENV)/supply/bin/pip-compile --quiet --strip-extras --allow-unsafe --ge
 lock: $(STAMPS)/supply  ## write requirements/*.txt anew: what an installation has, with hashes (ARGS="--upgrade")
 	$(say) "Locking"
 	@export TRUNKLINE_CONSOLE=skip; set -x; \
+	$(LOCK) --output-file requirements/build.txt requirements/build.in; \
 	$(LOCK) --output-file requirements/core.txt pyproject.toml; \
 	$(LOCK) --constraint requirements/core.txt --extra local --output-file requirements/local.txt pyproject.toml; \
 	$(LOCK) --constraint requirements/core.txt $(addprefix --extra ,$(TEAMS)) --output-file requirements/teams.txt pyproject.toml
@@ -146,30 +149,33 @@ TEAMS = postgres valkey oidc parquet otel
 # Not part of `make test`: an advisory service has to be reached, and says other things tomorrow.
 audit: $(STAMPS)/supply $(STAMPS)/node  ## look for known faults in what is locked; needs an advisory service on the network
 	$(say) "Known faults in packages"
-	@for name in core local teams; do \
-	  $(VENV)/supply/bin/pip-audit --strict --require-hashes --disable-pip --requirement requirements/$$name.txt || \
-	    { echo "make audit: requirements/$$name.txt has known faults, or no advisory service answered: nothing is said of it"; exit 1; }; \
-	done
-	@cd web && npm audit --omit=dev || \
-	  { echo "make audit: web/package-lock.json has known faults, or no advisory service answered: nothing is said of it"; exit 1; }
+	@$(VENV)/supply/bin/python requirements/audit.py $(ARGS)
 
-sbom: $(STAMPS)/supply  ## a CycloneDX list of what an installation has, in dist/
+# That the graph lacks its root, which the tool warns of, is mended by the last line.
+sbom: $(STAMPS)/supply $(STAMPS)/node  ## a CycloneDX list of what an installation has, in dist/
 	$(say) "Listing packages"
 	@mkdir -p dist
 	@for name in core local teams; do \
-	  $(VENV)/supply/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
-	    --output-format JSON --output-file dist/sbom-$$name.cdx.json requirements/$$name.txt; \
+	  PYTHONWARNINGS=ignore $(VENV)/supply/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application \
+	    --output-reproducible --output-format JSON --output-file dist/sbom-$$name.cdx.json requirements/$$name.txt; \
 	done
 	@cd web && npm sbom --package-lock-only --omit dev --sbom-format cyclonedx --sbom-type application > ../dist/sbom-console.cdx.json
+	@SOURCE_DATE_EPOCH=$(MOMENT) $(VENV)/supply/bin/python requirements/sbom.py core local teams console
 
-release: build sbom  ## build, list, and try the wheel in a bare environment, from what is locked; docs/releasing.md goes on
+release: committed build sbom  ## build, list, and try the wheel in a bare environment, from what is locked; docs/releasing.md goes on
 	$(say) "Trying the wheel"
 	@$(PYTHON) -m venv --clear $(VENV)/release
 	@$(VENV)/release/bin/pip install --quiet --require-hashes --requirement requirements/core.txt
 	@$(VENV)/release/bin/pip install --quiet --no-deps --no-index dist/*.whl
 	@$(VENV)/release/bin/pip check
-	@$(VENV)/release/bin/trunkline --version
-	@cd dist && sha256sum *.whl *.tar.gz *.cdx.json > SHA256SUMS && cat SHA256SUMS
+	@$(VENV)/release/bin/python requirements/trial.py
+	$(say) "What there is to sign: dist/SHA256SUMS"
+	@for name in core local teams; do cp requirements/$$name.txt dist/requirements-$$name.txt; done
+	@cd dist && sha256sum *.whl *.tar.gz *.cdx.json requirements-*.txt > SHA256SUMS && cat SHA256SUMS
+
+committed:
+	@[ -z "$$(git status --porcelain)" ] || { git status --short; \
+	  echo "make release: commit this first, or take it away: a release is what a commit holds"; exit 1; }
 
 bench: $(STAMPS)/dev models  ## measure; results are printed
 	$(say) "Voice latency through the gateway"
@@ -216,6 +222,13 @@ $(STAMPS)/supply: $(STAMPS)/venv pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)/supply
 	@$(VENV)/supply/bin/pip install --quiet 'pip>=25.1'
 	@$(VENV)/supply/bin/pip install --quiet --group supply
+	@touch $@
+
+# What builds leaves its name and version in the packages.
+$(STAMPS)/build: $(STAMPS)/venv requirements/build.txt
+	$(say) "Installing what builds the packages into $(VENV)/build"
+	@$(PYTHON) -m venv --clear $(VENV)/build
+	@$(VENV)/build/bin/pip install --quiet --require-hashes --requirement requirements/build.txt
 	@touch $@
 
 # Apart from the product's environment; tests start the clients as programs of their own.
@@ -269,17 +282,18 @@ $(STAMPS)/chromium: $(STAMPS)/venv
 	fi
 	@touch $@
 
-# For the tests of several machines and of deploy/. After Chromium: apt does one thing at a time.
+# For the tests of several machines, of deploy/ and of signatures. After Chromium: apt does one thing at a time.
 $(STAMPS)/nginx: $(STAMPS)/chromium
 	@missing=; PATH=$$PATH:/usr/sbin; \
 	command -v nginx >/dev/null || missing=nginx-light; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
+	command -v ssh-keygen >/dev/null || missing="$$missing openssh-client"; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    printf '\033[1m==>\033[0m %s\n' "Installing $$missing for the tests of several machines"; \
+	    printf '\033[1m==>\033[0m %s\n' "Installing $$missing for the tests"; \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
 	  else \
-	    echo "The tests of several machines need nginx and systemd-analyze; on Debian: sudo apt install $$missing"; exit 1; \
+	    echo "Tests need nginx, systemd-analyze and ssh-keygen; on Debian: sudo apt install $$missing"; exit 1; \
 	  fi; \
 	fi
 	@touch $@

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -9,11 +11,15 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.e2e.documents import blocks
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -46,6 +52,15 @@ def test_a_lock_file_fixes_every_package_by_its_hash_and_agrees_with_the_project
         )
     core = locked("core")
     assert {package: version for package, version in versions.items() if package in core} == core
+
+
+def test_what_builds_the_packages_is_fixed_too() -> None:
+    versions = locked("build")
+    asked = (ROOT / "requirements" / "build.in").read_text("utf-8").splitlines()
+    build_system = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["build-system"]["requires"]
+    assert set(build_system) < set(asked)
+    for requirement in map(Requirement, asked):
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)])
 
 
 def test_what_is_locked_is_what_the_tests_ran_with() -> None:
@@ -91,24 +106,158 @@ def test_no_script_of_an_npm_package_is_run() -> None:
         assert all("--ignore-scripts" in run for run in runs), name
 
 
-def test_an_audit_without_an_advisory_service_fails_and_says_so(tmp_path: Path) -> None:
-    """The recipe itself, with tools that find nobody to ask."""
-    tools = tmp_path / ".venv" / "supply" / "bin"
-    stamps = tmp_path / ".venv" / "stamps"
-    for folder in (tools, stamps, tmp_path / "requirements", tmp_path / "web"):
+# Tools that find what they are told to find. To pip-audit what is not known is no fault, unless it is to be strict.
+_AUDITS = {
+    "pip-audit": """#!/bin/sh
+case " $* " in *" --strict "*) ;; *) exit 0;; esac
+for last; do :; done
+case "$PYTHON_FAULTS" in *"$last"*) echo "Found 1 known vulnerability in 1 package"; exit 1;; esac
+case "$PYTHON_UNKNOWN" in *"$last"*) echo "ERROR: Dependency not found"; exit 1;; esac
+""",
+    "npm": """#!/bin/sh
+case "$NPM_UNKNOWN" in *"$(basename "$PWD")"*) echo "npm error audit endpoint returned an error"; exit 1;; esac
+grep -q "$NPM_FAULTS" package-lock.json || exit 0
+echo "# npm audit report"; exit 1
+""",
+}
+_ADVISED = {"PYTHON_FAULTS": "faulty.txt", "NPM_FAULTS": "minimist"}
+
+
+@pytest.mark.parametrize(
+    ("services", "said"),
+    [
+        (_ADVISED, []),
+        ({**_ADVISED, "PYTHON_FAULTS": "faulty.txt requirements/core.txt"}, ["requirements/core.txt has known faults"]),
+        ({**_ADVISED, "NPM_FAULTS": "minimist\\|marked"}, ["web/package-lock.json has known faults"]),
+        ({**_ADVISED, "PYTHON_UNKNOWN": "requirements/core.txt"}, ["requirements/core.txt was not looked up whole"]),
+        ({**_ADVISED, "NPM_UNKNOWN": "web"}, ["web/package-lock.json was not looked up whole"]),
+        (
+            {"PYTHON_UNKNOWN": "faulty.txt", "PYTHON_FAULTS": "", "NPM_FAULTS": "nothing"},
+            ["no advisory service for Python packages answers", "no advisory service for npm packages answers"],
+        ),
+        (
+            {"PYTHON_FAULTS": "", "NPM_FAULTS": "nothing"},
+            ["no advisory service for Python packages answers", "no advisory service for npm packages answers"],
+        ),
+    ],
+)
+def test_an_audit_passes_where_services_that_know_of_faults_know_of_none(
+    tmp_path: Path, services: dict[str, str], said: list[str]
+) -> None:
+    """The recipe itself. A mirror without advisories finds no fault in anything."""
+    tools, node, stamps = (tmp_path / ".venv" / name for name in ("supply/bin", "node", "stamps"))
+    for folder in (tools, node, stamps, tmp_path / "requirements", tmp_path / "web"):
         folder.mkdir(parents=True)
+    for path in ("Makefile", "requirements/audit.py"):
+        shutil.copy(ROOT / path, tmp_path / path)
+    for path in ("pyproject.toml", "requirements/core.txt", "requirements/teams.txt"):
+        (tmp_path / path).touch()
+    (tmp_path / "web" / "package-lock.json").write_text("marked", "utf-8")
+    (tools / "python").symlink_to(sys.executable)
+    for folder, tool in ((tools, "pip-audit"), (node, "npm")):
+        (folder / tool).write_text(_AUDITS[tool], "utf-8")
+        (folder / tool).chmod(0o755)
     for name in ("venv", "supply", "node"):
         (stamps / name).touch()
+    empty = dict.fromkeys(("PYTHON_FAULTS", "PYTHON_UNKNOWN", "NPM_FAULTS", "NPM_UNKNOWN"), "")
+    done = subprocess.run(
+        ["make", "audit"],
+        cwd=tmp_path,
+        env={**os.environ, **empty, **services},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode == 0) == (not said), done.stdout
+    complaints = [line for line in done.stdout.splitlines() if line.startswith("make audit: ")]
+    assert len(complaints) == len(said)
+    assert all(one in complaint for one, complaint in zip(said, complaints, strict=True)), complaints
+    assert ("requirements/teams.txt: no known faults" in done.stdout) == ("faulty.txt" in services["PYTHON_FAULTS"])
+
+
+def test_a_release_is_what_a_commit_holds_and_nothing_besides(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
-    os.utime(tmp_path / "Makefile", (0, 0))
-    # As pip-audit does: what nobody could be asked about is no fault, unless it is told to be strict.
-    (tools / "pip-audit").write_text('#!/bin/sh\ncase " $* " in *" --strict "*) exit 1;; esac\n', "utf-8")
-    (tools / "pip-audit").chmod(0o755)
-    (tmp_path / "pyproject.toml").touch()
-    os.utime(tmp_path / "pyproject.toml", (0, 0))
-    done = subprocess.run(["make", "audit"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "requirements/core.txt has known faults, or no advisory service answered" in done.stdout
+    run = partial(subprocess.run, cwd=tmp_path, capture_output=True, text=True)
+    author = ["-c", "user.name=A", "-c", "user.email=a@trunkline.example"]
+    run(["git", "init", "--quiet"], check=True)
+    assert run(["make", "committed"]).returncode != 0
+    run(["git", "add", "Makefile"], check=True)
+    run(["git", *author, "commit", "--quiet", "--message", "One"], check=True)
+    assert run(["make", "committed"]).returncode == 0
+    (tmp_path / "more.py").touch()
+    refused = run(["make", "committed"])
+    assert refused.returncode != 0
+    assert "?? more.py" in refused.stdout
+
+
+def test_a_list_of_packages_names_its_subject_what_that_asks_for_and_no_moment() -> None:
+    specification = importlib.util.spec_from_file_location("sbom", ROOT / "requirements" / "sbom.py")
+    assert specification is not None
+    assert specification.loader is not None
+    sbom = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(sbom)
+    assert sbom.EXTRAS == LOCKS
+    assert f"TEAMS = {' '.join(TEAMS)}\n" in (ROOT / "Makefile").read_text("utf-8")
+    project = {"dependencies": ["One.Two[x]>=3"], "optional-dependencies": {"local": ["four==5"]}}
+
+    def made(moment: str) -> dict[str, Any]:
+        return {
+            "serialNumber": moment,
+            "metadata": {"timestamp": moment, "component": {"name": "trunkline", "bom-ref": "root"}},
+            "components": [
+                {"name": name, "bom-ref": f"L{number}", "description": "a line"}
+                for number, name in enumerate(("one-two", "four", "six"))
+            ],
+            "dependencies": [{"ref": "root"}, {"ref": "L0"}],
+        }
+
+    first = sbom.finished("local", made("today"), "7.8", project, 1_700_000_000)
+    assert first == sbom.finished("local", made("tomorrow"), "7.8", project, 1_700_000_000)
+    assert first["metadata"]["component"] == {"name": "trunkline", "bom-ref": "root", "version": "7.8"}
+    assert first["metadata"]["timestamp"] == "2023-11-14T22:13:20Z"
+    assert first["dependencies"] == [{"ref": "L0"}, {"ref": "root", "dependsOn": ["L0", "L1"]}]
+    assert first["components"][2] == {"name": "six", "bom-ref": "L2"}
+
+
+def test_a_signature_is_made_and_checked_by_the_commands_of_the_page(tmp_path: Path) -> None:
+    assert shutil.which("ssh-keygen"), "`make unit` installs openssh-client or says so"
+    shown = [block.text for block in blocks("docs/releasing.md") if "ssh-keygen" in block.text]
+    sign, check = (text.replace("v0.2.0", "v9.9.9") for text in shown)
+    line = next(block.text for block in blocks("docs/releasing.md") if block.text.startswith("releases@trunkline"))
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "home").mkdir()
+    environment = {**os.environ, "HOME": str(tmp_path / "home"), "KEY": str(tmp_path / "key")}
+    for name in ("key", "strangers"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)]
+        subprocess.run(command, check=True)
+
+    def shell(commands: str, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-euc", commands], cwd=folder, env={**environment, **more}, capture_output=True, text=True
+        )
+
+    (tmp_path / "dist" / "a.whl").write_text("a wheel", "utf-8")
+    sums = "".join(f"{hashlib.sha256(b'a wheel').hexdigest()}  {name}\n" for name in ("a.whl", "not-fetched.whl"))
+    (tmp_path / "dist" / "SHA256SUMS").write_text(sums, "utf-8")
+    author = "git config user.name A; git config user.email a@trunkline.example"
+    assert shell(f"git init -q; {author}; git commit -q --allow-empty -m A", tmp_path).returncode == 0
+    signed = shell(sign, tmp_path)
+    assert signed.returncode == 0, signed.stderr
+    public = (tmp_path / "key.pub").read_text("utf-8").rpartition(" ")[0]
+    (tmp_path / "dist" / "allowed_signers").write_text(line.replace("ssh-ed25519 AAAA...", public) + "\n", "utf-8")
+    good = shell(check, tmp_path / "dist")
+    assert good.returncode == 0, good.stderr
+    assert good.stdout.startswith('Good "trunkline-release" signature for releases@trunkline')
+    (tag,) = re.findall(r"`(git [^`]+ verify-tag) v0\.2\.0`", (ROOT / "docs" / "releasing.md").read_text("utf-8"))
+    signers = str(tmp_path / "dist" / "allowed_signers")
+    assert shell(f"{tag} v9.9.9", tmp_path / "dist", SIGNERS=signers).returncode == 0
+    assert shell(f"{tag} v9.9.9", tmp_path / "dist", SIGNERS="/dev/null").returncode != 0
+    (tmp_path / "dist" / "a.whl").write_text("another", "utf-8")
+    assert shell(check, tmp_path / "dist").returncode != 0
+    (tmp_path / "dist" / "a.whl").write_text("a wheel", "utf-8")
+    (tmp_path / "dist" / "SHA256SUMS.sig").unlink()
+    assert shell(sign.partition("\n")[0], tmp_path, KEY=str(tmp_path / "strangers")).returncode == 0
+    assert shell(check, tmp_path / "dist").returncode != 0
 
 
 def test_packages_that_are_built_twice_are_the_same_bytes(tmp_path: Path) -> None:
@@ -150,34 +299,19 @@ def test_packages_that_are_built_twice_are_the_same_bytes(tmp_path: Path) -> Non
 
 
 def smoke(folder: Path, wheel: Path) -> None:
-    """Install a wheel where nothing of this checkout is, and ask it for its version and its console."""
+    """Install a wheel where nothing of this checkout is, and try it as a release is tried."""
     home = folder / "installed"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    python = str(home / "bin" / "python")
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*install, "--no-compile", str(wheel)], check=True, capture_output=True)
     site = next((home / "lib").glob("python*")) / "site-packages"
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile"]
-    subprocess.run([*install, "--target", str(site), str(wheel)], check=True, capture_output=True)
     # What it needs is that of the tests: packages alone, and no file of theirs that leads back to the checkout.
     (site / "needed.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")), "utf-8")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("TRUNKLINE", "PYTHON"))}
-    asked = (
-        "import asyncio, trunkline, httpx; from pathlib import Path\n"
-        "from trunkline.server.application import Application; from trunkline.settings import Settings\n"
-        "async def main():\n"
-        f"    application = Application(Settings(data_dir=Path({str(folder / 'data')!r})))\n"
-        "    await application.gateway.start()\n"
-        "    transport = httpx.ASGITransport(application)\n"
-        "    async with httpx.AsyncClient(transport=transport, base_url='http://localhost') as client:\n"
-        "        print((await client.get('/healthz')).text, (await client.get('/')).text)\n"
-        "    await application.gateway.close()\n"
-        "print(trunkline.__file__); asyncio.run(main())"
-    )
-    python = str(home / "bin" / "python")
-    done = subprocess.run([python, "-c", asked], cwd=folder, env=clean, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert str(site) in done.stdout
-    assert '{"status":"ok"}' in done.stdout
-    assert "A console" in done.stdout
-    version = subprocess.run(
-        [python, "-m", "trunkline", "--version"], cwd=folder, env=clean, capture_output=True, text=True, check=True
-    )
-    assert version.stdout.startswith("trunkline ")
+    tried = [python, str(ROOT / "requirements" / "trial.py")]
+    done = subprocess.run(tried, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("trunkline ")
+    assert done.stdout.endswith("/healthz: 200\n/: 200\n")
+    where = [python, "-I", "-c", "import trunkline; print(trunkline.__file__)"]
+    assert str(site) in subprocess.run(where, cwd=folder, capture_output=True, text=True, check=True).stdout
