@@ -19,7 +19,9 @@ from tests.contract.raw_server import raw_server
 from tests.contract.test_dataplane import read_request
 from tests.contract.test_universal_socket import asked, create
 from tests.contract.test_voiceplane import dial
+from tests.contract.waiting import until
 from tests.running import Address, data_directory, gateway, run
+from trunkline.policy.registry import GatewayRules
 from trunkline.store import Configuration, Database
 from trunkline.store.routes import Routes
 
@@ -225,6 +227,50 @@ def test_the_models_of_all_providers_with_a_key_are_listed_by_the_names_to_ask_f
         assert "openai/gpt-4o-mini" in names
         assert any(name.startswith("local/") for name in names)
         assert not any(name.startswith("anthropic/") for name in names)
+
+    run(main())
+
+
+REST = "/client/v4/accounts/local/ai"
+
+
+def test_cloudflares_rest_addresses_ask_the_gateway_that_a_header_names(home: Path) -> None:
+    async def main() -> None:
+        openai_provider = Provider(chat_answer("Hi."))
+        async with (
+            stage(home, openai=openai_provider, **{"workers-ai": Provider(chat_answer("By hand."))}) as (
+                address,
+                admin,
+                _,
+            ),
+            openai.AsyncOpenAI(base_url=f"{address.http}{REST}/v1", api_key="unused", max_retries=0) as client,
+            httpx.AsyncClient(base_url=address.http + REST) as plain,
+        ):
+            await admin.create_gateway(GatewayRules("second", authenticated=True))
+            second = {"cf-aig-gateway-id": "second"}
+            answer = await client.chat.completions.create(model="openai/gpt-4o-mini", messages=HELLO)  # type: ignore[arg-type]
+            assert answer.choices[0].message.content == "Hi."
+            answer = await client.chat.completions.create(model="@cf/meta/llama", messages=HELLO)  # type: ignore[arg-type]
+            assert answer.choices[0].message.content == "By hand."
+            done = (await plain.post("/run", json={"model": "openai/m", "input": {"messages": HELLO}})).json()
+            assert done["state"] == "Completed"
+            for _ in range(3):  # the second time its head is known
+                native = await plain.post("/run/@cf/meta/llama", json={"messages": HELLO})
+                assert native.json()["choices"][0]["message"]["content"] == "By hand."
+
+            async def refused() -> bool:
+                asked = await plain.post(
+                    "/v1/chat/completions", json={"model": "openai/m", "messages": HELLO}, headers=second
+                )
+                return asked.status_code == 401
+
+            await until(refused)
+            elsewhere = await plain.post("/v1/chat/completions", json={}, headers={"cf-aig-gateway-id": "nowhere"})
+            assert elsewhere.status_code == 400
+            assert "no gateway 'nowhere'" in elsewhere.text
+        rows = await rows_in(home)
+        assert {row.gateway for row in rows if row.success} == {"default"}
+        assert any(row.gateway == "second" and row.status == 401 for row in rows)
 
     run(main())
 

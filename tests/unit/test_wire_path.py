@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.errors import MalformedRequest
-from trunkline.wire.path import ROOT_RESOURCES, Target, is_universal, parse_path
+from trunkline.wire.path import ROOT_RESOURCES, Target, is_universal, of_rest, parse_path
 
 
 @pytest.mark.parametrize(
@@ -111,3 +111,31 @@ def test_a_universal_path_names_no_provider(path: str) -> None:
     if is_universal(path):
         with pytest.raises(MalformedRequest, match="names no provider"):
             parse_path(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/client/v4/accounts/a/ai/v1/chat/completions", "/v1/a/g/compat/chat/completions"),
+        ("/client/v4/accounts/a/ai/v1/messages", "/v1/a/g/compat/messages"),
+        ("/client/v4/accounts/a/ai/run", "/v1/a/g/run"),
+        ("/client/v4/accounts/a/ai/run/", "/v1/a/g/run"),
+        (
+            "/client/v4/accounts/a/ai/run/@cf/meta/llama-3.1-8b-instruct",
+            "/v1/a/g/workers-ai/@cf/meta/llama-3.1-8b-instruct",
+        ),
+        ("/client/v4/accounts/a/ai/models/search", None),
+        ("/client/v4/accounts/a/ai-gateway/gateways", None),
+        ("/client/v4/accounts/a/b/ai/run", None),
+        ("/v1/a/g/compat/chat/completions", None),
+    ],
+)
+def test_cloudflares_rest_addresses_stand_for_others(path: str, asked: str | None) -> None:
+    assert of_rest(path, "g") == asked
+
+
+def test_a_gateway_that_is_named_by_a_header_stays_one_part_of_a_path() -> None:
+    assert (
+        of_rest("/client/v4/accounts/a/ai/v1/messages", "g/openai/../x?y")
+        == "/v1/a/g%2Fopenai%2F..%2Fx%3Fy/compat/messages"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Iterable
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -27,7 +28,7 @@ from trunkline.server.universal_socket import UniversalSocketPlane
 from trunkline.server.voice import VoicePlane, WebRtcCalls
 from trunkline.settings import Settings
 from trunkline.wire.head import Head
-from trunkline.wire.path import is_unified, is_universal
+from trunkline.wire.path import GATEWAY_HEADER, is_unified, is_universal, of_rest
 from trunkline.wire.refusal import Dialect, http_refusal
 
 # Of the set-up: far more than any of it needs.
@@ -92,7 +93,12 @@ class Application:
         elif path == "/api" or path.startswith("/api/"):
             await self._api(scope, receive, send)
         elif path.startswith(_MANAGEMENT):
-            await self._management_api(scope, receive, send)
+            asked = of_rest(head.path, head.header(GATEWAY_HEADER) or self.gateway.settings.gateway)
+            if asked is None:
+                await self._management_api(scope, receive, send)
+            else:
+                head = replace(head, path=asked)
+                await self._plane_of(head)(head, scope, receive, send, begun=begun)
         else:
             try:
                 self.gateway.origins.check_host(head)

@@ -19,6 +19,8 @@ _SURFACES: Final[dict[str, Surface]] = {
 }
 # Clients of these surfaces know only the names of one provider's models.
 _NATIVE: Final[dict[Surface, str]] = {"messages": "anthropic"}
+# How the names of Workers AI's own models begin.
+_OF_WORKERS_AI: Final = ("@cf", "@hf")
 # What clients say to their own provider alone.
 FOREIGN: Final = (b"anthropic-", b"openai-", b"x-stainless-", b"x-goog-")
 
@@ -69,6 +71,8 @@ def named(surface: Surface, model: str, default: str) -> Wanted:
     provider, slash, rest = model.partition("/")
     if provider == "dynamic" and slash:
         return Wanted(surface, "", model)
+    if provider in _OF_WORKERS_AI:
+        return Wanted(surface, "workers-ai", model)
     if not slash:
         return Wanted(surface, _NATIVE.get(surface, default), model)
     if not provider:

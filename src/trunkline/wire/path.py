@@ -7,11 +7,14 @@ Two forms name a provider's resource:
   URL. Account and gateway are then the default ones.
 
 A third, ``/v1/{account}/{gateway}`` alone, is the universal endpoint: what comes through it names its providers itself.
+A fourth is Cloudflare's REST API, ``/client/v4/accounts/{account}/ai/...``, where a header names the gateway.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -94,3 +97,21 @@ def is_universal(path: str) -> bool:
         return False
     account, gateway = segments[2:]
     return account not in ROOT_RESOURCES and bool(account and gateway)
+
+
+GATEWAY_HEADER: Final = b"cf-aig-gateway-id"
+_REST: Final = re.compile(r"/client/v4/accounts/([^/]+)/ai/(?:v1/(?P<unified>.*)|run/?(?P<model>.*))", re.DOTALL)
+
+
+def of_rest(path: str, gateway: str) -> str | None:
+    """Return the path below ``/v1/`` that asks a gateway for the same as one of Cloudflare's REST API, if it is one.
+
+    Below ``ai/v1`` is the unified API, ``ai/run`` stands beside it, and behind that is a model of Workers AI.
+    """
+    found = _REST.fullmatch(path)
+    if found is None:
+        return None
+    base = f"/v1/{found[1]}/{quote(gateway, safe='')}"
+    if found["unified"] is not None:
+        return f"{base}/{UNIFIED}/{found['unified']}"
+    return f"{base}/workers-ai/{found['model']}" if found["model"] else f"{base}/run"
