@@ -36,10 +36,27 @@ BROKEN = Expected(502, "upstream_broken", True, "upstream_error")
 CUT = Expected(200, "", False, "upstream_broken")
 FINE = Expected(200, "", True, "complete")
 
+
+def drips(beginning: bytes, piece: bytes) -> Act:
+    """Send a beginning, and then a piece more every tenth of a second for as long as somebody waits."""
+
+    async def act(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(beginning)
+        leaving = asyncio.create_task(reader.read())
+        while not leaving.done():
+            writer.write(piece)
+            await asyncio.wait([leaving], timeout=0.1)
+        return False
+
+    return act
+
+
 # (what the provider does, what comes of it)
 FAULTS: dict[str, tuple[Act, Expected]] = {
     "hangs before the first byte": (says(then="hangs"), LATE),
     "hangs inside the head": (says(OK + b"content-ty", then="hangs"), LATE),
+    "drips its head": (drips(OK, b"x-a: b\r\n"), LATE),
+    "drips answers before its answer": (drips(b"", INTERIM), LATE),
     "hangs in the middle of the body": (says(JSON + LENGTH + WHOLE[:20], then="hangs"), CUT),
     "hangs in the middle of a chunk": (says(JSON + CHUNKED + b"ff\r\n" + WHOLE[:20], then="hangs"), CUT),
     "hangs between chunks": (says(JSON + CHUNKED + chunk(WHOLE[:20].decode()), then="hangs"), CUT),
