@@ -183,6 +183,29 @@ def test_an_answer_that_goes_wrong_is_told_written_and_cleared_away_while_others
     run(main(), 60)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_bytes_that_are_no_utf_8_reach_the_client_and_the_log_as_they_came(way: str) -> None:
+    """Half of a character that a limit of tokens has cut in two, or another coding: the reader may know better."""
+    _, is_stream, headers = WAYS[way]
+    whole = WHOLE.replace(b"[]", b'[{"index": 0, "message": {"role": "assistant", "content": "a\xffb\xc3"}}]')
+    event = b'data: {"choices": [{"index": 0, "delta": {"content": "a\xffb\xc3"}}]}\n\n'
+    body = event + b"data: [DONE]\n\n" if is_stream else whole
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n"
+    act = says(head % (b"text/event-stream" if is_stream else b"application/json", len(body)), body)
+
+    async def main() -> None:
+        async with provider({"odd": act}) as (_, origin), logged({"payloads": True}, **at(origin)) as gateway:
+            for _ in range(3):  # by the third its head is known
+                got = await exchange(gateway.address.port, chat_of("odd", stream=is_stream), **headers)
+                assert (got.status, got.body, got.is_whole) == (200, body, True)
+        assert [row.end_reason for row in gateway.rows] == ["complete"] * 3
+        for payload in gateway.payloads.values():
+            assert payload is not None
+            assert payload.response == body
+
+    run(main(), 30)
+
+
 def test_an_answer_that_nobody_asked_for_ends_the_kept_connection_and_answers_nothing() -> None:
     """One that comes as the next request is sent cannot be told from its answer: that is HTTP/1.1."""
     answered = asyncio.Event()
