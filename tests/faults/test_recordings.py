@@ -9,7 +9,7 @@ import os
 import shutil
 import wave
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -145,7 +145,13 @@ def damaged(folder: Path, damage: Damage) -> Iterator[None]:
         whole.rename(folder)
 
 
-def test_what_is_left_of_a_damaged_recording_is_played_and_the_rest_is_said() -> None:
+SOME = ("is whole", "is a file", "has garbage for a head", "has no frames", "has no sound of the user")
+
+
+@pytest.mark.parametrize(
+    "names", [pytest.param(SOME, id="some"), pytest.param(tuple(DAMAGES), id="all", marks=pytest.mark.whole)]
+)
+def test_what_is_left_of_a_damaged_recording_is_played_and_the_rest_is_said(names: Sequence[str]) -> None:
     async def main() -> None:
         with data_directory() as data:
             async with (
@@ -159,7 +165,8 @@ def test_what_is_left_of_a_damaged_recording_is_played_and_the_rest_is_said() ->
                     done = await asyncio.to_thread(command, "sessions", *words, "--data-dir", str(data))
                     return done.returncode, done.stderr
 
-                for name, (damage, expected) in DAMAGES.items():
+                for name in names:
+                    damage, expected = DAMAGES[name]
                     with damaged(folder, damage):
                         is_there = (folder / "session.json").is_file()
                         shown = await console.get(f"{RECORDS}/{session}")
@@ -244,9 +251,10 @@ def until_ended(folder: Path) -> Any:
 # A limit of sizes forbids to write over what is there, too, so there must be room at the end.
 FULL: list[Any] = [pytest.param(no_room_for, False, id="for a while")]
 if os.geteuid() == 0:  # only root can make a disk
-    FULL.append(pytest.param(full_disk, True, id="to the end", marks=pytest.mark.whole))
+    FULL.append(pytest.param(full_disk, True, id="to the end"))
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("fault", "lasts"), FULL)
 def test_a_call_goes_on_when_the_disk_is_full_and_its_recording_ends_as_truncated(fault: Any, lasts: bool) -> None:
     async def main() -> None:
