@@ -440,7 +440,7 @@ class ValkeyCounters:
 
     async def standing(self, gateway: str) -> list[Standing]:
         """Return the buckets of a gateway in use; of this process alone while Valkey is away or full."""
-        if self._valkey.refuses:
+        if self._valkey.refuses and not self._valkey.is_resting:  # what is taken now is counted here
             return await self._local.standing(gateway)
         try:
             listed: Any = await self._valkey.client.zrange(_index(gateway), 0, -1)
