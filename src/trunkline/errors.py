@@ -23,6 +23,7 @@
         │   ├── SpendLimitReached     as much money was spent
         │   └── SessionRateReached    more sessions, minutes or tokens than a key may use in a time
         ├── LimitsUnavailable     nothing can be counted now, and nothing is to pass uncounted
+        ├── CacheUnavailable      what is kept of answers cannot be looked at or purged now
         ├── PromptBlocked         a check of the gateway's refuses what is asked: data that must not leave
         │   └── HarmfulPrompt         ... or harm
         ├── AnswerBlocked         a check of the gateway's refuses what is answered: data that must not leave
@@ -247,11 +248,21 @@ class SpendLimitReached(LimitReached):
 
 
 class LimitsUnavailable(GatewayError):
-    """The server that counts for limits does not answer, and the gateway is set to let nothing pass then."""
+    """The server that counts for limits is away or full, and the gateway is set to let nothing pass then."""
 
     status = 503
     code = 2003
     reason = "limits_unavailable"
+    type = "server_error"
+    close_code = 1013
+
+
+class CacheUnavailable(GatewayError):
+    """The server that keeps answers does not answer, or refuses what is asked of it."""
+
+    status = 503
+    code = 2003
+    reason = "cache_unavailable"
     type = "server_error"
     close_code = 1013
 

@@ -179,7 +179,7 @@ class Settings:
     )
     first_byte_timeout: float = setting(
         300.0,
-        help="Longest wait for the first byte of an answer.",
+        help="Longest wait for an answer to begin: for the whole of its head.",
         unit="s",
         section="upstream",
         minimum=0.001,

@@ -185,17 +185,19 @@ def test_a_call_that_is_missing_and_other_words_are_a_regression_and_the_result_
     run(main(), 120)
 
 
-def test_a_spoken_session_is_said_again_and_kept_and_both_can_be_listened_to() -> None:
-    async def speak(socket: ClientConnection) -> None:
-        await heard(socket, "session.created")
-        await say(socket, settings(audio={"input": {"turn_detection": None}}))
-        await heard(socket, "session.updated")
-        loud = base64.b64encode(array("h", [8000, -8000] * 2400).tobytes()).decode()
-        for _ in range(5):
-            await say(socket, {"type": "input_audio_buffer.append", "audio": loud})
-        await say(socket, {"type": "input_audio_buffer.commit"}, ASK)
-        await heard(socket, "response.done")
+async def speak(socket: ClientConnection) -> None:
+    """A turn in sound on both sides."""
+    await heard(socket, "session.created")
+    await say(socket, settings(audio={"input": {"turn_detection": None}}))
+    await heard(socket, "session.updated")
+    loud = base64.b64encode(array("h", [8000, -8000] * 2400).tobytes()).decode()
+    for _ in range(5):
+        await say(socket, {"type": "input_audio_buffer.append", "audio": loud})
+    await say(socket, {"type": "input_audio_buffer.commit"}, ASK)
+    await heard(socket, "response.done")
 
+
+def test_a_spoken_session_is_said_again_and_kept_and_both_can_be_listened_to() -> None:
     def peaks(path: Path) -> tuple[int, int]:
         with wave.open(str(path)) as file:
             assert (file.getnchannels(), file.getframerate()) == (2, 24000)

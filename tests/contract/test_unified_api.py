@@ -536,6 +536,30 @@ def test_an_answer_that_cannot_be_told_in_other_words_is_an_error_and_does_not_b
     run(main())
 
 
+def test_what_is_no_utf_8_in_a_stream_is_replaced_and_a_whole_answer_with_it_is_an_error(home: Path) -> None:
+    async def main() -> None:
+        whole = json_answer(MESSAGE).replace(b"Good day.", b"Good \xffay.")
+        delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Good day."}}
+        start = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+        begin = {"type": "message_start", "message": {**MESSAGE, "content": []}}
+        events = [begin, start, delta, {"type": "message_stop"}]
+        said = b"".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in events)
+        said = said.replace(b"Good day.", b"Good \xffay.")
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(said)
+        async with (
+            stage(home, anthropic=Provider(head + said, whole)) as (address, _, _),
+            httpx.AsyncClient(base_url=address.http) as client,
+        ):
+            body = {"model": "anthropic/claude-haiku-4-5", "messages": HELLO}
+            stream = await client.post(f"{COMPAT}/chat/completions", json={**body, "stream": True})
+            chunks = [json.loads(line[6:]) for line in stream.content.decode().splitlines() if "delta" in line]
+            assert "".join(one["choices"][0]["delta"].get("content") or "" for one in chunks) == "Good \ufffday."
+            answer = await client.post(f"{COMPAT}/chat/completions", json=body)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_broken")
+
+    run(main())
+
+
 def test_a_request_that_its_caller_gives_up_keeps_what_was_reserved_for_it(home: Path) -> None:
     async def main() -> None:
         reached = asyncio.Event()

@@ -14,13 +14,14 @@ from tests.clients.ga_upstream import ga_upstream
 from tests.contract.administration import administration, new_key
 from tests.contract.log_rows import logged
 from tests.contract.test_governed_sessions import dial, limits
-from tests.contract.test_limits import ASKED, passes, rule
+from tests.contract.test_limits import ASKED, passes, receiver, rule, webhooks
 from tests.contract.test_resumption import ASK, KEY, TEXT, heard, say, user
 from tests.contract.waiting import until
 from tests.faults.stage import CHAT, Client, at, chat_of, exchange, provider
 from tests.running import data_directory, gateway, run
 from tests.valkeys import valkey_server
 from trunkline.policy.limits import buckets
+from trunkline.server.limiting import Limiter
 from trunkline.server.log_tail import Tail
 from trunkline.store import Database, LogFilter, Logs
 from trunkline.store import counters as counting
@@ -80,6 +81,29 @@ def test_a_limit_refuses_nobody_for_longer_than_its_window(jump: float, clock: C
                 assert await passed() == 3
 
     run(main(), 60)
+
+
+@JUMPS
+@pytest.mark.parametrize("technique", ["fixed", "sliding"])
+def test_who_is_told_of_a_limit_is_told_again_in_the_next_window_of_the_clock(
+    technique: str, jump: float, clock: Clock
+) -> None:
+    """Once in each: a clock that was set back does not keep it silent for as long as that."""
+
+    async def main() -> None:
+        async with receiver([200]) as (url, told):
+            hooks = webhooks()
+            limiter = Limiter(MemoryCounters(), webhooks=hooks)
+            clock.jump(1800 - clock() % 3600)  # no hour begins in between
+            hourly = rule(limit=20, window=3600, technique=technique, warn_at=0.25, webhook=url)
+            for times in (1, 2):
+                for _ in range(6):
+                    await limiter.take([hourly], ASKED, set())
+                await hooks.close()
+                assert len(told) == times
+                clock.jump(jump)
+
+    run(main(), 30)
 
 
 def test_budgets_are_counted_once_also_over_a_restart_after_the_clock_was_set_back(

@@ -36,10 +36,27 @@ BROKEN = Expected(502, "upstream_broken", True, "upstream_error")
 CUT = Expected(200, "", False, "upstream_broken")
 FINE = Expected(200, "", True, "complete")
 
+
+def drips(beginning: bytes, piece: bytes) -> Act:
+    """Send a beginning, and then a piece more every tenth of a second for as long as somebody waits."""
+
+    async def act(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(beginning)
+        leaving = asyncio.create_task(reader.read())
+        while not leaving.done():
+            writer.write(piece)
+            await asyncio.wait([leaving], timeout=0.1)
+        return False
+
+    return act
+
+
 # (what the provider does, what comes of it)
 FAULTS: dict[str, tuple[Act, Expected]] = {
     "hangs before the first byte": (says(then="hangs"), LATE),
     "hangs inside the head": (says(OK + b"content-ty", then="hangs"), LATE),
+    "drips its head": (drips(OK, b"x-a: b\r\n"), LATE),
+    "drips answers before its answer": (drips(b"", INTERIM), LATE),
     "hangs in the middle of the body": (says(JSON + LENGTH + WHOLE[:20], then="hangs"), CUT),
     "hangs in the middle of a chunk": (says(JSON + CHUNKED + b"ff\r\n" + WHOLE[:20], then="hangs"), CUT),
     "hangs between chunks": (says(JSON + CHUNKED + chunk(WHOLE[:20].decode()), then="hangs"), CUT),
@@ -164,6 +181,29 @@ def test_an_answer_that_goes_wrong_is_told_written_and_cleared_away_while_others
         assert all(row.error for row in rows.values() if row.end_reason.startswith("upstream"))
 
     run(main(), 60)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_bytes_that_are_no_utf_8_reach_the_client_and_the_log_as_they_came(way: str) -> None:
+    """Half of a character that a limit of tokens has cut in two, or another coding: the reader may know better."""
+    _, is_stream, headers = WAYS[way]
+    whole = WHOLE.replace(b"[]", b'[{"index": 0, "message": {"role": "assistant", "content": "a\xffb\xc3"}}]')
+    event = b'data: {"choices": [{"index": 0, "delta": {"content": "a\xffb\xc3"}}]}\n\n'
+    body = event + b"data: [DONE]\n\n" if is_stream else whole
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n"
+    act = says(head % (b"text/event-stream" if is_stream else b"application/json", len(body)), body)
+
+    async def main() -> None:
+        async with provider({"odd": act}) as (_, origin), logged({"payloads": True}, **at(origin)) as gateway:
+            for _ in range(3):  # by the third its head is known
+                got = await exchange(gateway.address.port, chat_of("odd", stream=is_stream), **headers)
+                assert (got.status, got.body, got.is_whole) == (200, body, True)
+        assert [row.end_reason for row in gateway.rows] == ["complete"] * 3
+        for payload in gateway.payloads.values():
+            assert payload is not None
+            assert payload.response == body
+
+    run(main(), 30)
 
 
 def test_an_answer_that_nobody_asked_for_ends_the_kept_connection_and_answers_nothing() -> None:

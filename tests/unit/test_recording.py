@@ -297,6 +297,22 @@ def test_a_full_disk_truncates_the_recording_and_nothing_else(tmp_path: Path) ->
     assert all(frame == append() for _, frame in recording.frames())
 
 
+def test_a_recording_whose_end_finds_no_room_says_that_it_is_truncated(tmp_path: Path) -> None:
+    recorder = Recorder.open(tmp_path, session())
+    folder = tmp_path / "recordings" / ID
+    deadline = time.monotonic() + 30
+    while not (folder / "events.jsonl").is_file() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (folder / "session.new").mkdir()  # in the place of the file that would be written
+    recorder.client(append(), 0.1)
+    recorder.close(None)
+    recorder.join(10)
+    assert recorder.is_truncated
+    recording = StoredRecording.find(tmp_path, ID)
+    assert recording.session == session(state="truncated")
+    assert len(list(recording.frames())) == 1
+
+
 def test_what_a_killed_gateway_has_recorded_can_be_read_and_heard(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", RECORDING, str(tmp_path), "kill"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

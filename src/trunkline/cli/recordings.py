@@ -30,14 +30,13 @@ def audio(id: str, out: str, data_dir: Path | None) -> None:
 
     recording = StoredRecording.find(chosen(data_dir), id)
     target = out or f"{recording.session.id}.wav"
+    mix = Mix(recording)  # before the file, which stays as it is where nothing can be played
     if target == _STDOUT:
-        sys.stdout.buffer.writelines(Mix(recording).pieces())
+        sys.stdout.buffer.writelines(mix.pieces())
         return
     with Path(target).open("wb") as file:
-        mix = Mix(recording)
-        seconds = mix.seconds
         file.writelines(mix.pieces())
-    err(f"{target}: {seconds:.0f} seconds, the user on the left, the assistant on the right.")
+    err(f"{target}: {mix.seconds:.0f} seconds, the user on the left, the assistant on the right.")
 
 
 @click.command(cls=Command)

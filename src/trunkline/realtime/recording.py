@@ -14,7 +14,7 @@ import json
 import re
 import struct
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
@@ -33,7 +33,7 @@ from trunkline.realtime.observing.facts import Said, SessionSet
 from trunkline.realtime.observing.reading import sound_span
 from trunkline.realtime.report import Report
 from trunkline.wire import subprotocols
-from trunkline.wire.documents import json_object, json_text
+from trunkline.wire.documents import UNREADABLE, json_object, json_text, why_unreadable
 from trunkline.wire.head import Head
 
 VERSION: Final = 1
@@ -86,8 +86,8 @@ class Sound(msgspec.Struct, array_like=True, frozen=True):
     """Where sound is: a file of the recording, and the bytes of its data."""
 
     file: str
-    offset: int
-    length: int
+    offset: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+    length: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -304,8 +304,8 @@ def read_line(line: bytes) -> Line:
     """Return a frame from its line. Raises `ValueError` for what is none, such as a line that was cut by a crash."""
     try:
         return msgspec.json.decode(line, type=Line)
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"This is no line of a recording: {error}") from error
+    except UNREADABLE as error:
+        raise ValueError(f"This is no line of a recording: {why_unreadable(error)}") from error
 
 
 # Credentials

@@ -176,7 +176,7 @@ class Limiter:
             verdict = await self.counted(wanted)
         except CountersAway:
             raise LimitsUnavailable(
-                f"The gateway refused this {what}: its limits are counted in Valkey, which does not answer now, and"
+                f"The gateway refused this {what}: its limits are counted in Valkey, which is away or full, and"
                 " limits_fail is 'closed'. Try again in a moment.",
                 retry_after=1,
             ) from None
@@ -226,7 +226,8 @@ class Limiter:
 
     def _tell(self, bucket: Bucket, used: float) -> None:
         rule, now, key = bucket.rule, time.time(), (bucket.gateway, bucket.name)
-        if self._told.get(key, 0.0) > now:
+        # A window that ends later than one can was told of before the clock was set back.
+        if 0.0 < self._told.get(key, 0.0) - now <= rule.window:
             return
         seconds = rule.window - now % rule.window if rule.technique == "fixed" else rule.window
         if len(self._told) > _MOST_REMEMBERED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import wave
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from trunkline.errors import SettingsError
@@ -14,13 +14,19 @@ from trunkline.realtime.recording import bytes_per_second
 from trunkline.server.recordings import SoundReader, StoredRecording
 
 _SIDES: Final = ("client", "provider")
+# Of both sides' samples: a WAV's sizes are of 32 bits, and its header takes some of that.
+_LARGEST: Final = (1 << 32) - 128
+_FRAME_BYTES: Final = 4
 
 
 class Mix:
     """The sound of a recording, arranged in time: ``seconds`` long, PCM16 at ``rate`` samples per second."""
 
     def __init__(self, recording: StoredRecording) -> None:
-        """Arrange it; reads files. Raises `SettingsError` where nothing can be played."""
+        """Arrange it; reads files. Raises `SettingsError` where nothing can be played.
+
+        Sound whose file is gone or damaged is left out.
+        """
         self._directory = recording.directory
         names = {line.audio.file for line in recording.lines() if line.audio is not None}
         with SoundReader(self._directory) as sounds:
@@ -29,17 +35,23 @@ class Mix:
         self._pieces = arrange(recording.lines(), recording.session.protocol, speeds)
         if not self._pieces:
             raise SettingsError(f"There is no sound in {self._directory} that a WAV can hold.")
+        self._formats = formats
         self.rate = max(formats[piece.sound.file][1] for piece in self._pieces)
         self.seconds = max(piece.end for piece in self._pieces)
+        if (self.seconds + 1) * self.rate * _FRAME_BYTES > _LARGEST:
+            raise SettingsError(f"The recording in {self._directory} is longer than a WAV can hold.")
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the file: its header, and then second by second; reads files."""
         rate, length = self.rate, int(self.seconds) + 1
         yield _header(rate, length * rate)
         with SoundReader(self._directory) as sounds:
-            tracks = [_Track([one for one in self._pieces if one.side == side], sounds, rate) for side in _SIDES]
+            tracks = [
+                _Track([one for one in self._pieces if one.side == side], sounds, self._formats, rate)
+                for side in _SIDES
+            ]
             for second in range(length):
-                both = array("h", bytes(4 * rate))
+                both = array("h", bytes(_FRAME_BYTES * rate))
                 for channel, track in enumerate(tracks):
                     both[channel::2] = track.between(second * rate, (second + 1) * rate)
                 yield both.tobytes()
@@ -60,10 +72,13 @@ def _header(rate: int, frames: int) -> bytes:
 class _Track:
     """One side's sound at one rate, read in order of time."""
 
-    def __init__(self, pieces: list[Piece], sounds: SoundReader, rate: int) -> None:
+    def __init__(
+        self, pieces: list[Piece], sounds: SoundReader, formats: Mapping[str, tuple[int, int]], rate: int
+    ) -> None:
         self._pieces = pieces
         self._next = 0
         self._sounds = sounds
+        self._formats = formats
         self._rate = rate
         self._playing: tuple[int, array[int]] | None = None
 
@@ -87,6 +102,6 @@ class _Track:
             self._playing = None
 
     def _decoded(self, piece: Piece) -> tuple[int, array[int]]:
-        encoding, rate = self._sounds.format_of(piece.sound.file)
+        encoding, rate = self._formats[piece.sound.file]
         sound = resampled(samples(encoding, self._sounds.read(piece.sound)), rate, self._rate)
         return round(piece.start * self._rate), sound[: round((piece.end - piece.start) * self._rate)]

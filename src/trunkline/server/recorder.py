@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections import deque
@@ -147,8 +148,12 @@ class _Files:
         self._session = session
         directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.mkdir(mode=0o700)
-        self._write_session(session)
-        self._events = _private(directory / EVENTS)
+        try:
+            self._write_session(session)
+            self._events = _private(directory / EVENTS)
+        except OSError:
+            shutil.rmtree(directory, ignore_errors=True)  # of which nothing could be read
+            raise
         self._lines: list[bytes] = []
         self._sounds: dict[str, _SoundFile] = {}
         self.unflushed = 0
@@ -173,18 +178,35 @@ class _Files:
         self.unflushed = 0
 
     def close(self, report: Report | None, state: State) -> None:
-        """Close the files and write how the session ended."""
+        """Close the files and write how the session ended.
+
+        Raises `OSError` where there is no room for that: the recording then says that it is truncated, and no more.
+        """
         for file in (self._events, *(sound.file for sound in self._sounds.values())):
             with suppress(OSError):  # it tries once more to write what a full disk did not take
                 file.close()
-        self._write_session(msgspec.structs.replace(self._session, state=state, report=report))
+        try:
+            self._write_session(msgspec.structs.replace(self._session, state=state, report=report))
+        except OSError:
+            self._write_over(msgspec.structs.replace(self._session, state="truncated"))
+            raise
 
     def _write_session(self, session: Session) -> None:
         path = self._directory / SESSION
         fresh = path.with_suffix(".new")
-        with _private(fresh) as file:
-            file.write(msgspec.json.format(msgspec.json.encode(session)) + b"\n")
-        fresh.replace(path)
+        try:
+            with _private(fresh) as file:
+                file.write(msgspec.json.format(msgspec.json.encode(session)) + b"\n")
+            fresh.replace(path)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
+
+    def _write_over(self, session: Session) -> None:
+        """Write a session in the place of the one that was written at the beginning, which takes no room on a disk."""
+        document = msgspec.json.encode(session)  # shorter than the other, which was made to be read by people
+        with (self._directory / SESSION).open("r+b", buffering=0) as file:
+            file.write(document.ljust(os.fstat(file.fileno()).st_size))
 
 
 class _SoundFile:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar, cast
 import msgspec
 import structlog
 
-from trunkline.errors import GatewayError, first_line
+from trunkline.errors import CacheUnavailable, first_line
 from trunkline.policy.caching import key_name
 from trunkline.private import make_folder
 from trunkline.store.valkey import Valkey
@@ -130,10 +130,10 @@ class CacheStore(Protocol):
         """Keep an answer, unless the gateway's cache was purged since ``mark``."""
 
     async def purge(self, wanted: Purge) -> int:
-        """Remove entries; return how many. Raises `GatewayError` when that cannot be done."""
+        """Remove entries; return how many. Raises `CacheUnavailable` when that cannot be done."""
 
     async def size(self, gateway: str) -> CacheSize:
-        """Return what is kept for a gateway. Raises `GatewayError` when that cannot be told."""
+        """Return what is kept for a gateway. Raises `CacheUnavailable` when that cannot be told."""
 
     async def close(self) -> None:
         """Let go of files and connections; what is being written is written."""
@@ -498,34 +498,47 @@ class ValkeyCache:
     async def keep(self, place: Place, answer: KeptAnswer, mark: int | bytes | None) -> None:
         """Keep an answer, unless the gateway's cache was purged since ``mark``, by any process."""
         milliseconds = round((answer.expires_at - self._now()) * 1000)
-        if mark is None or milliseconds <= 0 or self._valkey.is_resting:
+        if mark is None or milliseconds <= 0 or self._valkey.refuses:
             return
         slow = answer.size > _SLOW_TO_COMPRESS
         packed = await asyncio.to_thread(_packed, answer) if slow else _packed(answer)
         keys = [_key(place), _epoch_key(place.gateway)]
         try:
-            await self._keep(keys=keys, args=[mark, packed, milliseconds])
+            if await self._keep(keys=keys, args=[mark, packed, milliseconds]):
+                self._valkey.wrote()
         except _errors() as error:
             self._valkey.failed(error)
 
     async def purge(self, wanted: Purge) -> int:
-        """Remove entries; return how many. Raises `GatewayError` when the server is away."""
-        client = self._valkey.client
+        """Remove entries; return how many. Raises `CacheUnavailable` when the server is away, or stays full."""
+        from redis.exceptions import OutOfMemoryError
+
+        removed = 0
         try:
-            async with client.pipeline(transaction=True) as both:
-                both.incr(_epoch_key(wanted.gateway))
-                both.expire(_epoch_key(wanted.gateway), _EPOCH_SECONDS)
-                await both.execute()
-            removed = 0
-            for pattern in _patterns(wanted):
-                async for keys in self._scanned(pattern):
-                    removed += await client.unlink(*keys)
+            try:
+                await self._mark_purge(wanted.gateway)
+            except OutOfMemoryError:
+                removed = await self._remove(wanted)  # which makes room, and then once more what came meanwhile
+                await self._mark_purge(wanted.gateway)
+            return removed + await self._remove(wanted)
         except _errors() as error:
             raise self._away(error) from error
+
+    async def _mark_purge(self, gateway: str) -> None:
+        async with self._valkey.client.pipeline(transaction=True) as both:
+            both.incr(_epoch_key(gateway))
+            both.expire(_epoch_key(gateway), _EPOCH_SECONDS)
+            await both.execute()
+
+    async def _remove(self, wanted: Purge) -> int:
+        removed = 0
+        for pattern in _patterns(wanted):
+            async for keys in self._scanned(pattern):
+                removed += await self._valkey.client.unlink(*keys)
         return removed
 
     async def size(self, gateway: str) -> CacheSize:
-        """Return what is kept for a gateway. Raises `GatewayError` when the server is away."""
+        """Return what is kept for a gateway. Raises `CacheUnavailable` when the server is away."""
         entries = size = 0
         try:
             async for keys in self._scanned(_patterns(Purge(gateway))[0]):
@@ -551,9 +564,10 @@ class ValkeyCache:
             if not cursor:
                 return
 
-    def _away(self, error: Exception) -> GatewayError:
+    def _away(self, error: Exception) -> CacheUnavailable:
         self._valkey.failed(error)
-        return GatewayError(f"The cache in Valkey at {self._valkey.place} does not answer. Try again in a moment.")
+        why = "does not answer" if self._valkey.is_resting else "refuses that; look at its memory and its rights"
+        return CacheUnavailable(f"The cache in Valkey at {self._valkey.place} {why}. Try again in a moment.")
 
 
 def _errors() -> tuple[type[Exception], ...]:

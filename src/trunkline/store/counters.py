@@ -352,9 +352,9 @@ class MemoryCounters:
 class ValkeyCounters:
     """Counts that all processes share. Each take is one script: one round trip, and one step for everybody.
 
-    While Valkey is away, requests are counted in this process (``fails_open``), or none pass. What was counted here
-    meanwhile is not carried over; what was taken there before is settled when it is back. A command whose answer was
-    lost may have been carried out, and is sent once more: the count then errs by one request.
+    While Valkey is away, or full, requests are counted in this process (``fails_open``), or none pass. What was counted
+    here meanwhile is not carried over; what was taken there before is settled when it is back. A command whose answer
+    was lost may have been carried out, and is sent once more: the count then errs by one request.
     """
 
     def __init__(self, valkey: Valkey, *, fails_open: bool = True) -> None:
@@ -408,6 +408,8 @@ class ValkeyCounters:
         at, *rest = found
         counts = [_count(*rest[number : number + 5]) for number in range(0, len(rest), 5)]
         verdict = Verdict(int(at) / SECOND, counts, lease, self)
+        if not verdict.is_refused and any(take.amount for take in wanted):
+            self._valkey.wrote()
         if lease and not verdict.is_refused:
             for take in wanted:
                 if take.bucket.measure == "concurrent":
@@ -426,7 +428,7 @@ class ValkeyCounters:
 
     async def claim(self, gateway: str, name: str, seconds: float) -> bool:
         """Return True to the first who asks for a name within so many seconds, and False to all others."""
-        if self._valkey.is_resting:
+        if self._valkey.refuses:
             return await self._local.claim(gateway, name, seconds)
         key = f"{_prefix(gateway)}claim:{name}"
         try:
@@ -437,7 +439,9 @@ class ValkeyCounters:
         return bool(got)
 
     async def standing(self, gateway: str) -> list[Standing]:
-        """Return the buckets of a gateway that are in use; while Valkey is away, those that are counted here."""
+        """Return the buckets of a gateway in use; of this process alone while Valkey is away or full."""
+        if self._valkey.refuses and not self._valkey.is_resting:  # what is taken now is counted here
+            return await self._local.standing(gateway)
         try:
             listed: Any = await self._valkey.client.zrange(_index(gateway), 0, -1)
         except _errors() as error:
@@ -448,13 +452,13 @@ class ValkeyCounters:
         for start in range(0, len(names), _LOOKED_AT_ONCE):
             some = names[start : start + _LOOKED_AT_ONCE]
             values = ["look", *(value for name in some for value in _shape_of(name))]
-            found = await self._run([f"{_prefix(gateway)}{name}" for name in some], values) or []
+            found = await self._run([f"{_prefix(gateway)}{name}" for name in some], values, writes=False) or []
             pairs = zip(some, found[::2], found[1::2], strict=False)
             standing += [Standing(name, float(used), int(resets) / SECOND) for name, used, resets in pairs]
         return [one for one in standing if one.used > 0]
 
     def counts(self) -> dict[str, float]:
-        """Return how many requests were counted in this process, because Valkey was away."""
+        """Return how many requests were counted in this process, because Valkey was away or full."""
         return {"limits_counted_without_valkey": self._counted_here}
 
     def _later(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
@@ -487,17 +491,19 @@ class ValkeyCounters:
         if found is None:
             self._unsettled.append(changes)
             return [0.0] * len(changes)
+        if any(change.change for change in changes):
+            self._valkey.wrote()
         return [float(used) for used in found]
 
     async def _settle_the_rest(self) -> None:
         for _ in range(len(self._unsettled)):
-            if self._valkey.is_resting:
+            if self._valkey.refuses:
                 return
             await self._settle(self._unsettled.popleft())
 
-    async def _run(self, keys: Sequence[str], values: Sequence[Any]) -> list[bytes] | None:
-        """Run the script; return None while Valkey is away."""
-        if self._valkey.is_resting:
+    async def _run(self, keys: Sequence[str], values: Sequence[Any], *, writes: bool = True) -> list[bytes] | None:
+        """Run the script; return None while Valkey is away, and while it is full where the script ``writes``."""
+        if self._valkey.refuses if writes else self._valkey.is_resting:
             return None
         try:
             found: list[bytes] = await self._script(keys=keys, args=values)
@@ -511,7 +517,7 @@ class ValkeyCounters:
         while True:
             await asyncio.sleep(_RENEW_SECONDS)
             await self._settle_the_rest()
-            if self._held and not self._valkey.is_resting:
+            if self._held and not self._valkey.refuses:
                 try:
                     await self._renew()
                 except _errors() as error:

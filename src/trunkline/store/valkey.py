@@ -25,13 +25,17 @@ _RETRIES: Final = 1
 _MAX_CONNECTIONS: Final = 64
 # So long a server that failed is left alone: requests would wait for it in vain, each for all of the timeouts.
 REST_SECONDS: Final = 2.0
+# One that refused nothing for so long takes everything again: a full one has room now and then, as entries expire.
+_CALM_SECONDS: Final = 60.0
 
 
 class Valkey:
     """A client that many tasks may use at once. Nothing is connected before the first command.
 
-    Commands raise `redis.exceptions.RedisError`. Whoever catches it calls `failed`, and `worked` after a command that
-    went well: an outage is then logged once, and `is_resting` says for how long nobody needs to ask again.
+    Commands raise `redis.exceptions.RedisError`. Whoever catches it calls `failed`, `worked` after a command that went
+    well, and `wrote` after one that needed room: an outage is then logged once, and `is_resting` says for how long
+    nobody needs to ask again. A server that answers and refuses, such as one that is full, is no outage: what it holds
+    is still read, and `refuses` says for how long nothing needs to be brought to it.
     """
 
     def __init__(self, client: Redis, place: str, now: Callable[[], float] = time.monotonic) -> None:
@@ -41,6 +45,7 @@ class Valkey:
         self._now = now
         self._is_away = False
         self._rests_until = 0.0
+        self._refused_at: float | None = None
 
     @classmethod
     def open(cls, url: str) -> Valkey:
@@ -75,8 +80,21 @@ class Valkey:
         """Whether the server failed a moment ago, so that asking it again would only cost time."""
         return self._is_away and self._now() < self._rests_until
 
+    @property
+    def refuses(self) -> bool:
+        """Whether the server refused something a moment ago, or rests, so that it will take nothing now."""
+        return self.is_resting or (self._refused_at is not None and self._now() < self._refused_at + REST_SECONDS)
+
     def failed(self, error: Exception) -> None:
-        """Note that a command failed; the first one of an outage is logged."""
+        """Note that a command failed or was refused; the first one of each is logged."""
+        from redis.exceptions import ResponseError
+
+        if isinstance(error, ResponseError):
+            self.worked()  # it answers
+            if self._refused_at is None:
+                log.error("Valkey refuses what is brought to it", place=self.place, why=first_line(error))
+            self._refused_at = self._now()
+            return
         self._rests_until = self._now() + REST_SECONDS
         if not self._is_away:
             self._is_away = True
@@ -87,6 +105,13 @@ class Valkey:
         if self._is_away:
             self._is_away = False
             log.info("Valkey answers again", place=self.place)
+
+    def wrote(self) -> None:
+        """Note that a command went well that a full server refuses."""
+        self.worked()
+        if self._refused_at is not None and self._now() > self._refused_at + _CALM_SECONDS:
+            self._refused_at = None
+            log.info("Valkey takes everything again", place=self.place)
 
     async def close(self) -> None:
         """Close all connections."""

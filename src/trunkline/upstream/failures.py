@@ -47,7 +47,7 @@ def connecting(error: BaseException, origin: Origin) -> UpstreamError:
 
 
 def first_byte_timeout(origin: Origin) -> UpstreamTimeout:
-    """Return the error for an answer that did not begin in time."""
+    """Return the error for an answer whose head was not there in time."""
     return UpstreamTimeout(f"{origin} accepted the request and sent no answer in time (upstream.first_byte_timeout).")
 
 

@@ -542,7 +542,10 @@ class _Connection(asyncio.Protocol):
     # Timeouts: one timer that looks when the last bytes came, instead of one for each read
 
     def _arm(self, seconds: float) -> None:
-        """Have the exchange fail after so many seconds without bytes. A timer that is due earlier will look again."""
+        """Have the exchange fail after so many seconds: without a whole head, and then without bytes.
+
+        A timer that is due earlier will look again.
+        """
         self._limit = seconds
         self._touched = now = self._loop.time()
         if self._timer is not None and self._due <= now + seconds:
@@ -579,7 +582,6 @@ class _Connection(asyncio.Protocol):
             # Nobody asked: what follows a complete answer is not an answer to the next question.
             self.abort()
             return
-        self._touched = self._loop.time()
         self._overhead += len(data)
         try:
             parser.feed_data(data)
@@ -595,6 +597,9 @@ class _Connection(asyncio.Protocol):
         if self._overhead > _MAX_HEAD_BYTES and not self._complete:
             self._fail(failures.broken(self._pool.origin, "sent more headers than anyone needs"))
             return
+        # What comes before the end of a head gives it no more time.
+        if self._has_head:
+            self._touched = self._loop.time()
         if self._take is None or self._complete:
             self._wake()
 
