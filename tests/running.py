@@ -25,7 +25,7 @@ import uvloop
 import trunkline.server.gateway
 from trunkline.local import models
 from trunkline.local.supervisor import LocalWorker, Status
-from trunkline.server import console
+from trunkline.server import console, heads
 from trunkline.server.serving import create_server, listen
 from trunkline.settings import Settings, default_data_dir
 from trunkline.store import Database
@@ -44,6 +44,7 @@ class _ShortNaps:
         await asyncio.sleep(min(seconds, 0.005))
 
 
+heads.LAST_SECONDS = 0.02
 uvicorn.server.asyncio = _ShortNaps()  # type: ignore[attr-defined]
 # The files of the console do not change during a run, and every gateway reads all of them when it starts.
 console._load = cache(console._load)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
+from tests import running
 from tests.contract.raw_server import raw_server
 from tests.contract.test_dataplane import Recorder, openai_at
+from tests.contract.waiting import until
 from tests.running import Address, gateway, run
-from trunkline.server import serving
+from trunkline.server import heads, serving
 
 UPGRADE = (
     b"upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n"
@@ -19,6 +23,7 @@ UPGRADE = (
 )
 PATH = b"/v1/local/default/local/models"
 LARGE = b"x" * 70_000
+ANSWERED = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 SHOWN_KEY = b"authorization: Bearer sk-caller-12345678\r\n\r\n"
 
 
@@ -138,3 +143,60 @@ def test_a_connection_is_closed_when_nothing_was_asked_for_a_while_and_not_durin
             writer.close()
 
     run(main())
+
+
+@pytest.mark.parametrize("times", [1, 3])  # its head is known by then
+def test_a_request_that_comes_on_an_open_connection_while_the_gateway_stops_is_answered_as_its_last(
+    monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """A proxy that keeps connections has sent one before it can know, and goes elsewhere with the next."""
+    servers: list[uvicorn.Server] = []
+
+    def create_server(*arguments: Any) -> uvicorn.Server:
+        servers.append(serving.create_server(*arguments))
+        return servers[-1]
+
+    async def refused(address: Address) -> bool:
+        try:
+            _, writer = await asyncio.open_connection(address.host, address.port)
+        except ConnectionRefusedError:
+            return True
+        writer.close()
+        return False
+
+    async def main() -> None:
+        monkeypatch.setattr(running, "create_server", create_server)
+        monkeypatch.setattr(heads, "LAST_SECONDS", 30)
+        body = b'{"model": "m", "messages": []}'
+        head = b"POST /v1/local/default/openai/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 30\r\n"
+        asked = head + SHOWN_KEY + body
+        async with (
+            raw_server(Recorder(ANSWERED)) as origin,
+            gateway(**openai_at(origin)) as address,
+        ):
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            for _ in range(times):
+                writer.write(asked)
+                first = await reader.readuntil(b"\r\n\r\nok")
+                assert first.startswith(b"HTTP/1.1 200 ")
+                assert b"connection: close" not in first
+            servers[0].should_exit = True
+            await until(lambda: refused(address))
+            writer.write(asked)
+            last = await reader.read()
+            assert last.startswith(b"HTTP/1.1 200 ")
+            assert b"connection: close" in last
+            assert last.endswith(b"ok")
+            writer.close()
+
+    run(main(), 20)
+
+
+def test_a_gateway_that_stops_closes_connections_on_which_nothing_comes() -> None:
+    async def main() -> None:
+        async with gateway() as address:
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+        assert await reader.read() == b""
+        writer.close()
+
+    run(main(), 20)

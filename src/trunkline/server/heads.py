@@ -31,6 +31,9 @@ log = structlog.get_logger("trunkline.heads")
 HEAD_SECONDS = 30.0
 STALL_SECONDS = 60.0
 _LINGER_SECONDS: Final = 1.0
+# How long a gateway that stops still takes requests on connections that are open: one may be on its way, and a proxy
+# that is told so with the answer goes elsewhere with the next.
+LAST_SECONDS = 0.5
 # While there is no room for more clients: how often that is logged, and to how many at once it is told, not just shown.
 _TELL_SECONDS: Final = 60.0
 _MOST_TOLD: Final = 64
@@ -71,6 +74,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._due = 0.0
         self._late_timer: asyncio.TimerHandle | None = None
         self._listener: Callable[[], None] | None = None
+        self._leaves_at: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Note what all requests of the connection have in common, and wait for the first no longer than for others."""
@@ -160,7 +164,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_head, self._is_unfinished = False, True
         self._awaited = int(found.digits)
         self.expect_100_continue = False
-        cycle = self.cycle = KnownCycle(known, found.digits, self._connection, **self._options(keep_alive=True))
+        cycle = self.cycle = KnownCycle(known, found.digits, self._connection, **self._options())
         serve = self._known_heads.serve
         if serve is None or self._awaited > LARGEST_WHOLE:
             cycle.as_asgi()
@@ -209,6 +213,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         self._tell(self._listener)
+
+    def leave(self) -> None:
+        """Say with every answer from now on that it is the last one of its connection."""
+        self._leaves_at = self.loop.time() + LAST_SECONDS
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Close when what was asked is answered, and nothing more came for a moment."""
+        is_idle = self.cycle is None or self.cycle.response_complete
+        left = 0.0 if self._leaves_at is None else self._leaves_at - self.loop.time()
+        if is_idle and left > 0 and not self.transport.is_closing():
+            self.loop.call_later(left, self.shutdown)
+        else:
+            super().shutdown()
 
     def _tell(self, listener: Callable[[], None] | None) -> None:
         if self._is_lost and listener is not None:
@@ -358,7 +377,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.pipeline.appendleft((self.cycle, self.app))
             self._overtaken.append(last)
 
-    def _options(self, *, keep_alive: bool) -> dict[str, Any]:
+    def _options(self, *, keep_alive: bool = True) -> dict[str, Any]:
         """Return what a cycle of this connection has besides its scope."""
         return {
             "transport": self.transport,
@@ -369,7 +388,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             "default_headers": self.server_state.default_headers,
             "message_event": asyncio.Event(),
             "expect_100_continue": self.expect_100_continue,
-            "keep_alive": keep_alive,
+            "keep_alive": keep_alive and self._leaves_at is None,
             "on_response": self.on_response_complete,
         }
 

@@ -114,6 +114,9 @@ class _Server(uvicorn.Server):
         until = asyncio.get_running_loop().time() + self._drain
         for server in self.servers:  # who comes now is for the next process
             server.close()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, BoundedHttpProtocol):
+                connection.leave()
         leaving = asyncio.create_task(self._application.leave(self._drain))
         while not leaving.done() and not self.force_exit:  # a second Ctrl+C
             await asyncio.wait({leaving}, timeout=_TICK_SECONDS)
