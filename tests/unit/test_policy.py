@@ -78,6 +78,31 @@ def test_trap_a_model_named_twice_is_judged_by_both() -> None:
     assert "dear" in models_in_request("openai", "chat/completions", "multipart/form-data; boundary=b", disguised)
 
 
+def test_trap_a_model_by_another_spelling_or_to_fall_back_to_is_judged_too() -> None:
+    """Parsers of some languages make no difference between capital and small letters."""
+    body = b'{"model": "allowed", "Model": "dear", "MODELS": ["dearer", 4], "models": "none"}'
+    assert models_in_request("openai", "chat/completions", "application/json", body) == ["allowed", "dear", "dearer"]
+    path = "v1beta/models/allowed:embedContent"
+    assert models_in_request("google-ai-studio", path, "", b'{"model": "models/dear"}') == ["allowed", "dear"]
+    assert models_in_frame('{"session": {"MODEL": "dear"}}') == [("dear", False)]
+    named = MULTIPART.replace(b'"model"', b'" Model[]"')
+    assert models_in_request("openai", "audio/speech", "Multipart/form-data; boundary=b", named) == ["whisper-1"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b'Content-Disposition: form-data; name="mo\\del"\r\n\r\ndear\r\n',
+        b'Content-Disposition: form-data;\r\n name="model"\r\n\r\ndear\r\n',
+        b'Content-Disposition: form-data; name="model"\n\ndear\n',
+        b"Content-Disposition: form-data; name*=utf-8''mod%65l\r\n\r\ndear\r\n",
+    ],
+)
+def test_trap_a_form_that_others_may_read_otherwise_names_no_model_that_is_allowed(part: bytes) -> None:
+    kind, form = "multipart/form-data; boundary=b", MULTIPART.replace(b"--b--", b"--b\r\n" + part + b"--b--")
+    assert models_in_request("openai", "audio/transcriptions", kind, form) == []
+
+
 @pytest.mark.parametrize(
     ("frame", "models"),
     [

@@ -12,6 +12,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+from trunkline.wire.forms import UnreadableForm, fields
+
 # Where a path itself names the model: Gemini, Bedrock, Workers AI and Baseten.
 _IN_PATH: Final = (
     re.compile(r"(?:^|/)models/([^/:?]+)"),
@@ -19,7 +21,6 @@ _IN_PATH: Final = (
     re.compile(r"^(?:run/)?(@(?:cf|hf)/[^?]+)"),
     re.compile(r"^model/([^/]+)"),
 )
-_MULTIPART_MODEL: Final = re.compile(rb'name="?model"?[^\r\n]*(?:\r\n[^\r\n]+)*\r\n\r\n([^\r\n]{0,200})', re.IGNORECASE)
 # How a WebSocket's query names one: ElevenLabs and Cartesia, Azure's preview.
 _IN_UPGRADE: Final = frozenset({"model_id", "deployment"})
 # How a frame does: Cartesia, and an ElevenLabs agent that is given another language model.
@@ -41,16 +42,38 @@ def is_allowed(model: str, patterns: Sequence[str], provider: str) -> bool:
 
 
 def models_in_request(provider: str, rest: str, content_type: str, body: bytes) -> list[str]:
-    """Return the models that an HTTP request names in its path, else in its body."""
+    """Return the models that an HTTP request names in its path and in its body; none where that cannot be read."""
     in_path = model_in_path(provider, rest)
-    if in_path is not None:
-        return [in_path]
     if provider == "azure-openai":  # without a deployment there is no model
-        return []
-    named = [value for name, value in _members(body) or () if name == "model" and isinstance(value, str)]
-    if content_type.startswith("multipart/"):  # says the client: a provider may read the body as JSON all the same
-        named += [found.decode("utf-8", "replace").strip() for found in _MULTIPART_MODEL.findall(body)]
-    return named
+        return [] if in_path is None else [in_path]
+    members = _members(body)
+    if members is not None:  # whatever the client says it is, a provider may read it as JSON all the same
+        named = [model for name, value in members for model in _named_by(name, value)]
+    elif content_type.lower().startswith("multipart/"):
+        try:
+            named = [_text(value) for name, value in fields(content_type, body) if _is_model(name)]
+        except UnreadableForm:
+            return []
+    else:
+        named = []
+    return named if in_path is None else [in_path, *(name.removeprefix("models/") for name in named)]
+
+
+def _named_by(name: str, value: Any) -> Iterator[str]:
+    """Yield the models that a member of a body names: one, or some to fall back to."""
+    if _is_model(name) and isinstance(value, str):
+        yield value
+    elif name.lower() == "models" and isinstance(value, list):
+        yield from (one for one in value if isinstance(one, str))
+
+
+def _is_model(name: str) -> bool:
+    """Whether a name is that of a model. Some parsers make no difference between capital and small letters."""
+    return name.strip().removesuffix("[]").lower() == "model"
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace").strip()
 
 
 def model_in_path(provider: str, rest: str) -> str | None:
@@ -89,7 +112,8 @@ def models_in_frame(text: str) -> list[NamedModel]:
     A session may be given another model, or one to transcribe with, after it was opened. Raises `UnreadableFrame` when
     it may name one and cannot be read here: others may read it.
     """
-    if '"model' not in text and '"llm"' not in text and "\\u" not in text:
+    lower = text.lower()
+    if '"model' not in lower and '"llm"' not in lower and "\\u" not in lower:
         return []
     members = _members(text)
     if members is None:
@@ -114,7 +138,8 @@ class _Members(list[tuple[str, Any]]):
 
 
 def _within(members: list[tuple[str, Any]], *, transcribes: bool, depth: int) -> Iterator[NamedModel]:
-    for name, value in members:
+    for member, value in members:
+        name = member.lower()
         if name in _IN_FRAME and isinstance(value, str):
             yield NamedModel(value.removeprefix("models/"), transcribes)
         elif name not in _NOT_SETTINGS and depth < _DEEPEST:
