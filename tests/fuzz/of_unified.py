@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, get_args
 
@@ -186,8 +187,8 @@ def request_bodies(data: bytes) -> None:
         facts.user.encode()
         facts.model.encode()
         assert facts.characters >= 0
-        for model in models_in_request(slug, rest, "application/json", data):
-            assert isinstance(model, str)
+        named = models_in_request(slug, rest, "application/json", data)
+        assert {*_models_at_the_top(data)} <= {*named, *(f"models/{model}" for model in named)}
         changed = with_usage(provider, rest, data)
         if changed is not None and data.isascii():
             assert json.loads(changed)["stream_options"]["include_usage"] is True
@@ -206,6 +207,15 @@ def request_bodies(data: bytes) -> None:
         with suppress(ValueError):  # a number that is none in JSON, or one beyond all numbers
             written = json.dumps(document, allow_nan=False)
             assert _key(written.encode()) == _key(json.dumps(turned, indent=1).encode())
+
+
+def _models_at_the_top(body: bytes) -> Iterator[str]:
+    """Yield the models that a parser finds to which capital and small letters are the same."""
+    with suppress(NotForThis):
+        document = json_of(body)
+        for name, value in document.items() if isinstance(document, dict) else ():
+            if name.lower() == "model" and isinstance(value, str):
+                yield value
 
 
 def _key(body: bytes) -> str:

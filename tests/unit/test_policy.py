@@ -125,6 +125,9 @@ def test_a_realtime_frame_names_its_models(frame: dict[str, object], models: lis
 
 def test_trap_a_model_is_found_behind_escapes_and_repetition() -> None:
     assert models_in_frame('{"session": {"\\u006dodel": "dear"}}') == [("dear", False)]
+    assert models_in_frame('{"session": {"\\u004D\\u004fdel": "dear"}}') == [("dear", False)]
+    with pytest.raises(UnreadableFrame):
+        models_in_frame('{"session": {"\\u006dodel": "dear"}')
     assert models_in_frame('{"session": {"model": "dear"}, "session": {}}') == [("dear", False)]
 
 
@@ -141,6 +144,12 @@ def test_a_frame_that_may_name_a_model_and_cannot_be_read_is_told_apart(text: st
 def test_trap_what_only_others_can_read_is_not_taken_for_nothing(frame: str) -> None:
     with pytest.raises(UnreadableFrame):
         models_in_frame(frame)
+
+
+@pytest.mark.parametrize("frame", [b"{\x5c\x75\x80 sound", b"{\x5c\x75\x30\x30\x66\x66", b'{"audio": "\\u006doo'])
+def test_sound_that_begins_like_json_names_no_model(frame: bytes) -> None:
+    """Of binary frames every 256th begins so, and the marks of an escape stand in one of some hundred."""
+    assert models_in_frame(frame.decode("utf-8", "replace")) == []
 
 
 def key(**changes: object) -> GatewayKey:

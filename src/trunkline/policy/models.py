@@ -22,7 +22,7 @@ _IN_PATH: Final = (
     re.compile(r"^model/([^/]+)"),
 )
 # How a WebSocket's query names one: ElevenLabs and Cartesia, Azure's preview.
-_IN_UPGRADE: Final = frozenset({"model_id", "deployment"})
+_IN_UPGRADE: Final = frozenset({"model", "model_id", "deployment"})
 # How a frame does: Cartesia, and an ElevenLabs agent that is given another language model.
 _IN_FRAME: Final = frozenset({"model", "model_id", "llm"})
 # What a person writes into these is not the gateway's to read.
@@ -30,6 +30,7 @@ _NOT_SETTINGS: Final = frozenset({"item", "metadata", "dynamic_variables"})
 _NO_LISTS_OF_SETTINGS: Final = frozenset({"tools", "functions", "input", "content", "contents", "turns", "messages"})
 _TRANSCRIPTION: Final = frozenset({"transcription", "input_audio_transcription", "listen"})
 _DEEPEST: Final = 8
+_ESCAPE: Final = re.compile(r"\\u00([0-9a-f]{2})")
 
 
 def is_allowed(model: str, patterns: Sequence[str], provider: str) -> bool:
@@ -84,8 +85,9 @@ def model_in_path(provider: str, rest: str) -> str | None:
 
 
 def models_in_upgrade(provider: str, rest: str, query: str) -> list[str]:
-    """Return the models that a WebSocket's path names, and its query by another name than ``model``."""
-    named = [value for name, value in parse_qsl(query) if name in _IN_UPGRADE]
+    """Return the models that a WebSocket's path names, and its query by another name than ``model``, or in capitals."""
+    pairs = [(name.lower(), value) for name, value in parse_qsl(query) if name != "model"]
+    named = [value for name, value in pairs if name in _IN_UPGRADE]
     if provider == "fal":  # an app stands for the model; ``realtime`` is its way in
         named.append(rest.strip("/").removesuffix("/realtime"))
     for pattern in _IN_PATH:
@@ -112,13 +114,20 @@ def models_in_frame(text: str) -> list[NamedModel]:
     A session may be given another model, or one to transcribe with, after it was opened. Raises `UnreadableFrame` when
     it may name one and cannot be read here: others may read it.
     """
-    lower = text.lower()
-    if '"model' not in lower and '"llm"' not in lower and "\\u" not in lower:
+    if not _may_name_one(text):
         return []
     members = _members(text)
     if members is None:
         raise UnreadableFrame
     return list(_within(members, transcribes=False, depth=0))
+
+
+def _may_name_one(text: str) -> bool:
+    """Whether the name of a member that names a model stands in a text, plainly or in escapes."""
+    lower = text.lower()
+    if "\\u00" in lower:
+        lower = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), lower).lower()
+    return '"model' in lower or '"llm"' in lower
 
 
 def _members(document: bytes | str) -> list[tuple[str, Any]] | None:
