@@ -167,6 +167,17 @@ def test_what_is_named_as_a_secret_is_one(text: str) -> None:
     assert secret not in redact(text.replace("#", secret))
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\\", "\n-----END PRIVATE KEY-----\n"])
+def test_a_key_that_breaks_off_within_json_leaves_it_json(end: str) -> None:
+    document: Any = {"k": f"-----BEGIN PRIVATE KEY-----\nc2VjcmV0{end}", "l": 1}
+    for _ in range(5):
+        text = json.dumps(document)
+        clean = redact(text)
+        assert "c2VjcmV0" not in clean
+        assert json.loads(clean).keys() == document.keys()
+        document = {"arguments": text, "behind": [1]}
+
+
 @pytest.mark.parametrize("secret", ['p/q+r s="tü\\', "0123456789", "plain-but-private"])
 def test_a_known_secret_is_found_however_it_is_written(secret: str) -> None:
     raw = secret.encode()

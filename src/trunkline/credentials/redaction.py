@@ -250,6 +250,8 @@ def _private_keys(text: bytes) -> Iterator[Found]:
         if begun is not None:
             ended = _PRIVATE_KEY_ENDS.search(text, begun.end())
             last = ended.end() if ended is not None else len(text)
+            while text[last - 1 : last] == b"\\":  # these belong to the quote, in JSON within JSON
+                last -= 1
             yield Found(at, last, _REDACTED)
         at = text.find(_PEM, last)
 
