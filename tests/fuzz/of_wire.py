@@ -18,7 +18,15 @@ from tests.fuzz.target import NotForThis, Target, cut, latin, object_of, pairs_o
 from trunkline.credentials import PLACEMENTS, Caller, Carrier, Credentials, Role, read, redact_query
 from trunkline.credentials.inheritance import inherit, shows_provider_key
 from trunkline.credentials.placements import CREDENTIAL_HEADERS
-from trunkline.credentials.redaction import REDACTED, Redactor, keys_in, redact, redact_key_shapes, redact_message
+from trunkline.credentials.redaction import (
+    REDACTED,
+    Redactor,
+    keys_in,
+    redact,
+    redact_key_shapes,
+    redact_message,
+    secrets_in,
+)
 from trunkline.errors import GatewayError, MalformedRequest, Unauthorized, UnknownProvider
 from trunkline.policy.attempts import AttemptRules, attempt_rules
 from trunkline.policy.caching import CacheRules, cache_wish, query_without, variant_of
@@ -246,6 +254,7 @@ def redaction(data: bytes) -> None:
         assert SECRET.encode() not in clean
         assert TOKEN.encode() not in clean
         assert not keys_in(clean.decode("utf-8", "replace"))
+        assert not [*secrets_in(clean)]
         assert redactor.redact(clean).count(REDACTED.encode()) <= clean.count(REDACTED.encode()) + len(clean)
         try:
             document = json.loads(data)
