@@ -166,8 +166,15 @@ def _connections(data: bytes) -> Iterator[list[bytes]]:
     yield [data, data]
     for _ in range(_CHANGED):
         yield [mutated(data, chance, _WORDS, is_json=False), data]
+        yield [_with_another_bit(data, chance)]
     yield [data + data]
     yield [data, *(cut(data) if len(data) < 1000 else [data[:-1], data[-1:]]), data]
+
+
+def _with_another_bit(data: bytes, chance: Random) -> bytes:
+    changed = bytearray(data or b" ")
+    changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+    return bytes(changed)
 
 
 _WORDS = ["\r\n", "content-length: 1", "Content-Length: 0", "\r\ncontent-length: ", "transfer-encoding: chunked", " "]
