@@ -729,6 +729,8 @@ async def usage_history(on: Stage) -> None:
     ).history
     assert sum(one.aggregated_value for one in by_hour) == pytest.approx(10)
     assert all(one.end_time - one.start_time == 3_600_000 for one in by_hour)
+    with pytest.raises(BadRequestError, match="end_time"):
+        await client.usage_history(**on.account, value_grouping_window="day", end_time=1.3e16)
 
 
 @case("billing.spending_limit.create")

@@ -83,6 +83,8 @@ def test_a_server_is_named_without_its_password(scheme: str) -> None:
         "sqlite:///",
         "sqlite:///:memory:",
         "sqlite:///~nobody-s3cret/trunkline.db",
+        "sqlite:///~%00s3cret",
+        "sqlite:////s3cret\0",
         "postgresql://app:s3cret/more@h/d",
         "postgresql://app:s3cret?more@h/d",
         "postgresql://app:12?s3cret@h/d",

@@ -739,10 +739,11 @@ SETTINGS = {"type": "Settings", "agent": {"think": {"provider": {"type": "open_a
         ("google", json.dumps({"setup": {"model": "models/gemini-other"}})),
         ("google", json.dumps({"setup": {"model": "models/gemini-other"}}).encode()),
         ("google", json.dumps({"setup": {"generationConfig": {"x": "y" * 100}, "model": "gemini-other"}}).encode()),
+        ("google", b'\xef\xbb\xbf {"setup": {"MODEL": "gemini-other"}}'),
         ("deepgram/v1/agent/converse", json.dumps(SETTINGS)),
         ("cartesia", json.dumps({"model_id": "sonic-3", "transcript": "Hello"})),
     ],
-    ids=["Gemini", "Gemini, binary", "Gemini, binary, far behind", "Deepgram's agent", "Cartesia"],
+    ids=["Gemini", "Gemini, binary", "Gemini, far behind", "Gemini, behind a mark", "Deepgram's agent", "Cartesia"],
 )
 def test_a_first_frame_with_a_model_that_the_key_is_not_for_goes_nowhere(path: str, frame: str | bytes) -> None:
     heard: list[str | bytes] = []
@@ -786,6 +787,7 @@ def test_a_first_frame_with_a_model_that_the_key_is_for_passes() -> None:
         "workers-ai/run/@cf/deepgram/flux",
         "elevenlabs/v1/text-to-speech/v/stream-input?model_id=eleven_v3",
         "azure-openai/acme/openai/realtime?api-version=1&deployment=other",
+        "azure-openai/acme/openai/realtime?api-version=1&Deployment=other&deployment=voice",
         "deepgram/v1/listen?model=nova-2",
     ],
 )

@@ -133,6 +133,19 @@ def test_an_answer_without_framing_ends_where_the_connection_does() -> None:
     run(main())
 
 
+def test_what_is_sent_behind_the_answer_to_head_is_no_body_and_no_other_answer(read: Read) -> None:
+    async def main() -> None:
+        async with raw_server(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")) as origin:
+            pool = HttpPool()
+            for _ in range(2):
+                response = await pool.send(Request(b"HEAD", origin, b"/", []))
+                assert (response.status, response.headers) == (200, [(b"content-length", b"5")])
+                assert [chunk async for chunk in read(response)] == []
+            await pool.aclose()
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     "cut",
     [

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, get_args
 
 import msgspec
@@ -286,9 +288,27 @@ def client_frames(data: bytes) -> None:
     try:
         named = models_in_frame(text)
     except UnreadableFrame:
-        named = []
-    assert all(isinstance(one.name, str) for one in named)
+        pass
+    else:
+        assert {*_models_within(text)} <= {one.name for one in named}
     decode_local(text)
+
+
+def _models_within(text: str) -> Iterator[str]:
+    """Yield the models of a session's settings that a parser finds to which capital and small letters are the same."""
+    with suppress(NotForThis):
+        document = json_of(text.encode())
+        for settings in (document, *(value for name, value in _items(document) if name.lower() not in _OF_PEOPLE)):
+            for name, value in _items(settings):
+                if name.lower() == "model" and isinstance(value, str):
+                    yield value.removeprefix("models/")
+
+
+_OF_PEOPLE = {"item", "metadata", "dynamic_variables"}
+
+
+def _items(document: Any) -> list[tuple[str, Any]]:
+    return list(document.items()) if isinstance(document, dict) else []
 
 
 TARGETS = [

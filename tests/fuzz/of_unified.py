@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, get_args
 
-from tests.fuzz.of_wire import CATALOGUE, compressed
+from tests.fuzz.of_wire import compressed
 from tests.fuzz.target import NotForThis, Target, body_of, cut, json_of, object_of, text_at
 from trunkline.errors import MalformedRequest, UnknownProvider, UpstreamBroken
 from trunkline.policy.balancing import with_model as with_members_model
@@ -19,13 +20,15 @@ from trunkline.policy.usage.reader import UsageReader
 from trunkline.policy.usage.request import request_facts
 from trunkline.policy.usage.streams import states_usage, with_usage
 from trunkline.policy.usage.whole_chats import read_chat
-from trunkline.providers import Provider
+from trunkline.providers import Catalogue, Provider
 from trunkline.unified.adapter import Adapter
 from trunkline.unified.choosing import PassedThrough, Surface, adapt, with_model
 from trunkline.unified.naming import wanted
 from trunkline.wire.aws_events import AwsEventParser, encoded_exception
 
 SURFACES: tuple[Surface, ...] = get_args(Surface)
+# Google's own words are spoken to Vertex AI, and to whom they are set for.
+CATALOGUE = Catalogue.build({"custom-gemini": {"base_url": "https://gemini.example", "unified": "google"}})
 PROVIDERS = {provider.slug: provider for provider in CATALOGUE.all()}
 _MOST = 10**14
 _AWS = "application/vnd.amazon.eventstream"
@@ -186,8 +189,11 @@ def request_bodies(data: bytes) -> None:
         facts.user.encode()
         facts.model.encode()
         assert facts.characters >= 0
-        for model in models_in_request(slug, rest, "application/json", data):
-            assert isinstance(model, str)
+        named = models_in_request(slug, rest, "application/json", data)
+        assert {*_models_at_the_top(data)} <= {*named, *(f"models/{model}" for model in named)}
+        form = "multipart/form-data; boundary=b"
+        models_in_request(slug, rest, form, data)
+        request_facts(provider, rest, form, data).model.encode()
         changed = with_usage(provider, rest, data)
         if changed is not None and data.isascii():
             assert json.loads(changed)["stream_options"]["include_usage"] is True
@@ -206,6 +212,15 @@ def request_bodies(data: bytes) -> None:
         with suppress(ValueError):  # a number that is none in JSON, or one beyond all numbers
             written = json.dumps(document, allow_nan=False)
             assert _key(written.encode()) == _key(json.dumps(turned, indent=1).encode())
+
+
+def _models_at_the_top(body: bytes) -> Iterator[str]:
+    """Yield the models that a parser finds to which capital and small letters are the same."""
+    with suppress(NotForThis):
+        document = json_of(body)
+        for name, value in document.items() if isinstance(document, dict) else ():
+            if name.lower() == "model" and isinstance(value, str):
+                yield value
 
 
 def _key(body: bytes) -> str:

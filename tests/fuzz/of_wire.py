@@ -8,11 +8,25 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import python_multipart
+import werkzeug.http
+import werkzeug.sansio.multipart
+from python_multipart.exceptions import FormParserError
+from werkzeug.exceptions import RequestEntityTooLarge
+
 from tests.fuzz.target import NotForThis, Target, cut, latin, object_of, pairs_of, text_at
 from trunkline.credentials import PLACEMENTS, Caller, Carrier, Credentials, Role, read, redact_query
 from trunkline.credentials.inheritance import inherit, shows_provider_key
 from trunkline.credentials.placements import CREDENTIAL_HEADERS
-from trunkline.credentials.redaction import REDACTED, Redactor, keys_in, redact, redact_key_shapes, redact_message
+from trunkline.credentials.redaction import (
+    REDACTED,
+    Redactor,
+    keys_in,
+    redact,
+    redact_key_shapes,
+    redact_message,
+    secrets_in,
+)
 from trunkline.errors import GatewayError, MalformedRequest, Unauthorized, UnknownProvider
 from trunkline.policy.attempts import AttemptRules, attempt_rules
 from trunkline.policy.caching import CacheRules, cache_wish, query_without, variant_of
@@ -27,6 +41,7 @@ from trunkline.server.sessions import Sessions
 from trunkline.settings import Settings
 from trunkline.wire.aws_events import AwsEventParser
 from trunkline.wire.encodings import Unpacker, readable_encodings
+from trunkline.wire.forms import UnreadableForm, fields
 from trunkline.wire.head import (
     HOP_BY_HOP,
     Head,
@@ -215,12 +230,10 @@ def outgoing(data: bytes) -> None:
         slots = provider.socket.credential_slots
     offered = given.subprotocols if given.transport is Transport.WEBSOCKET else ()
     sent = compose(given, admission, slots, subprotocols=offered)
-    shown = [
-        *(value.decode("latin-1") for name, value in sent.headers if name in CREDENTIAL_HEADERS),
-        *(value for name, value in parse_qsl(sent.query) if name in provider.query_names),
-        *sent.subprotocols,
-    ]
-    assert not any(is_ours in text for text in shown for is_ours in (TOKEN, REVOKED) if _is_alone(is_ours, text))
+    shown = [value.decode("latin-1") for _, value in sent.headers]
+    shown += [value for _, value in parse_qsl(sent.query)]
+    shown += sent.subprotocols
+    assert not any(_is_behind(is_ours, text) for text in shown for is_ours in (TOKEN, REVOKED)), shown
     in_places = [name for name, _ in sent.headers if name in CREDENTIAL_HEADERS]
     in_places += [name.encode() for name in sent.subprotocols if carries_secret(name)]
     in_places += [name.encode() for name, _ in parse_qsl(sent.query) if name in provider.query_names]
@@ -228,9 +241,9 @@ def outgoing(data: bytes) -> None:
     assert not any(is_for_gateway(name) for name, _ in sent.headers)
 
 
-def _is_alone(key: str, text: str) -> bool:
-    """Whether a text is a key, behind its scheme or prefix."""
-    return text.endswith((f" {key}", f".{key}")) or text == key
+def _is_behind(key: str, text: str) -> bool:
+    """Whether a text is a key, behind whatever scheme, or as a sub-protocol behind whatever prefix."""
+    return text.split()[-1:] == [key] or text.endswith(f".{key}")
 
 
 def redaction(data: bytes) -> None:
@@ -241,6 +254,7 @@ def redaction(data: bytes) -> None:
         assert SECRET.encode() not in clean
         assert TOKEN.encode() not in clean
         assert not keys_in(clean.decode("utf-8", "replace"))
+        assert not [*secrets_in(clean)]
         assert redactor.redact(clean).count(REDACTED.encode()) <= clean.count(REDACTED.encode()) + len(clean)
         try:
             document = json.loads(data)
@@ -330,6 +344,52 @@ def universal_frames(data: bytes) -> None:
         json.loads(frame.encode())
 
 
+def forms(data: bytes) -> None:
+    """What is read in a form is what others read in it, to the same byte."""
+    line, _, body = data.partition(b"\n")
+    kind = line.decode("latin-1")
+    found = list(fields(kind, body))
+    assert all(content in body for _, content in found)
+    for another in (_form_of_werkzeug, _form_of_python_multipart):
+        try:
+            other = another(kind, body)
+        except (ValueError, RequestEntityTooLarge, FormParserError):
+            continue
+        assert other == found, (another.__name__, other, found)
+
+
+def _form_of_werkzeug(kind: str, body: bytes) -> list[tuple[str, bytes]]:
+    _, options = werkzeug.http.parse_options_header(kind)
+    decoder = werkzeug.sansio.multipart.MultipartDecoder(options.get("boundary", "").encode("latin-1"))
+    decoder.receive_data(body)
+    decoder.receive_data(None)
+    found: list[tuple[str, bytes]] = []
+    while not isinstance(event := decoder.next_event(), werkzeug.sansio.multipart.Epilogue):
+        if isinstance(event, werkzeug.sansio.multipart.NeedData):
+            raise ValueError("It has no end.")
+        if isinstance(event, werkzeug.sansio.multipart.Field | werkzeug.sansio.multipart.File):
+            found.append((event.name, b""))
+        elif isinstance(event, werkzeug.sansio.multipart.Data):
+            found[-1] = (found[-1][0], found[-1][1] + event.data)
+    return found
+
+
+def _form_of_python_multipart(kind: str, body: bytes) -> list[tuple[str, bytes]]:
+    found: list[tuple[str, bytes]] = []
+
+    def on_field(field: Any) -> None:
+        found.append(((field.field_name or b"").decode("utf-8", "replace"), field.value or b""))
+
+    def on_file(file: Any) -> None:
+        file.file_object.seek(0)
+        found.append(((file.field_name or b"").decode("utf-8", "replace"), file.file_object.read()))
+
+    parser = python_multipart.create_form_parser({"Content-Type": kind.encode("latin-1")}, on_field, on_file)
+    parser.write(body)
+    parser.finalize()
+    return found
+
+
 def addresses(data: bytes) -> None:
     broken_rule(data.decode("latin-1"))
 
@@ -379,5 +439,6 @@ TARGETS = [
     Target("framings", framings, [], is_json=False),
     Target("universal_steps", universal_steps, ["trunkline.wire.universal"], (MalformedRequest,)),
     Target("universal_frames", universal_frames, ["trunkline.wire.universal"]),
+    Target("forms", forms, ["trunkline.wire.forms"], (UnreadableForm,), is_json=False),
     Target("addresses", addresses, [], (ValueError,), is_json=False),
 ]

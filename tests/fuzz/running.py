@@ -35,7 +35,11 @@ _MOST_KEPT = 12
 _LONGEST_KEPT = 3000
 # What decides; to watch all of the gateway takes as long again before the first input.
 _WATCHED = [
-    f"trunkline.{name}" for name in ("wire", "credentials", "providers", "policy", "unified", "realtime", "store")
+    f"trunkline.{name}"
+    for name in (
+        *("wire", "credentials", "providers", "policy", "unified", "realtime", "store", "upstream"),
+        *("server.heads", "server.known_heads"),
+    )
 ]
 _PACKAGE = f"{os.sep}trunkline{os.sep}"
 

@@ -306,6 +306,7 @@ def test_a_key_in_the_query_is_no_part_of_what_is_asked() -> None:
         (b'{"status":"in_progress","output":[]}', False),
         (b'{"status":"failed","error":{"message":"no"}}', False),
         (b'{"status":"completed","error":null,"output":[]}', True),
+        (b'{"status":{"code":200},"output":[]}', True),
         (b"[[0.1,0.2]]", True),
     ],
 )

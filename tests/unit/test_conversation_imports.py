@@ -143,6 +143,11 @@ def test_a_conversation_that_is_long_is_read_without_recursion() -> None:
     assert len(read_chatgpt(chatgpt(mapping)).messages) == 15_000
 
 
+def test_a_message_that_is_named_with_nothing_is_a_root_and_none_hangs_on_it() -> None:
+    mapping = {"a": node("a", None, [], said("user", "x")), "": node("", "", [""], said("user", "y"))}
+    assert [message.text for message in read_chatgpt(chatgpt(mapping)).messages] == ["x", "y"]
+
+
 def test_a_tree_that_goes_in_a_circle_is_refused() -> None:
     mapping = {"a": node("a", "b", ["b"], said("user", "x")), "b": node("b", "a", ["a"], said("user", "y"))}
     with pytest.raises(ImportFault, match="circle"):

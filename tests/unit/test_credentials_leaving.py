@@ -20,10 +20,11 @@ CUSTOM: dict[str, dict[str, Any]] = {
 
 def test_trap_the_gateway_token_never_leaves_in_a_query_parameter_the_provider_does_not_have() -> None:
     """Never forward a value equal to one of our gateway keys, wherever it sits."""
-    assert carrying(sent("openai", query=f"a=1&key={TOKEN}", stored=True), TOKEN) == []
+    for written in (TOKEN, f"Bearer%20{TOKEN}", f"Bearer+{TOKEN}%20"):
+        assert carrying(sent("openai", query=f"a=1&key={written}", stored=True), TOKEN) == []
 
 
-@pytest.mark.parametrize("value", [TOKEN, f"Bearer {TOKEN}"])
+@pytest.mark.parametrize("value", [TOKEN, f"Bearer {TOKEN}", f"Bearer\t{TOKEN}"])
 def test_trap_the_gateway_token_never_leaves_in_a_header_of_another_name(value: str) -> None:
     assert carrying(sent("openai", ("x-portkey-api-key", value), stored=True), TOKEN) == []
 

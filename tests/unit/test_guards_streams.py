@@ -203,6 +203,28 @@ HIDDEN = [
     ),
     ("in a form of another boundary", "multipart/form-data; boundary=y", b"--x\r\n\r\n%s\r\n--x--" % ORDER.encode()),
     (
+        "in a form of two boundaries",
+        "multipart/form-data; boundary=y; boundary=x",
+        b"--x\r\nfilename\r\n\r\n\0\r\n--x\r\n\r\n%s\r\n--x--\r\n--y" % ORDER.encode(),
+    ),
+    (
+        "in a form, before its first boundary",
+        "multipart/form-data; boundary=y",
+        b"--x\r\n\r\n%s\r\n--x--\r\n--y--" % ORDER.encode(),
+    ),
+    (
+        "in base64 in a form",
+        "multipart/form-data; boundary=x",
+        b'--x\r\ncontent-disposition: form-data; name="prompt"\r\nContent-Transfer-Encoding: base64\r\n\r\n%s\r\n--x--'
+        % base64.b64encode(ORDER.encode()),
+    ),
+    (
+        "as quoted-printable in a form",
+        "multipart/form-data; boundary=x",
+        b"--x\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n%s\r\n--x--"
+        % b"".join(b"=%02X" % byte for byte in ORDER.encode()),
+    ),
+    (
         "as a name in what a tool gave",
         "application/json",
         json.dumps(

@@ -78,6 +78,31 @@ def test_trap_a_model_named_twice_is_judged_by_both() -> None:
     assert "dear" in models_in_request("openai", "chat/completions", "multipart/form-data; boundary=b", disguised)
 
 
+def test_trap_a_model_by_another_spelling_or_to_fall_back_to_is_judged_too() -> None:
+    """Parsers of some languages make no difference between capital and small letters."""
+    body = b'{"model": "allowed", "Model": "dear", "MODELS": ["dearer", 4], "models": "none"}'
+    assert models_in_request("openai", "chat/completions", "application/json", body) == ["allowed", "dear", "dearer"]
+    path = "v1beta/models/allowed:embedContent"
+    assert models_in_request("google-ai-studio", path, "", b'{"model": "models/dear"}') == ["allowed", "dear"]
+    assert models_in_frame('{"session": {"MODEL": "dear"}}') == [("dear", False)]
+    named = MULTIPART.replace(b'"model"', b'" Model[]"')
+    assert models_in_request("openai", "audio/speech", "Multipart/form-data; boundary=b", named) == ["whisper-1"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b'Content-Disposition: form-data; name="mo\\del"\r\n\r\ndear\r\n',
+        b'Content-Disposition: form-data;\r\n name="model"\r\n\r\ndear\r\n',
+        b'Content-Disposition: form-data; name="model"\n\ndear\n',
+        b"Content-Disposition: form-data; name*=utf-8''mod%65l\r\n\r\ndear\r\n",
+    ],
+)
+def test_trap_a_form_that_others_may_read_otherwise_names_no_model_that_is_allowed(part: bytes) -> None:
+    kind, form = "multipart/form-data; boundary=b", MULTIPART.replace(b"--b--", b"--b\r\n" + part + b"--b--")
+    assert models_in_request("openai", "audio/transcriptions", kind, form) == []
+
+
 @pytest.mark.parametrize(
     ("frame", "models"),
     [
@@ -100,6 +125,9 @@ def test_a_realtime_frame_names_its_models(frame: dict[str, object], models: lis
 
 def test_trap_a_model_is_found_behind_escapes_and_repetition() -> None:
     assert models_in_frame('{"session": {"\\u006dodel": "dear"}}') == [("dear", False)]
+    assert models_in_frame('{"session": {"\\u004D\\u004fdel": "dear"}}') == [("dear", False)]
+    with pytest.raises(UnreadableFrame):
+        models_in_frame('{"session": {"\\u006dodel": "dear"}')
     assert models_in_frame('{"session": {"model": "dear"}, "session": {}}') == [("dear", False)]
 
 
@@ -116,6 +144,12 @@ def test_a_frame_that_may_name_a_model_and_cannot_be_read_is_told_apart(text: st
 def test_trap_what_only_others_can_read_is_not_taken_for_nothing(frame: str) -> None:
     with pytest.raises(UnreadableFrame):
         models_in_frame(frame)
+
+
+@pytest.mark.parametrize("frame", [b"{\x5c\x75\x80 sound", b"{\x5c\x75\x30\x30\x66\x66", b'{"audio": "\\u006doo'])
+def test_sound_that_begins_like_json_names_no_model(frame: bytes) -> None:
+    """Of binary frames every 256th begins so, and the marks of an escape stand in one of some hundred."""
+    assert models_in_frame(frame.decode("utf-8", "replace")) == []
 
 
 def key(**changes: object) -> GatewayKey:

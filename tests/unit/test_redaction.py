@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.credentials import PLACEMENTS, Carrier, fingerprint, redact_query, tail
-from trunkline.credentials.redaction import REDACTED, Redactor, redact
+from trunkline.credentials.redaction import REDACTED, Redactor, keys_in, redact, redact_key_shapes
 
 SECRET = "sk-proj-0123456789abcdef"
 
@@ -165,6 +165,26 @@ def test_what_is_no_secret_stays(text: str) -> None:
 def test_what_is_named_as_a_secret_is_one(text: str) -> None:
     secret = "correct-horse-battery"
     assert secret not in redact(text.replace("#", secret))
+
+
+def test_a_key_directly_behind_another_goes_with_it() -> None:
+    """By itself it would be the end of a word; behind what was taken out it is a key."""
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+    for text in (f"see AKIA0123456789ABCDEF{token} and", f"see known-secret{token}{token}"):
+        clean = Redactor(["known-secret"]).redact(text.encode()).decode()
+        assert keys_in(clean) == []
+        assert keys_in(redact_key_shapes(text)) == []
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\\", "\n-----END PRIVATE KEY-----\n"])
+def test_a_key_that_breaks_off_within_json_leaves_it_json(end: str) -> None:
+    document: Any = {"k": f"-----BEGIN PRIVATE KEY-----\nc2VjcmV0{end}", "l": 1}
+    for _ in range(5):
+        text = json.dumps(document)
+        clean = redact(text)
+        assert "c2VjcmV0" not in clean
+        assert json.loads(clean).keys() == document.keys()
+        document = {"arguments": text, "behind": [1]}
 
 
 @pytest.mark.parametrize("secret", ['p/q+r s="tü\\', "0123456789", "plain-but-private"])

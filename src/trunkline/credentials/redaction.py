@@ -161,7 +161,7 @@ class Redactor:
         if self._personal:
             for start in range(0, len(text), _WINDOW):
                 found += personal_data(text, start, min(len(text), start + _WINDOW))
-        return _replaced(text, found) if found else text
+        return _replaced(text, _with_keys_behind(text, found)) if found else text
 
     def _known(self, text: bytes) -> Iterator[Found]:
         for written in self._written:
@@ -207,7 +207,7 @@ def redact_key_shapes(text: str) -> str:
     """Return a text without what has the shape of a known kind of key."""
     raw = text.encode(errors="replace")
     found = [*_key_shapes(raw)]
-    return _replaced(raw, found).decode(errors="replace") if found else text
+    return _replaced(raw, _with_keys_behind(raw, found)).decode(errors="replace") if found else text
 
 
 def _places(text: bytes, wanted: bytes) -> Iterator[int]:
@@ -227,6 +227,23 @@ def _of_shape(text: bytes, begin: bytes, pattern: re.Pattern[bytes]) -> Iterator
         found = pattern.match(text, at)
         if found is not None and not _is_within_a_word(text, at):
             yield Found(*found.span(), _REDACTED)
+
+
+def _with_keys_behind(text: bytes, found: list[Found]) -> list[Found]:
+    """Return pieces that go, and the keys that begin where one of them ends: no word is before those any more."""
+    pieces = [(piece, True) for piece in found]
+    for begin, pattern in _KEY_SHAPES:
+        for at in _places(text, begin):
+            shape = pattern.match(text, at)
+            if shape is not None:
+                pieces.append((Found(*shape.span(), _REDACTED), False))
+    kept: list[Found] = []
+    end = -1
+    for piece, goes in sorted(pieces):
+        if goes or piece.start == end:
+            kept.append(piece)
+            end = max(end, piece.end)
+    return kept
 
 
 def _behind_schemes(text: bytes, lower: bytes) -> Iterator[Found]:
@@ -250,6 +267,8 @@ def _private_keys(text: bytes) -> Iterator[Found]:
         if begun is not None:
             ended = _PRIVATE_KEY_ENDS.search(text, begun.end())
             last = ended.end() if ended is not None else len(text)
+            while text[last - 1 : last] == b"\\":  # these belong to the quote, in JSON within JSON
+                last -= 1
             yield Found(at, last, _REDACTED)
         at = text.find(_PEM, last)
 

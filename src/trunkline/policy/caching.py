@@ -395,7 +395,8 @@ def _is_answer(body: bytes) -> bool:
         return False
     if isinstance(answer, list):
         return True
-    return not answer.error and answer.status not in _UNFINISHED
+    is_unfinished = isinstance(answer.status, str) and answer.status in _UNFINISHED
+    return not answer.error and not is_unfinished
 
 
 def _canonical(body: bytes, content_type: str) -> list[Any]:

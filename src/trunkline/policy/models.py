@@ -12,6 +12,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+from trunkline.wire.forms import UnreadableForm, fields
+
 # Where a path itself names the model: Gemini, Bedrock, Workers AI and Baseten.
 _IN_PATH: Final = (
     re.compile(r"(?:^|/)models/([^/:?]+)"),
@@ -19,9 +21,8 @@ _IN_PATH: Final = (
     re.compile(r"^(?:run/)?(@(?:cf|hf)/[^?]+)"),
     re.compile(r"^model/([^/]+)"),
 )
-_MULTIPART_MODEL: Final = re.compile(rb'name="?model"?[^\r\n]*(?:\r\n[^\r\n]+)*\r\n\r\n([^\r\n]{0,200})', re.IGNORECASE)
 # How a WebSocket's query names one: ElevenLabs and Cartesia, Azure's preview.
-_IN_UPGRADE: Final = frozenset({"model_id", "deployment"})
+_IN_UPGRADE: Final = frozenset({"model", "model_id", "deployment"})
 # How a frame does: Cartesia, and an ElevenLabs agent that is given another language model.
 _IN_FRAME: Final = frozenset({"model", "model_id", "llm"})
 # What a person writes into these is not the gateway's to read.
@@ -29,6 +30,7 @@ _NOT_SETTINGS: Final = frozenset({"item", "metadata", "dynamic_variables"})
 _NO_LISTS_OF_SETTINGS: Final = frozenset({"tools", "functions", "input", "content", "contents", "turns", "messages"})
 _TRANSCRIPTION: Final = frozenset({"transcription", "input_audio_transcription", "listen"})
 _DEEPEST: Final = 8
+_ESCAPE: Final = re.compile(r"\\u00([0-9a-f]{2})")
 
 
 def is_allowed(model: str, patterns: Sequence[str], provider: str) -> bool:
@@ -41,16 +43,38 @@ def is_allowed(model: str, patterns: Sequence[str], provider: str) -> bool:
 
 
 def models_in_request(provider: str, rest: str, content_type: str, body: bytes) -> list[str]:
-    """Return the models that an HTTP request names in its path, else in its body."""
+    """Return the models that an HTTP request names in its path and in its body; none where that cannot be read."""
     in_path = model_in_path(provider, rest)
-    if in_path is not None:
-        return [in_path]
     if provider == "azure-openai":  # without a deployment there is no model
-        return []
-    named = [value for name, value in _members(body) or () if name == "model" and isinstance(value, str)]
-    if content_type.startswith("multipart/"):  # says the client: a provider may read the body as JSON all the same
-        named += [found.decode("utf-8", "replace").strip() for found in _MULTIPART_MODEL.findall(body)]
-    return named
+        return [] if in_path is None else [in_path]
+    members = _members(body)
+    if members is not None:  # whatever the client says it is, a provider may read it as JSON all the same
+        named = [model for name, value in members for model in _named_by(name, value)]
+    elif content_type.lower().startswith("multipart/"):
+        try:
+            named = [_text(value) for name, value in fields(content_type, body) if _is_model(name)]
+        except UnreadableForm:
+            return []
+    else:
+        named = []
+    return named if in_path is None else [in_path, *(name.removeprefix("models/") for name in named)]
+
+
+def _named_by(name: str, value: Any) -> Iterator[str]:
+    """Yield the models that a member of a body names: one, or some to fall back to."""
+    if _is_model(name) and isinstance(value, str):
+        yield value
+    elif name.lower() == "models" and isinstance(value, list):
+        yield from (one for one in value if isinstance(one, str))
+
+
+def _is_model(name: str) -> bool:
+    """Whether a name is that of a model. Some parsers make no difference between capital and small letters."""
+    return name.strip().removesuffix("[]").lower() == "model"
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace").strip()
 
 
 def model_in_path(provider: str, rest: str) -> str | None:
@@ -61,8 +85,9 @@ def model_in_path(provider: str, rest: str) -> str | None:
 
 
 def models_in_upgrade(provider: str, rest: str, query: str) -> list[str]:
-    """Return the models that a WebSocket's path names, and its query by another name than ``model``."""
-    named = [value for name, value in parse_qsl(query) if name in _IN_UPGRADE]
+    """Return the models that a WebSocket's path names, and its query by another name than ``model``, or in capitals."""
+    pairs = [(name.lower(), value) for name, value in parse_qsl(query) if name != "model"]
+    named = [value for name, value in pairs if name in _IN_UPGRADE]
     if provider == "fal":  # an app stands for the model; ``realtime`` is its way in
         named.append(rest.strip("/").removesuffix("/realtime"))
     for pattern in _IN_PATH:
@@ -89,12 +114,20 @@ def models_in_frame(text: str) -> list[NamedModel]:
     A session may be given another model, or one to transcribe with, after it was opened. Raises `UnreadableFrame` when
     it may name one and cannot be read here: others may read it.
     """
-    if '"model' not in text and '"llm"' not in text and "\\u" not in text:
+    if not _may_name_one(text):
         return []
     members = _members(text)
     if members is None:
         raise UnreadableFrame
     return list(_within(members, transcribes=False, depth=0))
+
+
+def _may_name_one(text: str) -> bool:
+    """Whether the name of a member that names a model stands in a text, plainly or in escapes."""
+    lower = text.lower()
+    if "\\u00" in lower:
+        lower = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), lower).lower()
+    return '"model' in lower or '"llm"' in lower
 
 
 def _members(document: bytes | str) -> list[tuple[str, Any]] | None:
@@ -114,7 +147,8 @@ class _Members(list[tuple[str, Any]]):
 
 
 def _within(members: list[tuple[str, Any]], *, transcribes: bool, depth: int) -> Iterator[NamedModel]:
-    for name, value in members:
+    for member, value in members:
+        name = member.lower()
         if name in _IN_FRAME and isinstance(value, str):
             yield NamedModel(value.removeprefix("models/"), transcribes)
         elif name not in _NOT_SETTINGS and depth < _DEEPEST:

@@ -21,14 +21,11 @@ from trunkline.server.answers import NO_STORE, answers, json_answer, schemas_of
 from trunkline.server.console_access import require_scope
 from trunkline.server.gateway import Gateway
 from trunkline.server.spreadsheets import cell
-from trunkline.store.analytics import DIMENSIONS, MEASURES, METADATA, Chart, Question, Summary
+from trunkline.store.analytics import DIMENSIONS, LAST_MOMENT, MEASURES, METADATA, Chart, Question, Summary
 from trunkline.store.intervals import Interval, fitting
 
 _DAY: Final = 86400.0
-# The year 3000: the calendar of a time zone ends somewhere beyond.
-_LAST: Final = 32_503_680_000.0
-
-_Time = Annotated[float | None, Query(ge=0, le=_LAST, allow_inf_nan=False, description="Unix time.")]
+_Time = Annotated[float | None, Query(ge=0, le=LAST_MOMENT, allow_inf_nan=False, description="Unix time.")]
 _Values = Annotated[list[Annotated[str, Query(max_length=200)]], Query(max_length=100)]
 _Statuses = Annotated[
     list[Annotated[str, Query(max_length=5)]],

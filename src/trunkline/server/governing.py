@@ -38,7 +38,8 @@ def begin(broker: Broker, head: Head, admission: Admission, sent: object) -> Met
         )
         if not models:
             raise NotPermitted(
-                "The gateway refused this request: its key is for some models only, and the request names none."
+                "The gateway refused this request: its key is for some models only, and the request names none that"
+                " can be read in one way."
             )
         admission.check_models(models)
     secret = admission.secret

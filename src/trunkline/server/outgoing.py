@@ -59,12 +59,12 @@ def compose(
     headers = [
         (name, value)
         for name, value in forwarded_headers(head.headers)
-        if name not in replaced and not is_ours(value.decode("latin-1").rpartition(" ")[2])
+        if name not in replaced and not _ends_in_ours(value.decode("latin-1"), is_ours)
     ]
     headers += extra
     if via is not None:
         chained = chained_headers(head.headers, key_is_there=admission.key is None)
-        headers += [(name, value) for name, value in chained if not is_ours(value.decode("latin-1").rpartition(" ")[2])]
+        headers += [(name, value) for name, value in chained if not _ends_in_ours(value.decode("latin-1"), is_ours)]
         if via.token:
             headers.append((b"cf-aig-authorization", f"Bearer {via.token}".encode()))
     remaining = _without(head.query if query is None else query, provider.query_names.union(own["query"]), is_ours)
@@ -85,6 +85,11 @@ def compose(
             pair = f"{slot.name}={quote(admission.key.value, safe='')}"
             remaining = f"{remaining}&{pair}" if remaining else pair
     return OutgoingHead(headers, remaining, offered)
+
+
+def _ends_in_ours(value: str, is_ours: Callable[[str], object]) -> bool:
+    """Whether the last word of a value is a key of ours: a scheme may stand before it."""
+    return bool(value) and any(is_ours(word) for word in value.split()[-1:])
 
 
 def _slot_for(key: ProviderKey, slots: Sequence[Slot]) -> tuple[Slot, str]:
@@ -115,6 +120,6 @@ def _without(query: str, names: frozenset[str], is_ours: Callable[[str], object]
 
     def stays(pair: str) -> bool:
         name, _, value = pair.partition("=")
-        return unquote_plus(name) not in names and not (value and is_ours(unquote_plus(value)))
+        return unquote_plus(name) not in names and not _ends_in_ours(unquote_plus(value), is_ours)
 
     return "&".join(pair for pair in query.split("&") if stays(pair))

@@ -28,6 +28,8 @@ from trunkline.store.schema.analytics import BLOCK, rollup_series
 MAX_POINTS: Final = 1500
 MAX_CELLS: Final = 20_000
 MAX_GROUPS: Final = 100
+# The year 3000: the calendar of a time zone ends somewhere beyond.
+LAST_MOMENT: Final = 32_503_680_000.0
 METADATA: Final = "metadata:"
 
 # What can be told apart, and the column of the table of series that has it.

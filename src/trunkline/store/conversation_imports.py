@@ -203,16 +203,16 @@ def _flattened(
 
     That is its own, or where it has none to show that of the nearest node above.
     """
-    children: dict[str, list[str]] = {}
-    for key, node in tree.items():
-        children.setdefault(node.parent if node.parent in tree else "", []).append(key)
+    children: dict[str | None, list[str]] = {}
+    for key, node in tree.items():  # a node may be named with nothing, as may what is above a root
+        children.setdefault(node.parent if node.parent and node.parent in tree else None, []).append(key)
     for above, node in tree.items():
         order = {key: number for number, key in enumerate(node.children)}
         children.get(above, []).sort(key=partial(_order_of, order))
     messages: list[Message] = []
     stands_for: dict[str, str] = {}
     # Of what is in a circle nothing hangs on a root: it is never reached, so this ends.
-    waiting: list[tuple[str, str | None]] = [(key, None) for key in reversed(children.get("", []))]
+    waiting: list[tuple[str, str | None]] = [(key, None) for key in reversed(children.get(None, []))]
     reached = 0
     while waiting:
         key, parent = waiting.pop()

@@ -50,7 +50,7 @@ def locate(data_dir: Path, url: str) -> Location:
     if separator and scheme in ("sqlite", "sqlite+aiosqlite"):
         # As SQLAlchemy writes it: an empty host, then the path, so that four slashes begin an absolute one.
         path = unquote(rest.removeprefix("/"))
-        if not rest.startswith("/") or not path or path.startswith(":"):
+        if not rest.startswith("/") or not path or path.startswith(":") or "\0" in path:
             raise SettingsError("database_url: expected sqlite:///PATH with the path of a file.")
         try:
             return SqliteFile(Path(path).expanduser())

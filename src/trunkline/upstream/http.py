@@ -237,6 +237,10 @@ class _NotAnAnswer(Exception):
     """What the parser takes for HTTP, and is no answer to the request."""
 
 
+class _AnswerIsOver(Exception):
+    """Nothing more belongs to the answer."""
+
+
 class _OriginPool:
     """The connections to one origin: those idle, the number open, and who waits for one."""
 
@@ -653,9 +657,9 @@ class _Connection(asyncio.Protocol):
                     raise _NotAnAnswer  # in a coding that nobody said to understand
         self._has_head = True
         if self._head_only:
-            # The parser does not know that HEAD was asked and waits for a body that will not come.
+            # The parser does not know that HEAD was asked, and would take what comes behind the head for a body.
             self._complete = True
-            self._keep_alive = False
+            raise _AnswerIsOver
 
     def on_body(self, body: bytes) -> None:
         self._overhead = 0

@@ -11,8 +11,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import quopri
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
@@ -399,16 +401,22 @@ def _decoded(written: str) -> str:
 
 def _form(content_type: str, body: bytes) -> list[Words]:
     """Return the fields of a form, and its files that are text."""
-    found = re.search(r'boundary=(?:"([^"]{1,70})"|([^\s;"]{1,70}))', content_type, re.IGNORECASE)
-    if found is None:
-        return _unread(body)
-    parts = body.split(b"--" + (found[1] or found[2]).encode("latin-1", "replace"))[1:]
-    if not parts:
+    found = re.findall(r'boundary\s*=\s*(?:"([^"]{1,70})"|([^\s;"]{1,70}))', content_type, re.IGNORECASE)
+    if len(found) != 1 or content_type.lower().count("boundary") != 1:  # else others may part it elsewhere
         return _unread(body)
     words: list[Words] = []
-    for part in parts:
+    for part in body.split(b"--" + "".join(found[0]).encode("latin-1", "replace")):
         head, is_parted, content = part.partition(b"\r\n\r\n")
         if is_parted and b"filename" in head.lower() and _is_binary(content):
             continue
         words += _unread(content.removesuffix(b"\r\n") if is_parted else part)
+        if b"content-transfer-encoding" in head.lower():  # which some readers of forms go by
+            words += [word for packed in _unpacked(content) for word in _unread(packed)]
     return words
+
+
+def _unpacked(content: bytes) -> Iterator[bytes]:
+    """Yield what the content of a part may stand for (RFC 2045 section 6)."""
+    with suppress(ValueError):
+        yield binascii.a2b_base64(content)
+    yield quopri.decodestring(content)

@@ -12,7 +12,7 @@ from trunkline.errors import NotSoldHere
 from trunkline.server.management.access import ManagementRoute, TheCaller, TheGateway
 from trunkline.server.management.envelope import Envelope
 from trunkline.server.management.gateways import management_of
-from trunkline.store.analytics import Question
+from trunkline.store.analytics import LAST_MOMENT, Question
 
 _SPENDING_LIMIT: Final = "spending-limit"
 _CENTS: Final = 100
@@ -94,7 +94,7 @@ class SpendingLimitState(BaseModel):
 
 
 routes = APIRouter(prefix="/billing", tags=["billing"], route_class=ManagementRoute)
-_Milliseconds = Annotated[float | None, Query(ge=0, allow_inf_nan=False)]
+_Milliseconds = Annotated[float | None, Query(ge=0, le=LAST_MOMENT * 1000, allow_inf_nan=False)]
 
 
 @routes.get("/credit-balance")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import secrets
 from contextlib import suppress
 from typing import Final
@@ -324,8 +325,10 @@ class Call(OpenedSession):
             return
         if isinstance(event, ClientText):
             self._admission.check_frame(event.text)
-        elif isinstance(event, ClientBinary) and event.data.lstrip()[:1] == b"{":  # some providers take JSON so, too
-            self._admission.check_frame(event.data.decode("utf-8", "replace"))
+        elif isinstance(event, ClientBinary):
+            data = event.data.removeprefix(codecs.BOM_UTF8)
+            if data.lstrip()[:1] == b"{":  # some providers take JSON so, too
+                self._admission.check_frame(data.decode("utf-8", "replace"))
 
     async def _take(self, event: Event) -> None:
         checked = await self._checked(event)
