@@ -267,3 +267,45 @@ def test_a_packed_request_counts_for_the_model_it_names() -> None:
                 assert [answer.status_code for answer in answers] == [200, 429]
 
     run(main())
+
+
+SPEECH = "/v1/local/default/openai/audio/transcriptions"
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+
+
+def form(*parts: tuple[str, str]) -> bytes:
+    return (
+        b"".join(
+            f'--x\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode() for name, value in parts
+        )
+        + b"--x--\r\n"
+    )
+
+
+DECOY = 'name="model"\r\n\r\nwhisper-1'
+
+
+def test_a_form_is_counted_by_the_model_that_it_asks_for_and_refused_where_that_is_not_one() -> None:
+    async def main() -> None:
+        rule = limit("dear", "requests", 1, where={"model": ["gpt-4o-transcribe"]})
+        dear = ("model", "gpt-4o-transcribe")
+        with data_directory() as data:
+            async with limited(data, rule) as (provider, _, client):
+
+                async def status(body: bytes) -> int:
+                    return (await client.post(SPEECH, content=body, headers=FORM)).status_code
+
+                assert await status(form(("model", "whisper-1"))) == 200
+                twice = await client.post(SPEECH, content=form(dear, ("model", "whisper-1")), headers=FORM)
+                assert twice.status_code == 400
+                assert "names its model twice" in twice.json()["error"]["message"]
+                before = await client.post(SPEECH, content=b"hello" + form(dear), headers=FORM)
+                assert before.status_code == 400
+                assert "in one way" in before.json()["error"]["message"]
+                # What stands within a file names nothing.
+                assert await status(form(dear, ("file", DECOY))) == 200
+                assert await status(form(dear, ("file", DECOY))) == 429
+                assert await status(form(("model", "whisper-1"))) == 200
+                assert provider.asked == 3
+
+    run(main())

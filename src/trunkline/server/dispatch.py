@@ -165,7 +165,7 @@ class Dispatch:
     async def _governed(self, asked: Asked, fetch: Fetch, terms: Terms) -> Answer:
         gateway, admission, entry = self._gateway, asked.admission, asked.entry
         if terms.limits:
-            checking = partial(check_readable, asked.head, asked.body)
+            checking = partial(check_readable, asked.head, asked.body, terms.limits)
             await beside(work_of(asked.head, asked.body), checking)
         # Not a price of the caller's own: what is spent is not for the caller to say.
         custom = custom_cost_for(admission.rules.logging.custom_costs, asked.facts.provider, asked.facts.model)

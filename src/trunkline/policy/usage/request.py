@@ -14,6 +14,7 @@ from trunkline.policy.usage.document import read_value
 from trunkline.policy.usage.tokens import words
 from trunkline.providers.schema import Provider
 from trunkline.wire.documents import UNREADABLE
+from trunkline.wire.forms import UnreadableForm, fields
 
 Kind = Literal[
     "chat",
@@ -60,6 +61,8 @@ _KINDS: Final = tuple((re.compile(pattern), kind) for pattern, kind in _KINDS_BY
 _STREAMS: Final = re.compile(r"(?::streamGenerateContent|:streamRawPredict|/converse-stream|-with-response-stream)$")
 # No path of an API is longer, and what is long takes long to search.
 _LONGEST_END: Final = 300
+_FIELDS: Final = frozenset({"model", "stream", "user"})
+_LONGEST_VALUE: Final = 200
 _FORM_FIELD: Final = re.compile(
     rb'name="?(model|stream|user)"?[^\r\n]{0,200}(?:\r\n[^\r\n]{1,200}){0,4}\r\n\r\n([^\r\n]{0,200})', re.IGNORECASE
 )
@@ -132,11 +135,10 @@ def request_facts(provider: Provider, rest: str, content_type: str, body: bytes)
     kind = kind_of(rest)
     named = path_model(provider.slug, rest)
     streams = _is_streamed(rest)
-    # Called a form by the client, JSON is JSON all the same to some providers.
-    if content_type.startswith("multipart/") and not body[:_BLANKS].lstrip().startswith(b"{"):
-        fields = _form_fields(body)
-        return RequestFacts(named or fields.get("model", ""), fields.get("stream", "") == "true", kind)._replace(
-            user=fields.get("user", "")
+    if is_form(content_type, body):
+        found = _form_fields(content_type, body)
+        return RequestFacts(named or found.get("model", ""), found.get("stream", "") == "true", kind)._replace(
+            user=found.get("user", "")
         )
     try:
         asked = _asked.decode(body)
@@ -167,8 +169,23 @@ def _characters(asked: _Asked) -> int:
     return 0
 
 
-def _form_fields(body: bytes) -> dict[str, str]:
+def is_form(content_type: str, body: bytes) -> bool:
+    """Whether a body is one with parts. Called so by the client, JSON is JSON all the same to some providers."""
+    return content_type.lower().startswith("multipart/") and not body[:_BLANKS].lstrip().startswith(b"{")
+
+
+def _form_fields(content_type: str, body: bytes) -> dict[str, str]:
+    try:
+        return {name.lower(): _value(value) for name, value in fields(content_type, body) if name.lower() in _FIELDS}
+    except UnreadableForm:
+        return _form_fields_by_sight(body)
+
+
+def _form_fields_by_sight(body: bytes) -> dict[str, str]:
+    """Return what a form says that is not all here, or can be read in more ways than one."""
     seen = body if len(body) <= 2 * _FORM_ENDS else body[:_FORM_ENDS] + b"\r\n" + body[-_FORM_ENDS:]
-    return {
-        name.decode().lower(): value.decode("utf-8", "replace").strip() for name, value in _FORM_FIELD.findall(seen)
-    }
+    return {name.decode().lower(): _value(value) for name, value in _FORM_FIELD.findall(seen)}
+
+
+def _value(value: bytes) -> str:
+    return value[:_LONGEST_VALUE].decode("utf-8", "replace").strip()
