@@ -233,17 +233,16 @@ def outgoing(data: bytes) -> None:
     shown = [value.decode("latin-1") for _, value in sent.headers]
     shown += [value for _, value in parse_qsl(sent.query)]
     shown += sent.subprotocols
-    assert not any(_is_behind(is_ours, text) for text in shown for is_ours in (TOKEN, REVOKED)), shown
+    assert not any(text.split()[-1:] == [is_ours] for text in shown for is_ours in (TOKEN, REVOKED)), shown
+    # Where a key is looked for, it is so behind a prefix too.
+    looked_at = [value.decode("latin-1") for name, value in sent.headers if name in CREDENTIAL_HEADERS]
+    looked_at += sent.subprotocols
+    assert not any(text.endswith(f".{is_ours}") for text in looked_at for is_ours in (TOKEN, REVOKED)), looked_at
     in_places = [name for name, _ in sent.headers if name in CREDENTIAL_HEADERS]
     in_places += [name.encode() for name in sent.subprotocols if carries_secret(name)]
     in_places += [name.encode() for name, _ in parse_qsl(sent.query) if name in provider.query_names]
     assert len(in_places) <= 1 + len(provider.headers), in_places
     assert not any(is_for_gateway(name) for name, _ in sent.headers)
-
-
-def _is_behind(key: str, text: str) -> bool:
-    """Whether a text is a key, behind whatever scheme, or as a sub-protocol behind whatever prefix."""
-    return text.split()[-1:] == [key] or text.endswith(f".{key}")
 
 
 def redaction(data: bytes) -> None:
