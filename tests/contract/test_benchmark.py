@@ -32,7 +32,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
     folder = tmp_path_factory.mktemp("bench")
     page = folder / "page.md"
     page.write_text(f"# Before\n\n{BEGIN}\nold\n{END}\n\nAfter.\n", "utf-8")
-    chosen = ("--gateways", "trunkline-open", "--workloads", "chat-4,sse-4,realtime-2")
+    chosen = ("--gateways", "python,trunkline-open", "--workloads", "chat-4,sse-4,realtime-2")
     output = ("--output", str(folder / "results"), "--page", str(page))
     return folder, bench(*chosen, *SHORT, *output, folder=folder)
 
@@ -42,14 +42,15 @@ def test_every_answer_through_the_gateway_is_right(ended: tuple[Path, subprocess
     assert done.returncode == 0, done.stdout + done.stderr
     results = from_json((folder / "results" / "results.json").read_text("utf-8"))
     assert results.failures == 0
-    assert [one.name for one in results.gateways] == ["trunkline-open"]
-    for gateway in ("direct", "trunkline-open"):
+    assert [one.name for one in results.gateways] == ["python", "trunkline-open"]
+    for gateway in ("direct", "python", "trunkline-open"):
         counts = {one.workload: one.outcome.count for one in results.samples if one.gateway == gateway}
         assert counts["chat-4"] > 0
         assert counts["sse-4"] == 4 * 200
         assert counts["realtime-2"] == 2 * 2 * round(0.3 / 0.04)
     assert all(one.processor and one.memory for one in results.samples if one.gateway != "direct")
-    assert [one.own for one in results.paced] == [False]
+    assert not results.paced[0].own
+    assert {one.gateway for one in results.paced} == {"python", "trunkline-open"}
     assert results.begun[0].seconds > 0
 
 

@@ -19,6 +19,7 @@ from trunkline.benchmark.gateways.gateway import (
 from trunkline.benchmark.gateways.haproxy import HAPROXY
 from trunkline.benchmark.gateways.litellm import LITELLM
 from trunkline.benchmark.gateways.nginx import NGINX
+from trunkline.benchmark.gateways.passing import PASSING
 from trunkline.benchmark.gateways.portkey import PORTKEY
 from trunkline.benchmark.gateways.tensorzero import TENSORZERO
 from trunkline.benchmark.gateways.trunkline import TRUNKLINE, TRUNKLINE_OPEN
@@ -29,6 +30,7 @@ GATEWAYS: Final = {
     one.name: one
     for one in (
         NGINX,
+        PASSING,
         HAPROXY,
         ENVOY,
         TRUNKLINE_OPEN,
