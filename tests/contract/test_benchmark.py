@@ -125,7 +125,7 @@ def test_ctrl_c_in_a_later_round_leaves_what_the_rounds_before_gave(
             raise KeyboardInterrupt
 
     monkeypatch.setattr(_Runner, "_step", interrupted)
-    chosen = ("--gateways", "trunkline-open", "--workloads", "chat-1", "--rounds", "9", "--seconds", "0.1")
+    chosen = ("--gateways", "python", "--workloads", "chat-1", "--rounds", "9", "--seconds", "0.1")
     done = in_process("bench", *chosen, "--output", str(tmp_path), "--data-dir", str(tmp_path))
     assert done.returncode == 130
     assert "what 2 of 9 rounds gave is written" in done.stderr
