@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from tests.wires import Wire
 from trunkline.server import heads
 from trunkline.server.asgi import KNOWN_HEADS, Receive, Scope, Send, Whole, memo_of, respond
 from trunkline.server.heads import BoundedHttpProtocol
@@ -25,31 +26,6 @@ class Served(NamedTuple):
     body: bytes
     is_known: bool
     whole: bool
-
-
-class Wire(asyncio.Transport):
-    """What a connection writes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = b""
-        self.closed = False
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("127.0.0.1", 5) if name in ("peername", "sockname") else default
-
-    def write(self, data: Any) -> None:
-        self.written += bytes(data)
-
-    def close(self) -> None:
-        self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
 
 
 class Server:
@@ -244,9 +220,9 @@ def test_a_server_that_ends_answers_a_request_whose_body_is_still_coming() -> No
         protocol, wire = server.connect()
         await feed(protocol, request(b"one"), request(b"12345")[:-2])
         protocol.shutdown()
-        assert not wire.closed
+        assert not wire.is_closing()
         await feed(protocol, b"45")
-        assert wire.closed
+        assert wire.is_closing()
         assert wire.written == answered(3) + answered(5).replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
 
     asyncio.run(main())
