@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -405,5 +406,22 @@ def test_a_refusal_and_an_application_that_fails_are_answered_before_the_handsha
             client = await Client.of(server)
             assert client.head.startswith(b"HTTP/1.1 403 ")
             assert b"x-why: no\r\n" in client.head.lower()
+
+    run(main())
+
+
+def test_what_read_the_handshake_is_let_go_of_while_the_session_goes_on() -> None:
+    def readers() -> int:
+        gc.collect()
+        return sum(isinstance(one, BoundedHttpProtocol) for one in gc.get_objects())
+
+    async def main() -> None:
+        server = Server()
+        async with served(server):
+            before = readers()
+            clients = [await Client.of(server) for _ in range(5)]
+            assert readers() <= before
+            for client in clients:
+                client.writer.close()
 
     run(main())

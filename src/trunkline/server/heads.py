@@ -209,10 +209,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         self._give_up()
         self._is_lost = True
+        self._stop_timers()
+        self._tell(self._listener)
+
+    def _stop_timers(self) -> None:
         for timer in (self._idle_timer, self._late_timer):
             if timer is not None:
                 timer.cancel()
-        self._tell(self._listener)
 
     def leave(self) -> None:
         """Say with every answer from now on that it is the last one of its connection."""
@@ -345,6 +348,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._should_upgrade():
             self.scope["method"] = method.decode("ascii")
             self.handle_websocket_upgrade()
+            self._stop_timers()  # they would keep all of this for as long as a connection may be idle
             if rest and not self.transport.is_closing():
                 self.transport.get_protocol().data_received(rest)  # type: ignore[attr-defined]  # which it has now
             return
