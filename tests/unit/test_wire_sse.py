@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trunkline.wire.sse import ServerSentEvent, SseParser
@@ -123,6 +123,7 @@ any_bytes = st.binary(max_size=3)
 
 
 @given(st.lists(st.one_of(usual_events, any_bytes), max_size=8), st.lists(usual_events, max_size=4))
+@example([b"\xc2"], [b"data: a\n\n"])  # half a character
 def test_events_that_are_counted_without_being_read_are_those_that_reading_finds(
     before: list[bytes], chunk: list[bytes]
 ) -> None:

@@ -21,6 +21,8 @@ class SseParser:
         """An event of more than ``longest`` characters is left out; no more than about as many are ever held."""
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
         self._longest = longest
+        self._has_part = False
+        """Whether the decoder holds a part of a character."""
         self._pending: list[str] = []
         self._after_return = False
         self._event = ""
@@ -35,7 +37,9 @@ class SseParser:
         That is where whole events come in one of the two usual forms, a line of data each or one with a name before it,
         and none waits for its end. They need not be fed.
         """
-        if self._pending or self._event or self._data or not chunk.endswith(b"\n\n") or b"\r" in chunk:
+        if self._has_part or self._pending or self._event or self._data:
+            return 0
+        if not chunk.endswith(b"\n\n") or b"\r" in chunk:
             return 0
         if chunk.find(b"\n") == len(chunk) - 2:  # one line, as most come
             return 1 if chunk.startswith(b"data:") else 0
@@ -50,6 +54,7 @@ class SseParser:
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """Take some bytes; return the events they complete."""
         text = self._decoder.decode(chunk)
+        self._has_part = bool(self._decoder.getstate()[0])
         if not text:
             return []
         if self._after_return:
