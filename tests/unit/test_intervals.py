@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trunkline.store.intervals import INTERVALS, SECONDS, Span, boundaries, fitting, spans
@@ -59,6 +59,7 @@ def test_weeks_begin_on_mondays_and_years_end() -> None:
     st.sampled_from(INTERVALS[2:]),
     st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu", "Pacific/Apia", "Asia/Kolkata"]),
 )
+@example(3887999.999999999, 1.0, "day", "UTC")
 def test_points_cover_the_time_without_gaps_and_no_more_than_they_must(
     since: float, length: float, interval: Any, zone: str
 ) -> None:

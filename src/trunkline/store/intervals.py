@@ -56,7 +56,8 @@ def boundaries(since: float, until: float, interval: Interval, zone: tzinfo) -> 
             start += length
         yield start
         return
-    day = _first_day(datetime.fromtimestamp(since, UTC).astimezone(zone).date(), interval)
+    # Whole seconds: a fraction just below a day is rounded up to its beginning.
+    day = _first_day(datetime.fromtimestamp(since // 1, UTC).astimezone(zone).date(), interval)
     while (start := _midnight(day, zone)) < until:
         yield start
         day = _next(day, interval)
