@@ -1,9 +1,11 @@
-"""A connection without a network: what a server or a client writes to it."""
+"""A connection without a network, and an application that answers on it."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
+
+from trunkline.server.asgi import Receive
 
 
 class Wire(asyncio.Transport):
@@ -38,3 +40,21 @@ class Wire(asyncio.Transport):
 
     def abort(self) -> None:
         self._is_closed = True
+
+
+async def body_from(receive: Receive) -> bytes | None:
+    """The whole body of a request, or None where its client has left."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message["body"]
+        more = message["more_body"]
+    return body
+
+
+def length_of(body: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """The headers and the body of an answer that says how long a body was."""
+    told = b"%d" % len(body)
+    return [(b"content-length", b"%d" % len(told))], told

@@ -15,7 +15,7 @@ from uvicorn.server import ServerState
 
 from tests.fuzz.mutation import mutated
 from tests.fuzz.target import Target, cut
-from tests.wires import Wire
+from tests.wires import Wire, body_from, length_of
 from trunkline.errors import UpstreamError
 from trunkline.server.asgi import KNOWN_HEADS, Receive, Scope, Send, Whole, respond
 from trunkline.server.heads import BoundedHttpProtocol
@@ -45,32 +45,23 @@ class Server:
         self.asked: list[tuple[dict[str, Any], bytes]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body, more = b"", True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message["body"]
-            more = message["more_body"]
+        body = await body_from(receive)
+        if body is None:
+            return
         self._note(scope, body)
-        await respond(send, 200, *_answer(body))
+        await respond(send, 200, *length_of(body))
 
     def whole(self, whole: Whole) -> Any:
         """Serve one that is all there, now at once and now over messages."""
         if len(whole.content) % 2:
             return self(*whole.as_asgi())
         self._note(whole.as_asgi()[0], whole.content)
-        whole.answer(200, *_answer(whole.content))
+        whole.answer(200, *length_of(whole.content))
         return None
 
     def _note(self, scope: Scope, body: bytes) -> None:
         told = {name: value for name, value in scope.items() if name not in ("extensions", "state")}
         self.asked.append((told, body))
-
-
-def _answer(body: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    told = b"%d" % len(body)
-    return [(b"content-length", b"%d" % len(told))], told
 
 
 @cache

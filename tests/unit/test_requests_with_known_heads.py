@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from tests.wires import Wire
+from tests.wires import Wire, body_from, length_of
 from trunkline.server import heads
 from trunkline.server.asgi import KNOWN_HEADS, Receive, Scope, Send, Whole, memo_of, respond
 from trunkline.server.heads import BoundedHttpProtocol
@@ -50,29 +50,20 @@ class Server:
         await self._serve(scope, receive, send, whole=False)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, *, whole: bool) -> None:
-        body, more = b"", True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body += message["body"]
-            more = message["more_body"]
+        body = await body_from(receive)
+        if body is None:
+            return
         told = {name: value for name, value in scope.items() if name != "extensions"}
         self.served.append(Served(told, body, memo_of(scope) is not None, whole))
-        await respond(send, 200, *answer(body))
+        await respond(send, 200, *length_of(body))
 
     def _whole(self, whole: Whole) -> Any:
         if not self._at_once:
             scope, receive, send = whole.as_asgi()
             return self._serve(scope, receive, send, whole=True)
         self.served.append(Served({}, whole.content, is_known=True, whole=True))
-        whole.answer(200, *answer(whole.content))
+        whole.answer(200, *length_of(whole.content))
         return None
-
-
-def answer(body: bytes) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    told = b"%d" % len(body)
-    return [(b"content-length", b"%d" % len(told))], told
 
 
 def answered(*lengths: int) -> bytes:

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from tests.scripts import script
 from trunkline import settings
 
 ROOT = Path(__file__).parents[2]
 PICTURES_AND_SOUNDS = {".png", ".webp", ".ico", ".wav", ".mp3"}
-
-
-def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def tracked(*patterns: str) -> list[Path]:
@@ -46,7 +36,7 @@ def tracked(*patterns: str) -> list[Path]:
     ],
 )
 def test_a_generated_file_is_what_its_source_makes_of_it(path: str) -> None:
-    made = generator().PAGES[ROOT / path]()
+    made = script("docs", "generate.py").PAGES[ROOT / path]()
     assert (ROOT / path).read_text("utf-8") == made, "run `make gen`"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.e2e.documents import blocks
+from tests.scripts import script
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -191,11 +191,7 @@ def test_a_release_is_what_a_commit_holds_and_nothing_besides(tmp_path: Path) ->
 
 
 def test_a_list_of_packages_names_its_subject_what_that_asks_for_and_no_moment() -> None:
-    specification = importlib.util.spec_from_file_location("sbom", ROOT / "requirements" / "sbom.py")
-    assert specification is not None
-    assert specification.loader is not None
-    sbom = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(sbom)
+    sbom = script("requirements", "sbom.py")
     assert sbom.EXTRAS == LOCKS
     assert f"TEAMS = {' '.join(TEAMS)}\n" in (ROOT / "Makefile").read_text("utf-8")
     project = {"dependencies": ["One.Two[x]>=3"], "optional-dependencies": {"local": ["four==5"]}}

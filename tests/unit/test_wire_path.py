@@ -125,6 +125,7 @@ def test_a_universal_path_names_no_provider(path: str) -> None:
             "/v1/a/g/workers-ai/@cf/meta/llama-3.1-8b-instruct",
         ),
         ("/client/v4/accounts/a/ai/models/search", None),
+        ("/client/v4/accounts/a/ai/runner", None),
         ("/client/v4/accounts/a/ai-gateway/gateways", None),
         ("/client/v4/accounts/a/b/ai/run", None),
         ("/v1/a/g/compat/chat/completions", None),

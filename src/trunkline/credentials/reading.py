@@ -107,7 +107,7 @@ def read(
         if _NOT_FOR_A_HEADER.search(candidate.value):
             return MalformedRequest(f"The key in the {candidate.placement} holds characters that no key has.")
         recognised = recognise(candidate.value)
-        if recognised is None and holds_key(candidate.value, recognise):
+        if recognised is None and is_behind_prefix(candidate.value, recognise):
             return MalformedRequest(
                 f"The key in the {candidate.placement} is one of the gateway's own behind a prefix. Send it by itself."
             )
@@ -124,10 +124,10 @@ def read(
     return Credentials(caller or known, tuple(provider_keys), tuple(places))
 
 
-def holds_key(value: str, is_ours: Callable[[str], object]) -> bool:
-    """Whether a value is a key, or has one behind one of its last dots: a prefix may stand before it."""
+def is_behind_prefix(value: str, is_ours: Callable[[str], object]) -> bool:
+    """Whether what stands behind one of a value's last dots is a key."""
     parts = value.rsplit(".", _MOST_DOTS)
-    return any(is_ours(".".join(parts[begin:])) for begin in range(len(parts)))
+    return any(is_ours(".".join(parts[begin:])) for begin in range(1, len(parts)))
 
 
 def _dead(caller: Caller, candidate: Candidate) -> Unauthorized:

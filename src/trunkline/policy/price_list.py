@@ -252,6 +252,6 @@ def _dashed(found: re.Match[str]) -> str:
     """Return ``-2025-01-31`` for ``-20250131``, and what is no date as it is."""
     year, month, day = (int(part) for part in found.groups())
     is_leap_day = (month, day) == (2, 29) and year % 4 == 0
-    if not (1 <= day <= _DAYS_OF_MONTHS[month - 1] or is_leap_day):
+    if day > _DAYS_OF_MONTHS[month - 1] and not is_leap_day:
         return found[0]
     return f"-{year:04d}-{month:02d}-{day:02d}"

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote_plus
 import msgspec
 
 from trunkline.credentials.placements import CREDENTIAL_HEADERS
-from trunkline.credentials.reading import holds_key
+from trunkline.credentials.reading import is_behind_prefix
 from trunkline.errors import MalformedRequest
 from trunkline.providers import Provider, Slot
 from trunkline.server.admission import Admission, ProviderKey, sits_in
@@ -72,7 +72,8 @@ def compose(
         name
         for name in without_credentials(subprotocols)
         # What is no token is a mistake, such as a scheme and a key in one: the provider would refuse it, and read it.
-        if is_token(name) and not (name.startswith(tuple(own["subprotocol"])) or holds_key(name, is_ours))
+        if is_token(name)
+        and not (name.startswith(tuple(own["subprotocol"])) or is_ours(name) or is_behind_prefix(name, is_ours))
     ]
     if admission.key is not None:
         slot, scheme = _slot_for(admission.key, slots)
@@ -89,7 +90,7 @@ def compose(
 
 def _ends_in_ours(value: str, is_ours: Callable[[str], object]) -> bool:
     """Whether the last word of a value is a key of ours: a scheme may stand before it."""
-    return bool(value) and any(is_ours(word) for word in value.split()[-1:])
+    return any(is_ours(word) for word in value.rsplit(None, 1)[-1:])
 
 
 def _slot_for(key: ProviderKey, slots: Sequence[Slot]) -> tuple[Slot, str]:

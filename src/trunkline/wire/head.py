@@ -9,6 +9,8 @@ from functools import wraps
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
+from trunkline.wire.path import GATEWAY_HEADER
+
 _Result = TypeVar("_Result")
 
 
@@ -148,7 +150,7 @@ def is_for_gateway(name: bytes) -> bool:
 # Of the gateway that is in front, whatever comes behind it: who calls, which of its own keys it is to use, and how
 # often it tries. Two gateways that try five times each would ask a provider that fails 25 times.
 _TRIES: Final = frozenset({b"cf-aig-request-timeout", b"cf-aig-max-attempts", b"cf-aig-retry-delay", b"cf-aig-backoff"})
-_CHAIN_ENDS: Final = frozenset({b"cf-aig-authorization", b"cf-aig-gateway-id"}) | _TRIES
+_CHAIN_ENDS: Final = frozenset({b"cf-aig-authorization", GATEWAY_HEADER}) | _TRIES
 ALIAS_HEADER: Final = b"cf-aig-byok-alias"
 
 

@@ -100,7 +100,7 @@ def is_universal(path: str) -> bool:
 
 
 GATEWAY_HEADER: Final = b"cf-aig-gateway-id"
-_REST: Final = re.compile(r"/client/v4/accounts/([^/]+)/ai/(?:v1/(?P<unified>.*)|run/?(?P<model>.*))", re.DOTALL)
+_REST: Final = re.compile(r"/client/v4/accounts/([^/]+)/ai/(?:v1/(?P<unified>.*)|run(?:/(?P<model>.*))?)", re.DOTALL)
 
 
 def of_rest(path: str, gateway: str) -> str | None:

@@ -61,10 +61,13 @@ _KINDS: Final = tuple((re.compile(pattern), kind) for pattern, kind in _KINDS_BY
 _STREAMS: Final = re.compile(r"(?::streamGenerateContent|:streamRawPredict|/converse-stream|-with-response-stream)$")
 # No path of an API is longer, and what is long takes long to search.
 _LONGEST_END: Final = 300
-_FIELDS: Final = frozenset({"model", "stream", "user"})
+# What is read of a form, and of a value at most.
+_FIELDS: Final = ("model", "stream", "user")
 _LONGEST_VALUE: Final = 200
 _FORM_FIELD: Final = re.compile(
-    rb'name="?(model|stream|user)"?[^\r\n]{0,200}(?:\r\n[^\r\n]{1,200}){0,4}\r\n\r\n([^\r\n]{0,200})', re.IGNORECASE
+    rb'name="?(%b)"?[^\r\n]{0,200}(?:\r\n[^\r\n]{1,200}){0,4}\r\n\r\n([^\r\n]{0,%d})'
+    % ("|".join(_FIELDS).encode(), _LONGEST_VALUE),
+    re.IGNORECASE,
 )
 # In a form the fields stand before or behind the file, which may be large.
 _FORM_ENDS: Final = 65_536
